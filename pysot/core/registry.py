@@ -1,0 +1,81 @@
+"""Names that a configuration file may use, and the classes they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class Registry:
+    """A table of classes by name.
+
+    Args:
+        kind: What the entries are, as error messages should call them ("head", "tracker").
+        key: The configuration key that selects an entry, such as ``RPN.TYPE``.
+    """
+
+    def __init__(self, kind: str, key: str) -> None:
+        self.kind = kind
+        self.key = key
+        self._entries: dict[str, Callable[..., Any]] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that enters a class or function under ``name``.
+
+        Raises:
+            ValueError: If the name is taken.
+        """
+
+        def enter(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.kind} {name!r} is registered already")
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def get(self, name: str) -> Callable[..., Any]:
+        """Return the entry called ``name``.
+
+        Raises:
+            ValueError: If there is none; the message lists the known names.
+        """
+        if name not in self._entries:
+            known = ", ".join(sorted(self._entries))
+            raise ValueError(f"{self.key}: unknown {self.kind} {name!r}; known: {known}")
+        return self._entries[name]
+
+    def build(self, name: str, **kwargs: Any) -> Any:
+        """Call the entry ``name`` with keyword arguments taken from the configuration.
+
+        Raises:
+            ValueError: If the name is unknown or does not accept the arguments.
+        """
+        entry = self.get(name)
+        try:
+            return entry(**kwargs)
+        except TypeError as error:
+            section = self.key.rsplit(".", 1)[0]
+            message = f"{section}.KWARGS do not fit {self.kind} {name!r}: {error}"
+            raise ValueError(message) from error
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+
+BACKBONES = Registry("backbone", "BACKBONE.TYPE")
+"""Networks: ``(B, 3, H, W)`` BGR 0..255 -> one feature map or a list of them.
+
+Entries state ``out_channels`` (list of int) and ``stride`` (int).
+"""
+
+RPN_HEADS = Registry("RPN head", "RPN.TYPE")
+"""Heads: ``encode(zf)`` -> kernels; ``correlate(kernels, xf)`` -> (cls, loc)."""
+
+TRACKERS = Registry("tracker", "TRACK.TYPE")
+"""Trackers: ``init(image, bbox)``, then ``track(image)`` -> dict with ``bbox``, ``best_score``."""

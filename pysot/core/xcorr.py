@@ -1,0 +1,42 @@
+"""Cross-correlation of search features with template features.
+
+B batch, C channels, Hz and Hx sides of template and search maps, R = Hx - Hz + 1.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def xcorr_fast(x: Tensor, kernel: Tensor) -> Tensor:
+    """Correlate over all channels, each sample with its own kernels (SiamRPN, section 3.2).
+
+    Args:
+        x: Search features, (B, C, Hx, Hx).
+        kernel: Template kernels, (B, O * C, Hz, Hz): O filters of C channels each.
+
+    Returns:
+        (B, O, R, R).
+    """
+    batch, channels = x.shape[:2]
+    filters = kernel.reshape(-1, channels, *kernel.shape[2:])  # (B * O, C, Hz, Hz)
+    out = F.conv2d(x.reshape(1, batch * channels, *x.shape[2:]), filters, groups=batch)
+    return out.reshape(batch, -1, *out.shape[2:])
+
+
+def xcorr_depthwise(x: Tensor, kernel: Tensor) -> Tensor:
+    """Correlate channel by channel, each sample with its own kernel (SiamRPN++, section 3.3).
+
+    Args:
+        x: Search features, (B, C, Hx, Hx).
+        kernel: Template features, (B, C, Hz, Hz).
+
+    Returns:
+        (B, C, R, R).
+    """
+    batch, channels = kernel.shape[:2]
+    filters = kernel.reshape(batch * channels, 1, *kernel.shape[2:])
+    flat = x.reshape(1, batch * channels, *x.shape[2:])
+    out = F.conv2d(flat, filters, groups=batch * channels)
+    return out.reshape(batch, channels, *out.shape[2:])

@@ -1,0 +1,3 @@
+"""Backbones; importing the package registers them."""
+
+from pysot.models.backbone import alexnet  # noqa: F401

@@ -1,0 +1,3 @@
+"""Heads; importing the package registers them."""
+
+from pysot.models.head import rpn  # noqa: F401

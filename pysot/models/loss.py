@@ -1,0 +1,58 @@
+"""Training losses of the region proposal heads. A anchors, R response side."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def log_softmax_cls(cls: Tensor) -> Tensor:
+    """Log-probabilities of background and target.
+
+    Args:
+        cls: Class logits, (B, 2A, R, R), background channels first.
+
+    Returns:
+        (B, A, R, R, 2), background first.
+    """
+    batch, channels, rows, columns = cls.shape
+    logits = cls.view(batch, 2, channels // 2, rows, columns)
+    return F.log_softmax(logits.permute(0, 2, 3, 4, 1).contiguous(), dim=4)
+
+
+def select_cross_entropy_loss(log_prob: Tensor, label: Tensor) -> Tensor:
+    """Mean of the cross entropy over positives and over negatives, each with weight one half.
+
+    A side without any sample adds nothing; a single sample counts like any other number of them.
+
+    Args:
+        log_prob: (B, A, R, R, 2) as from :func:`log_softmax_cls`.
+        label: (B, A, R, R) integers: 1 target, 0 background, -1 ignored.
+
+    Returns:
+        Scalar that is connected to the graph even without samples.
+    """
+    log_prob = log_prob.reshape(-1, 2)
+    label = label.reshape(-1)
+    sides = []
+    for value in (1, 0):
+        chosen = label == value
+        total = -(log_prob[:, value] * chosen).sum()
+        sides.append(total / chosen.sum().clamp(min=1))
+    return 0.5 * (sides[0] + sides[1])
+
+
+def weight_l1_loss(pred_loc: Tensor, label_loc: Tensor, loss_weight: Tensor) -> Tensor:
+    """Weighted L1 distance of the box deltas, summed over cells, averaged over the batch.
+
+    Args:
+        pred_loc: (B, 4A, R, R).
+        label_loc: (B, 4, A, R, R).
+        loss_weight: (B, A, R, R), 0 where no box is learnt.
+
+    Returns:
+        Scalar.
+    """
+    distance = (pred_loc.reshape(label_loc.shape) - label_loc).abs().sum(dim=1)
+    return torch.sum(distance * loss_weight) / pred_loc.shape[0]

@@ -1,0 +1,68 @@
+"""Anchor boxes: A shapes repeated on a grid of R x R cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def anchor_shapes(stride: int, ratios: Sequence[float], scales: Sequence[float]) -> NDArray:
+    """Width and height of each anchor, ratios outermost.
+
+    Args:
+        stride: Distance of two cells in pixels; an anchor of scale 1 covers about stride^2.
+        ratios: Height over width.
+        scales: Side multipliers.
+
+    Returns:
+        (A, 2) float32, A = len(ratios) * len(scales), in pixels. Sides are truncated to whole
+        pixels before scaling, which published weights expect.
+    """
+    shapes = []
+    for ratio in ratios:
+        width = int(np.sqrt(stride * stride / ratio))
+        height = int(width * ratio)
+        shapes += [(width * scale, height * scale) for scale in scales]
+    return np.array(shapes, dtype=np.float32)
+
+
+def anchor_grid(shapes: NDArray, stride: int, size: int, origin: float) -> NDArray:
+    """Place every anchor shape on every cell of a square grid.
+
+    Args:
+        shapes: (A, 2) widths and heights.
+        stride: Distance of neighbouring cells in pixels.
+        size: R, cells per side.
+        origin: x and y of the centre of cell (0, 0) in pixels.
+
+    Returns:
+        (A, R, R, 4) float32 as cx, cy, w, h; axis 1 is the row (y), axis 2 the column (x).
+    """
+    centre = (origin + stride * np.arange(size)).astype(np.float32)
+    grid = np.empty((len(shapes), size, size, 4), dtype=np.float32)
+    grid[..., 0] = centre[None, None, :]
+    grid[..., 1] = centre[None, :, None]
+    grid[..., 2:] = shapes[:, None, None, :]
+    return grid
+
+
+def tracking_anchors(shapes: NDArray, stride: int, size: int) -> NDArray:
+    """Anchors around the centre of a search crop, as trackers use them.
+
+    Returns:
+        (A * R * R, 4) float32 as cx, cy, w, h in pixels from the crop's centre; order: anchor,
+        row, column, like the channels of the network's output.
+    """
+    return anchor_grid(shapes, stride, size, origin=-(size // 2) * stride).reshape(-1, 4)
+
+
+def training_anchors(shapes: NDArray, stride: int, size: int, search_size: int) -> NDArray:
+    """Anchors in the pixels of a training search image.
+
+    Returns:
+        (A, R, R, 4) float32 as cx, cy, w, h in pixels of the search image.
+    """
+    origin = search_size // 2 - size // 2 * stride
+    return anchor_grid(shapes, stride, size, origin)

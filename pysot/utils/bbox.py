@@ -1,0 +1,147 @@
+"""Box formats and conversions.
+
+All boxes are in 0-based pixels. ``xyxy`` is (x1, y1, x2, y2), ``cxcywh`` centre and size,
+``xywh`` left, top, width, height; x2 = x1 + w (no "+1") unless a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Corner = namedtuple("Corner", "x1 y1 x2 y2")
+"""Upper left and lower right corner; coordinates may be numbers or arrays."""
+
+BBox = Corner
+
+Center = namedtuple("Center", "x y w h")
+"""Centre and size; coordinates may be numbers or arrays."""
+
+
+def corner2center(corner: Corner | NDArray | Sequence[float]) -> Center | tuple:
+    """Convert corners to centre and size.
+
+    Args:
+        corner: x1, y1, x2, y2; a ``Corner``, or anything whose first axis holds the four.
+
+    Returns:
+        cx, cy, w, h: a ``Center`` for a ``Corner``, else a plain tuple.
+    """
+    x1, y1, x2, y2 = corner[0], corner[1], corner[2], corner[3]
+    values = (x1 + x2) * 0.5, (y1 + y2) * 0.5, x2 - x1, y2 - y1
+    return Center(*values) if isinstance(corner, Corner) else values
+
+
+def center2corner(center: Center | NDArray | Sequence[float]) -> Corner | tuple:
+    """Convert centre and size to corners.
+
+    Args:
+        center: cx, cy, w, h; a ``Center``, or anything whose first axis holds the four.
+
+    Returns:
+        x1, y1, x2, y2: a ``Corner`` for a ``Center``, else a plain tuple.
+    """
+    cx, cy, w, h = center[0], center[1], center[2], center[3]
+    values = cx - w * 0.5, cy - h * 0.5, cx + w * 0.5, cy + h * 0.5
+    return Corner(*values) if isinstance(center, Center) else values
+
+
+def IoU(rect1: Sequence, rect2: Sequence) -> NDArray | float:
+    """Intersection over union of corner boxes.
+
+    Args:
+        rect1: x1, y1, x2, y2 as numbers or arrays.
+        rect2: The same; arrays broadcast against those of ``rect1``.
+
+    Returns:
+        Overlap in [0, 1], shaped as the inputs broadcast.
+    """
+    x1, y1, x2, y2 = rect1[0], rect1[1], rect1[2], rect1[3]
+    tx1, ty1, tx2, ty2 = rect2[0], rect2[1], rect2[2], rect2[3]
+    width = np.maximum(0, np.minimum(x2, tx2) - np.maximum(x1, tx1))
+    height = np.maximum(0, np.minimum(y2, ty2) - np.maximum(y1, ty1))
+    inter = width * height
+    return inter / ((x2 - x1) * (y2 - y1) + (tx2 - tx1) * (ty2 - ty1) - inter)
+
+
+def cxy_wh_2_rect(pos: Sequence[float], sz: Sequence[float]) -> NDArray:
+    """Turn a centre and a size into (4,) x, y, w, h."""
+    return np.array([pos[0] - sz[0] / 2, pos[1] - sz[1] / 2, sz[0], sz[1]])
+
+
+def rect_2_cxy_wh(rect: Sequence[float]) -> tuple[NDArray, NDArray]:
+    """Turn x, y, w, h into a centre (2,) and a size (2,)."""
+    centre = np.array([rect[0] + rect[2] / 2, rect[1] + rect[3] / 2])
+    return centre, np.array([rect[2], rect[3]])
+
+
+def cxy_wh_2_rect1(pos: Sequence[float], sz: Sequence[float]) -> NDArray:
+    """Turn a 0-based centre and a size into a 1-based rectangle, (4,) x, y, w, h."""
+    return np.array([pos[0] - sz[0] / 2 + 1, pos[1] - sz[1] / 2 + 1, sz[0], sz[1]])
+
+
+def rect1_2_cxy_wh(rect: Sequence[float]) -> tuple[NDArray, NDArray]:
+    """Turn a 1-based rectangle x, y, w, h into a 0-based centre (2,) and a size (2,)."""
+    centre = np.array([rect[0] + rect[2] / 2 - 1, rect[1] + rect[3] / 2 - 1])
+    return centre, np.array([rect[2], rect[3]])
+
+
+def get_axis_aligned_bbox(region: Sequence[float]) -> tuple[float, float, float, float]:
+    """Upright box of a region: of equal area for a polygon (VOT 2016 protocol).
+
+    Args:
+        region: x, y, w, h, or the corners x1, y1, ..., x4, y4.
+
+    Returns:
+        cx, cy, w, h. A polygon's sides are one pixel longer than its equal-area box; a
+        rectangle's are as given: published VOT numbers were made that way.
+    """
+    region = np.asarray(region, dtype=float)
+    if region.size != 8:
+        x, y, w, h = region
+        return x + w / 2, y + h / 2, w, h
+    corners = region.reshape(4, 2)
+    span = np.ptp(corners, axis=0)
+    sides = np.linalg.norm(corners[:2] - corners[1:3], axis=1)
+    scale = np.sqrt(sides.prod() / span.prod())
+    cx, cy = corners.mean(axis=0)
+    w, h = scale * span + 1
+    return cx, cy, w, h
+
+
+def get_min_max_bbox(region: Sequence[float]) -> tuple[float, float, float, float]:
+    """Smallest upright box around a region.
+
+    Args:
+        region: x, y, w, h, or the corners x1, y1, ..., x4, y4.
+
+    Returns:
+        cx, cy, w, h; a polygon's centre is the mean of its corners.
+    """
+    region = np.asarray(region, dtype=float)
+    if region.size != 8:
+        x, y, w, h = region
+        return x + w / 2, y + h / 2, w, h
+    corners = region.reshape(4, 2)
+    cx, cy = corners.mean(axis=0)
+    w, h = np.ptp(corners, axis=0)
+    return cx, cy, w, h
+
+
+def initial_rect(region: Sequence[float]) -> list[float]:
+    """Rectangle that a benchmark run hands to a tracker in the first frame.
+
+    Args:
+        region: First ground truth: x, y, w, h or four corners.
+
+    Returns:
+        x, y, w, h. The size keeps its type (an integer box stays integer), and a rectangle moves
+        by half a pixel, because the centre counts (w - 1) / 2: both show in result files.
+    """
+    cx, cy, w, h = get_axis_aligned_bbox(region)
+    if len(region) == 4:
+        w, h = region[2], region[3]
+    return [float(cx - (w - 1) / 2), float(cy - (h - 1) / 2), w, h]

@@ -1,0 +1,130 @@
+"""Reading checkpoints: PySOT's published weights, its training checkpoints and our own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+_REPORTED_KEYS = 8
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """Read a file that ``torch.save`` wrote, onto the CPU, without running code from it.
+
+    Args:
+        path: A checkpoint. PySOT's training checkpoints hold NumPy numbers; those are allowed.
+
+    Returns:
+        What was saved.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, is cut short, or holds objects that need code to run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint not found: {path}")
+    try:
+        with _numpy_scalars_allowed():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(
+            f"{path}: refused, because it is no plain checkpoint of tensors and numbers; loading "
+            f"it could run code hidden in it ({reason})"
+        ) from error
+    except (RuntimeError, EOFError, KeyError, ValueError, UnicodeDecodeError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(f"{path} is damaged or no checkpoint ({reason})") from error
+
+
+@contextlib.contextmanager
+def _numpy_scalars_allowed() -> Any:
+    """Let NumPy numbers pass: PySOT stores the learning rate as one."""
+    if not hasattr(torch.serialization, "safe_globals"):  # torch < 2.5
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scalar = np.float64(0).__reduce__()[0]
+    allowed = [np.dtype, type(np.dtype(np.float64)), type(np.dtype(np.int64))]
+    # the module moved from numpy.core to numpy._core in NumPy 2; files carry either name
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    with torch.serialization.safe_globals(allowed + [(scalar, name) for name in names]):
+        yield
+
+
+def state_dict_of(checkpoint: Any, source: str) -> dict[str, Tensor]:
+    """Return the weights in a checkpoint, under the names a bare model gives them.
+
+    Args:
+        checkpoint: A state_dict, or a dict that holds one as ``state_dict``. A leading
+            ``module.``, which data-parallel wrappers add, is dropped.
+        source: File name for error messages.
+
+    Raises:
+        ValueError: If there are no weights in it.
+    """
+    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(weights, dict) or not any(torch.is_tensor(v) for v in weights.values()):
+        raise ValueError(f"{source} holds no weights (expected names and tensors, or 'state_dict')")
+    return {key.removeprefix("module."): value for key, value in weights.items()}
+
+
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+    """Load a checkpoint into a model, all of it or not at all.
+
+    Args:
+        model: Any network. Where none of its names occur in the file, names with the prefix
+            ``features.`` are tried, as backbone files of AlexNet have it.
+        path: See :func:`read_checkpoint` and :func:`state_dict_of`.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file does not fit the model; the message lists missing, unexpected and
+            differently shaped entries. Missing ``num_batches_tracked`` counters are accepted.
+    """
+    weights = state_dict_of(read_checkpoint(path), str(path))
+    own = model.state_dict()
+    if not own.keys() & weights.keys():
+        weights = {f"features.{key}": value for key, value in weights.items()}
+    problems = _mismatches(own, weights)
+    if problems:
+        raise ValueError(f"{path} does not fit this model: " + "; ".join(problems))
+    model.load_state_dict(weights, strict=False)
+    logger.info("loaded %d entries from %s", len(weights), path)
+    return model
+
+
+def _mismatches(own: dict[str, Tensor], weights: dict[str, Tensor]) -> list[str]:
+    missing = [key for key in own.keys() - weights.keys() if not _is_counter(key)]
+    unexpected = [key for key in weights.keys() - own.keys() if not _is_counter(key)]
+    shapes = [
+        f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own.keys() & weights.keys()
+        if weights[key].shape != own[key].shape
+    ]
+    parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+    return [f"{len(keys)} {what}: {_shortened(keys)}" for what, keys in parts if keys]
+
+
+def _is_counter(key: str) -> bool:
+    return key.endswith("num_batches_tracked")
+
+
+def _shortened(keys: list[str]) -> str:
+    shown = ", ".join(sorted(keys)[:_REPORTED_KEYS])
+    return shown + (", ..." if len(keys) > _REPORTED_KEYS else "")
