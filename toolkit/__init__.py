@@ -1,0 +1,1 @@
+"""Data sets, protocols, metrics and plots of tracking benchmarks, without torch."""

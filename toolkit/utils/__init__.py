@@ -1,0 +1,1 @@
+"""Region overlap, metrics and file helpers."""
