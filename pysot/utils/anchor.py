@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pysot.utils.bbox import center2corner
+
 
 def anchor_shapes(stride: int, ratios: Sequence[float], scales: Sequence[float]) -> NDArray:
     """Width and height of each anchor, ratios outermost.
@@ -66,3 +68,39 @@ def training_anchors(shapes: NDArray, stride: int, size: int, search_size: int) 
     """
     origin = search_size // 2 - size // 2 * stride
     return anchor_grid(shapes, stride, size, origin)
+
+
+class Anchors:
+    """Anchors in the form PySOT's users know; the functions above are what the package uses.
+
+    Args:
+        stride: Distance of two cells in pixels.
+        ratios: Height over width.
+        scales: Side multipliers.
+
+    Attributes:
+        anchors: (A, 4) float32 corners x1, y1, x2, y2 around 0.
+        all_anchors: After :meth:`generate_all_anchors`: corners and centres, each (4, A, R, R).
+    """
+
+    def __init__(self, stride: int, ratios: Sequence[float], scales: Sequence[float]) -> None:
+        self.stride, self.ratios, self.scales = stride, ratios, scales
+        self.shapes = anchor_shapes(stride, ratios, scales)
+        self.anchor_num = len(self.shapes)
+        self.anchors = np.concatenate([-self.shapes / 2, self.shapes / 2], axis=1)
+        self.all_anchors: tuple[NDArray, NDArray] | None = None
+        self._grid: tuple[int, int] | None = None
+
+    def generate_all_anchors(self, im_c: int, size: int) -> bool:
+        """Place the anchors on ``size`` x ``size`` cells around the image centre ``im_c``.
+
+        Returns:
+            False if that grid is there already.
+        """
+        if self._grid == (im_c, size):
+            return False
+        grid = anchor_grid(self.shapes, self.stride, size, im_c - size // 2 * self.stride)
+        centre = grid.transpose(3, 0, 1, 2)
+        self.all_anchors = np.stack(center2corner(centre)), centre
+        self._grid = (im_c, size)
+        return True

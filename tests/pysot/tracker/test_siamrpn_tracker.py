@@ -1,0 +1,162 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden import fill
+
+from pysot.core.config import load_config
+from pysot.models.model_builder import build_model
+from pysot.tracker.geometry import Target
+from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, TrackParams
+from pysot.tracker.tracker_builder import build_tracker, track_params
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = ROOT / "tests" / "golden" / "models"
+
+
+class RecordedModel:
+    """Returns the recorded outputs of one step and remembers what it was shown."""
+
+    def __init__(self, base_size):
+        self.base_size = base_size
+
+    def encode_template(self, z):
+        self.z = z
+        return "kernels"
+
+    def predict(self, kernels, x):
+        assert kernels == "kernels"
+        self.x = x
+        side = (x.shape[-1] - 127) // 8 + 1 + self.base_size
+        step = self.step
+        outputs = fill.stub_outputs(step["seed"], step["gain"], step["bias"], 5, side)
+        return tuple(torch.from_numpy(output) for output in outputs)
+
+
+def recorded_runs():
+    for name in ("rpn21", "rpn25"):
+        golden = json.loads((GOLDEN / f"tracker_stub_{name}.json").read_text())
+        config = load_config(ROOT / "experiments" / "siamrpn_alex_dwxcorr" / "config.yaml")
+        params = track_params(config)
+        if name == "rpn25":
+            params = TrackParams(0.04, 0.44, 0.33)  # siamrpn_r50_l234_dwxcorr_8gpu
+        for number, run in enumerate(golden["runs"]):
+            yield pytest.param(params, run, id=f"{name}-{number}")
+
+
+def started(params, run):
+    image = fill.rule_image(run["seed_image"], run["H"], run["W"])
+    tracker = SiamRPNTracker(RecordedModel(params.base_size), params)
+    tracker.init(image, run["init_rect"])
+    return tracker, image
+
+
+def samples(tensor):
+    return fill.digest(tensor.numpy())["samples"]
+
+
+@pytest.mark.parametrize(("params", "run"), list(recorded_runs()))
+def test_a_free_run_equals_the_recorded_one(params, run):
+    tracker, image = started(params, run)
+    np.testing.assert_allclose(tracker.state.fill, run["channel_average"], rtol=1e-12)
+    np.testing.assert_allclose(samples(tracker.model.z), run["z_crop"], atol=1)
+    for step in run["steps"]:
+        tracker.model.step = step
+        result = tracker.track(image)
+        np.testing.assert_allclose(samples(tracker.model.x), step["x_crop"], atol=1)
+        np.testing.assert_allclose(result["bbox"], step["bbox"], atol=1e-3)
+        assert result["best_score"] == pytest.approx(step["best_score"], abs=1e-6)
+        integers = [kind == "int" for kind in step["bbox_types"]]
+        assert [isinstance(value, int) for value in result["bbox"]] == integers
+
+
+@pytest.mark.parametrize(("params", "run"), list(recorded_runs()))
+def test_single_steps_equal_recorded_ones(params, run):
+    tracker, image = started(params, run)
+    for step in run["steps"]:
+        pre = Target(*step["pre"]["center_pos"], *step["pre"]["size"])
+        tracker.state = replace(tracker.state, target=pre)
+        tracker.model.step = step
+        crop, zoom = tracker.search_crop(image)
+        candidates = tracker.candidates(crop)
+        np.testing.assert_allclose(
+            tracker.update(candidates, zoom, image.shape)["bbox"], step["bbox"], atol=1e-5
+        )
+        post = tracker.state.target
+        np.testing.assert_allclose((post.cx, post.cy), step["post"]["center_pos"], atol=1e-5)
+        np.testing.assert_allclose((post.w, post.h), step["post"]["size"], atol=1e-5)
+
+
+def chosen(scores, window_influence):
+    """Centre that a tracker moves to when the boxes of a 3 x 3 grid have these scores."""
+    params = TrackParams(window_influence=window_influence, ratios=(1,), penalty_k=0, lr=1.0)
+    tracker = SiamRPNTracker(RecordedModel(8), params)
+    tracker.init(np.zeros((240, 320, 3), np.uint8), (100, 80, 40, 40))
+    y, x = (8 * (np.mgrid[:3, :3] - 1)).reshape(2, -1)
+    boxes = np.stack([x, y, np.full(9, 64), np.full(9, 64)], axis=1).astype(np.float32)
+    tracker.update(Candidates(np.asarray(scores, np.float32), boxes), 1.0, (240, 320, 3))
+    return tracker.state.target.cx - 119.5, tracker.state.target.cy - 99.5
+
+
+def test_window_breaks_ties_towards_the_centre():
+    assert chosen(np.ones(9), window_influence=0.4) == (0, 0)
+    assert chosen(np.ones(9), window_influence=0.0) == (-8, -8)  # the first of equals
+
+
+def test_a_much_better_score_beats_the_window():
+    assert chosen([0.1, 0.1, 0.1, 0.1, 0.1, 1.0, 0.1, 0.1, 0.1], window_influence=0.4) == (8, 0)
+
+
+def test_target_pushed_out_of_the_image_stops_at_its_border():
+    params = TrackParams(ratios=(1,), window_influence=0.0)
+    tracker = SiamRPNTracker(RecordedModel(8), params)
+    tracker.init(np.zeros((240, 320, 3), np.uint8), (200, 80, 40, 40))
+    right = Candidates(np.ones(1, np.float32), np.array([[200, 0, 64, 64]], np.float32))
+    for _ in range(3):
+        result = tracker.update(right, 1.0, (240, 320, 3))
+    assert result["bbox"][0] + result["bbox"][2] / 2 == 320
+
+
+def test_nan_scores_are_reported():
+    tracker = SiamRPNTracker(RecordedModel(8), TrackParams(ratios=(1,), window_influence=0.0))
+    tracker.init(np.zeros((240, 320, 3), np.uint8), (200, 80, 40, 40))
+    broken = Candidates(np.full(1, np.nan, np.float32), np.ones((1, 4), np.float32))
+    with pytest.raises(ValueError, match="NaN"):
+        tracker.update(broken, 1.0, (240, 320, 3))
+
+
+def test_track_before_init_is_refused():
+    with pytest.raises(ValueError, match="init"):
+        SiamRPNTracker(RecordedModel(8), TrackParams()).track(np.zeros((9, 9, 3), np.uint8))
+
+
+def test_two_trackers_on_one_model_do_not_disturb_each_other():
+    config = load_config(ROOT / "experiments" / "siamrpn_alex_tiny" / "config.yaml")
+    torch.manual_seed(0)
+    model = build_model(config)
+    videos = [[fill.rule_image(10 * v + i, 90, 120) for i in range(3)] for v in range(2)]
+
+    def run(interleaved):
+        trackers = [build_tracker(model, config) for _ in videos]
+        for tracker, video in zip(trackers, videos, strict=True):
+            tracker.init(video[0], (30, 20, 40, 30))
+            if not interleaved:
+                yield [tracker.track(frame)["bbox"] for frame in video[1:]]
+        if interleaved:
+            pairs = zip(*[video[1:] for video in videos], strict=True)
+            steps = [[t.track(f)["bbox"] for t, f in zip(trackers, p, strict=True)] for p in pairs]
+            yield from zip(*steps, strict=True)
+
+    alone, together = list(run(interleaved=False)), list(run(interleaved=True))
+    assert [list(boxes) for boxes in together] == alone
+    assert alone[0] != alone[1]
+
+
+def test_unknown_tracker_lists_the_known_ones(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("TRACK: {TYPE: SiamTracker}")
+    with pytest.raises(ValueError, match=r"TRACK\.TYPE: unknown tracker .*SiamRPNTracker"):
+        build_tracker(None, load_config(path))
