@@ -1,0 +1,158 @@
+"""Training crops in PySOT's format: each object in the middle of a 511-pixel square.
+
+A data set is a folder of crops and one annotation file. An object in a frame of a video has the
+crops ``<root>/<video>/<frame %06d>.<track %02d>.x.jpg`` (search, 511 pixels) and ``.z.jpg``
+(template, 127 pixels); the annotation is ``{video: {track: {frame: [x1, y1, x2, y2]}}}``.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+TEMPLATE_SIZE = 127
+SEARCH_SIZE = 511
+CONTEXT_AMOUNT = 0.5
+
+Annotation = dict[str, dict[str, dict[str, list[float]]]]
+"""Video -> track -> frame -> box (x1, y1, x2, y2) in pixels of the original image."""
+
+
+def crop_pair(
+    image: NDArray, box_xyxy: Sequence[float], padding: Sequence[float] | None = None
+) -> tuple[NDArray, NDArray]:
+    """Cut the template and search crops of one object.
+
+    The template shows a square of side sqrt((w + c)(h + c)), c = (w + h) / 2, around the object
+    (SiamFC, section 2.4, with context amount 0.5); the search crop shows 511 / 127 as much.
+
+    Args:
+        image: (H, W, 3) uint8, BGR.
+        box_xyxy: The object, x1, y1, x2, y2 in pixels.
+        padding: Colour outside the image, B, G, R; the image's mean where it is not given.
+
+    Returns:
+        The template (127, 127, 3) and search crop (511, 511, 3), uint8, BGR.
+
+    Raises:
+        ValueError: If the image is not (H, W, 3) uint8 or the box is not finite or has no area.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"expected a (H, W, 3) uint8 image, got {image.shape} {image.dtype}")
+    x1, y1, x2, y2 = (float(v) for v in box_xyxy)
+    width, height = x2 - x1, y2 - y1
+    if not (np.isfinite([x1, y1, x2, y2]).all() and width > 0 and height > 0):
+        raise ValueError(f"box {list(box_xyxy)} has no area; expected x1 < x2 and y1 < y2")
+    fill = cv2.mean(image)[:3] if padding is None else padding
+    context = CONTEXT_AMOUNT * (width + height)
+    side = float(np.sqrt((width + context) * (height + context)))
+    centre = (x1 + x2) / 2, (y1 + y2) / 2
+    template = _crop(image, centre, side, TEMPLATE_SIZE, fill)
+    return template, _crop(image, centre, side * SEARCH_SIZE / TEMPLATE_SIZE, SEARCH_SIZE, fill)
+
+
+def _crop(
+    image: NDArray, centre: tuple[float, float], side: float, size: int, fill: Sequence[float]
+) -> NDArray:
+    """Map a square to ``size`` pixels so that its corners fall on the middles of corner pixels."""
+    scale = (size - 1) / side
+    shift = [-scale * (c - side / 2) for c in centre]
+    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    return cv2.warpAffine(
+        image,
+        matrix,
+        (size, size),
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=tuple(float(v) for v in fill),
+    )
+
+
+def crop_name(frame: int, track: int, kind: str) -> str:
+    """Name of a crop's file.
+
+    Args:
+        frame: Number of the frame.
+        track: Number of the object in the video.
+        kind: "x" for the search crop, "z" for the template.
+
+    Returns:
+        For example ``000012.00.x.jpg``.
+    """
+    return f"{frame:06d}.{track:02d}.{kind}.jpg"
+
+
+def write_crops(
+    folder: Path,
+    image: NDArray,
+    boxes_xyxy: Mapping[int, Sequence[float]],
+    frame: int,
+) -> None:
+    """Write the crops of all objects in one frame.
+
+    Args:
+        folder: Folder of the video; made if it is not there.
+        image: The frame, (H, W, 3) uint8, BGR.
+        boxes_xyxy: Track number -> x1, y1, x2, y2 in pixels.
+        frame: Number of the frame.
+
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: If the image or a box is unusable.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    padding = cv2.mean(image)[:3]
+    for track, box in boxes_xyxy.items():
+        for kind, crop in zip("zx", crop_pair(image, box, padding), strict=True):
+            write_image(folder / crop_name(frame, track, kind), crop)
+
+
+def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None:
+    """Encode an image by the suffix of its path, and put the file in place only when it is whole.
+
+    Args:
+        path: Where to; its folder exists.
+        image: (H, W) or (H, W, 3) uint8, BGR.
+        options: Flags of ``cv2.imencode``; OpenCV's defaults where there are none.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    encoded, data = cv2.imencode(path.suffix, image, list(options))
+    if not encoded:
+        raise OSError(f"{path}: OpenCV cannot encode an image of shape {image.shape}")
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(data.tobytes())
+    os.replace(temporary, path)
+
+
+def write_annotation(path: Path, annotation: Annotation) -> None:
+    """Write an annotation file: indented by 4, keys sorted.
+
+    Args:
+        path: Where to; its folder is made if it is not there.
+        annotation: Video -> track ``%02d`` -> frame ``%06d`` -> x1, y1, x2, y2.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(annotation, indent=4, sort_keys=True))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, and put it in place only when it is whole.
+
+    Args:
+        path: Where to; its folder exists.
+        text: What.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text)
+    os.replace(temporary, path)
