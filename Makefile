@@ -1,0 +1,38 @@
+# Two commands: `make demo` and `make test`. Both set up .venv first and are fast the second time.
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+CONFIG := experiments/siamrpn_alex_tiny/config.yaml
+SNAPSHOT := snapshot/siamrpn_alex_tiny/checkpoint_e8.pth
+RESULTS := results/Synthetic
+OUT := demo_output
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo "make demo   train a small tracker, test and score it, write a video (minutes on two cores)"
+	@echo "make test   run the tests"
+	@echo "make lint   check style and format"
+	@echo "make clean  remove what the demo wrote; the virtual environment stays"
+
+setup: $(READY)
+
+$(READY): requirements.txt pyproject.toml setup.py toolkit/utils/_region.pyx
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+test: $(READY)
+	$(PY) -m pytest
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/codespell
+
+clean:
+	rm -rf $(OUT) snapshot/siamrpn_alex_tiny logs/siamrpn_alex_tiny $(RESULTS) \
+		training_dataset/synthetic testing_dataset/Synthetic
