@@ -1,0 +1,108 @@
+"""What the network should answer at every anchor. A anchors per cell, R response side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pysot.utils.bbox import IoU, center2corner, corner2center
+
+_NEGATIVE_REACH = 3  # cells around a distractor that may be drawn as negatives
+
+
+class AnchorTarget:
+    """Labels anchors by their overlap with the target (Faster R-CNN section 3.1; SiamRPN).
+
+    Args:
+        anchors: (A, R, R, 4) as cx, cy, w, h in pixels of the search image.
+        stride: Distance of two cells in pixels.
+        search_size: Side of the search image in pixels.
+        thr_high: Overlap above which an anchor is positive.
+        thr_low: Overlap below which an anchor is negative.
+        pos_num: At most so many positives per pair.
+        total_num: ``total_num - pos_num`` negatives at most per pair.
+        neg_num: At most so many negatives in a pair that shows two different targets.
+    """
+
+    def __init__(
+        self,
+        anchors: NDArray,
+        stride: int,
+        search_size: int,
+        thr_high: float = 0.6,
+        thr_low: float = 0.3,
+        pos_num: int = 16,
+        total_num: int = 64,
+        neg_num: int = 16,
+    ) -> None:
+        self._centers = np.moveaxis(anchors, -1, 0).astype(np.float32)  # (4, A, R, R)
+        self._corners = np.stack(center2corner(self._centers))
+        self._stride, self._search_size = stride, search_size
+        self._thr_high, self._thr_low = thr_high, thr_low
+        self._pos_num, self._total_num, self._neg_num = pos_num, total_num, neg_num
+
+    def __call__(
+        self, target: Sequence[float], rng: np.random.Generator, neg: bool = False
+    ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """Label one search image.
+
+        Args:
+            target: Box of the target as x1, y1, x2, y2 in pixels of the search image.
+            rng: Draws which anchors are kept where there are too many.
+            neg: Whether the box is another object than the template's; then only cells around it
+                are labelled, as background.
+
+        Returns:
+            ``cls`` (A, R, R) int64: 1 target, 0 background, -1 ignored; ``delta`` (4, A, R, R)
+            float32: dx, dy, dw, dh of every anchor; ``weight`` (A, R, R) float32, which sums to
+            1 over the positives; ``overlap`` (A, R, R) float32.
+        """
+        box = corner2center(np.asarray(target, dtype=np.float64))
+        if neg:
+            return self._negative(box, rng)
+        delta = self._deltas(box)
+        overlap = np.asarray(IoU(self._corners, np.asarray(target, np.float32)), np.float32)
+        cls = np.full(overlap.shape, -1, dtype=np.int64)
+        positive = _draw(np.nonzero(overlap > self._thr_high), self._pos_num, rng)
+        negative = _draw(np.nonzero(overlap < self._thr_low), self._total_num - self._pos_num, rng)
+        cls[positive], cls[negative] = 1, 0
+        weight = np.zeros(overlap.shape, dtype=np.float32)
+        weight[positive] = 1.0 / (len(positive[0]) + 1e-6)
+        return cls, delta, weight, overlap
+
+    def _deltas(self, box: Sequence[float]) -> NDArray:
+        cx, cy, w, h = self._centers
+        tcx, tcy, tw, th = (np.float32(value) for value in box)
+        return np.stack([(tcx - cx) / w, (tcy - cy) / h, np.log(tw / w), np.log(th / h)])
+
+    def _negative(
+        self, box: Sequence[float], rng: np.random.Generator
+    ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        shape = self._centers.shape[1:]
+        rows, columns = self._cells(box[1]), self._cells(box[0])
+        near = np.zeros(shape, dtype=bool)
+        near[:, rows, columns] = True
+        cls = np.full(shape, -1, dtype=np.int64)
+        cls[_draw(np.nonzero(near), self._neg_num, rng)] = 0
+        zeros = np.zeros(shape, dtype=np.float32)
+        return cls, np.zeros((4, *shape), dtype=np.float32), zeros, zeros.copy()
+
+    def _cells(self, centre: float) -> slice:
+        """Cells within reach of a coordinate; rounding as the published models were trained."""
+        size = self._centers.shape[-1]
+        offset = np.ceil((centre - self._search_size // 2) / self._stride + 0.5)
+        cell = size // 2 + int(offset)
+        first, last = cell - _NEGATIVE_REACH, cell + _NEGATIVE_REACH + 1
+        return slice(max(0, first), max(0, min(size, last)))
+
+
+def _draw(cells: tuple[NDArray, ...], limit: int, rng: np.random.Generator) -> tuple[NDArray, ...]:
+    """Keep at most ``limit`` of the index tuples ``np.nonzero`` returned."""
+    count = len(cells[0])
+    if count <= limit:
+        return cells
+    order = np.arange(count)
+    rng.shuffle(order)
+    return tuple(axis[order[:limit]] for axis in cells)

@@ -1,0 +1,156 @@
+"""Random changes to a training crop and the box in it.
+
+Images are BGR, (H, W, 3); boxes are ``Corner`` (x1, y1, x2, y2) in 0-based pixels of the image.
+Randomness comes from the generator that is passed in, and from nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pysot.utils.bbox import Corner
+
+# Principal components of RGB colour in natural images (AlexNet, section 4.1), as rows.
+_COLOUR_AXES = np.array(
+    [
+        [-0.55919361, 0.98062831, -0.41940627],
+        [1.72091413, 0.19879334, -1.82968581],
+        [4.64467907, 4.73710203, 4.88324118],
+    ]
+)
+_BLUR_SIZES = np.arange(5, 46, 2)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths and probabilities of the changes; keys of ``DATASET.TEMPLATE`` and ``.SEARCH``.
+
+    Attributes:
+        shift: Largest displacement in pixels of the crop, per axis.
+        scale: Largest relative change of size, per axis.
+        blur: Probability of a motion blur.
+        flip: Probability of a horizontal mirror image.
+        color: Probability of a colour offset.
+    """
+
+    shift: float = 0.0
+    scale: float = 0.0
+    blur: float = 0.0
+    flip: float = 0.0
+    color: float = 0.0
+
+    def __call__(
+        self,
+        image: NDArray,
+        box: Corner,
+        size: int,
+        rng: np.random.Generator,
+        gray: bool = False,
+    ) -> tuple[NDArray, Corner]:
+        """Cut an image of ``size`` x ``size`` pixels out of a crop, and change it at random.
+
+        The steps are grey, scale and shift in one warp, colour, blur, flip. The order of the
+        draws is PySOT's too.
+
+        Args:
+            image: Crop, (H, W, 3) uint8, the target in its centre.
+            box: The target in the crop.
+            size: Side of the result in pixels.
+            rng: Source of randomness.
+            gray: Whether to remove the colours first; the caller decides for both images.
+
+        Returns:
+            Image (size, size, 3), float32, values of about 0..255 (a colour offset is not
+            clipped), and the target in it.
+        """
+        window = draw_window(image.shape[:2], size, self.scale, self.shift, rng)
+        image = cut_window(to_gray(image) if gray else image, window, size)
+        box = box_in_window(box, window, size)
+        image = image.astype(np.float32)
+        if self.color > rng.random():
+            image -= colour_offset(rng)
+        if self.blur > rng.random():
+            image = motion_blur(image, rng)
+        if self.flip and self.flip > rng.random():
+            image, box = mirror(image, box)
+        return image, box
+
+
+def draw_window(
+    shape: tuple[int, int], size: int, scale: float, shift: float, rng: np.random.Generator
+) -> Corner:
+    """Draw the part of a crop that becomes the network's input.
+
+    Args:
+        shape: Height and width of the crop.
+        size: Side of the input; an undisturbed window spans ``size - 1`` pixels around the
+            crop's centre (side // 2).
+        scale: Largest relative change of the sides.
+        shift: Largest displacement in pixels.
+        rng: Source of randomness; draws only for what is above 0.
+
+    Returns:
+        The window in pixels of the crop, never beyond its border.
+    """
+    limits = np.array([shape[1], shape[0]], dtype=float)
+    centre, sides = limits // 2, np.full(2, size - 1.0)
+    if scale:
+        factors = np.array([1 + (rng.random() * 2 - 1) * scale for _ in range(2)])
+        sides = sides * np.minimum(factors, limits / sides)
+    low, high = centre - sides / 2, centre + sides / 2
+    if shift:
+        moves = np.array([(rng.random() * 2 - 1) * shift for _ in range(2)])
+        moves = np.maximum(-low, np.minimum(limits - 1 - high, moves))
+        low, high = low + moves, high + moves
+    return Corner(low[0], low[1], high[0], high[1])
+
+
+def cut_window(image: NDArray, window: Corner, size: int) -> NDArray:
+    """Warp a window to (size, size, 3); its corners become the centres of the corner pixels."""
+    x_zoom = (size - 1) / (window.x2 - window.x1)
+    y_zoom = (size - 1) / (window.y2 - window.y1)
+    matrix = np.array([[x_zoom, 0, -x_zoom * window.x1], [0, y_zoom, -y_zoom * window.y1]])
+    return cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_CONSTANT)
+
+
+def box_in_window(box: Corner, window: Corner, size: int) -> Corner:
+    """Express a box of the crop in pixels of the warped window."""
+    x_scale = (window.x2 - window.x1) / (size - 1)
+    y_scale = (window.y2 - window.y1) / (size - 1)
+    return Corner(
+        (box.x1 - window.x1) / x_scale,
+        (box.y1 - window.y1) / y_scale,
+        (box.x2 - window.x1) / x_scale,
+        (box.y2 - window.y1) / y_scale,
+    )
+
+
+def to_gray(image: NDArray) -> NDArray:
+    """Remove the colours of a BGR image; it keeps three channels."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+
+
+def colour_offset(rng: np.random.Generator) -> NDArray:
+    """Draw a colour, (3,) float32 in BGR, to subtract from every pixel."""
+    return (_COLOUR_AXES @ rng.standard_normal(3))[::-1].astype(np.float32)
+
+
+def motion_blur(image: NDArray, rng: np.random.Generator) -> NDArray:
+    """Average along a column and a row of pixels, with random weights w and 1 - w.
+
+    This equals a filter whose kernel is a cross, at the cost of two box filters.
+    """
+    size = int(rng.choice(_BLUR_SIZES))
+    weight = rng.random()
+    column, row = cv2.blur(image, (1, size)), cv2.blur(image, (size, 1))
+    return cv2.addWeighted(column, weight, row, 1 - weight, 0)
+
+
+def mirror(image: NDArray, box: Corner) -> tuple[NDArray, Corner]:
+    """Mirror an image and its box from left to right: pixel 0 becomes pixel W - 1."""
+    last = image.shape[1] - 1
+    return cv2.flip(image, 1), Corner(last - box.x2, box.y1, last - box.x1, box.y2)

@@ -1,0 +1,137 @@
+"""From a configuration to training data."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import cv2
+from torch.utils.data import DataLoader
+
+from pysot.core.config import Config, resolve_path
+from pysot.datasets.anchor_target import AnchorTarget
+from pysot.datasets.annotation import read_annotations
+from pysot.datasets.augmentation import Augmentation
+from pysot.datasets.dataset import PairDataset, RunBatches, TrainingSet, collate
+from pysot.utils.anchor import anchor_shapes, training_anchors
+
+logger = logging.getLogger(__name__)
+
+_AUGMENTATIONS = ("SHIFT", "SCALE", "BLUR", "FLIP", "COLOR")
+
+
+def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
+    """Build the training pairs that ``DATASET`` describes.
+
+    Raises:
+        FileNotFoundError: If annotations or a folder of crops are missing.
+        ValueError: If annotations are malformed, or sizes do not fit each other.
+    """
+    logger.info("build train dataset")
+    sets = build_training_sets(cfg)
+    videos = cfg.DATASET.VIDEOS_PER_EPOCH
+    epoch_length = videos if videos > 0 else sum(subset.num_use for subset in sets)
+    if epoch_length < cfg.TRAIN.BATCH_SIZE:
+        raise ValueError(
+            f"an epoch of {epoch_length} pairs (DATASET.VIDEOS_PER_EPOCH) is smaller than one "
+            f"batch of {cfg.TRAIN.BATCH_SIZE} (TRAIN.BATCH_SIZE)"
+        )
+    logger.info("dataset length %d", epoch_length * cfg.TRAIN.EPOCH)
+    return PairDataset(
+        sets,
+        template=_augmentation(cfg, "TEMPLATE"),
+        search=_augmentation(cfg, "SEARCH"),
+        target=build_anchor_target(cfg),
+        epoch_length=epoch_length,
+        seed=seed,
+        neg=cfg.DATASET.NEG,
+        gray=cfg.DATASET.GRAY,
+        exemplar_size=cfg.TRAIN.EXEMPLAR_SIZE,
+        search_size=cfg.TRAIN.SEARCH_SIZE,
+        max_attempts=cfg.TRAIN.MAX_BAD_IMAGES,
+    )
+
+
+def build_training_sets(cfg: Config) -> list[TrainingSet]:
+    """Read the sets that ``DATASET.NAMES`` lists.
+
+    Raises:
+        FileNotFoundError: If annotations or a folder of crops are missing.
+        ValueError: If no set or an unknown one is listed, or annotations are malformed.
+    """
+    if not cfg.DATASET.NAMES:
+        raise ValueError("DATASET.NAMES lists no training set")
+    return [_training_set(cfg, name) for name in cfg.DATASET.NAMES]
+
+
+def _training_set(cfg: Config, name: str) -> TrainingSet:
+    node = cfg.DATASET.get(name)
+    if not isinstance(node, dict) or "ANNO" not in node:
+        known = [key for key, value in cfg.DATASET.items() if isinstance(value, dict)]
+        known = ", ".join(key for key in known if "ANNO" in cfg.DATASET[key])
+        raise ValueError(f"DATASET.NAMES: unknown training set {name!r}; known: {known}")
+    root = resolve_path(node.ROOT)
+    logger.info("loading %s", name)
+    annotations = read_annotations(resolve_path(node.ANNO))
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"DATASET.{name}.ROOT: folder of training crops not found: {root}")
+    num_use = node.NUM_USE if node.NUM_USE > 0 else len(annotations)
+    logger.info("%s loaded: %d of %d videos per pass", name, num_use, len(annotations))
+    return TrainingSet(name, root, annotations, node.FRAME_RANGE, num_use)
+
+
+def build_anchor_target(cfg: Config) -> AnchorTarget:
+    """Build the labelling of anchors.
+
+    Raises:
+        ValueError: If the response's side does not follow from the image sizes.
+    """
+    train, stride = cfg.TRAIN, cfg.ANCHOR.STRIDE
+    expected = (train.SEARCH_SIZE - train.EXEMPLAR_SIZE) / stride + 1 + train.BASE_SIZE
+    if expected != train.OUTPUT_SIZE:
+        raise ValueError(
+            f"TRAIN.OUTPUT_SIZE is {train.OUTPUT_SIZE}, but (SEARCH_SIZE - EXEMPLAR_SIZE) / "
+            f"ANCHOR.STRIDE + 1 + BASE_SIZE = {expected:g}"
+        )
+    shapes = anchor_shapes(stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
+    return AnchorTarget(
+        training_anchors(shapes, stride, train.OUTPUT_SIZE, train.SEARCH_SIZE),
+        stride=stride,
+        search_size=train.SEARCH_SIZE,
+        thr_high=train.THR_HIGH,
+        thr_low=train.THR_LOW,
+        pos_num=train.POS_NUM,
+        total_num=train.TOTAL_NUM,
+        neg_num=train.NEG_NUM,
+    )
+
+
+def build_train_loader(
+    cfg: Config, dataset: PairDataset, first_epoch: int = 0, pin_memory: bool = False
+) -> DataLoader:
+    """Build the loader of a whole run.
+
+    Its batches run through all epochs from ``first_epoch`` to the last without a pause; an epoch
+    has ``loader.batch_sampler.steps_per_epoch`` of them. See ``PairDataset`` for their keys.
+    """
+    workers = cfg.TRAIN.NUM_WORKERS
+    return DataLoader(
+        dataset,
+        batch_sampler=RunBatches(
+            dataset.epoch_length, cfg.TRAIN.BATCH_SIZE, first_epoch, cfg.TRAIN.EPOCH
+        ),
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        worker_init_fn=_one_thread,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    """Keep OpenCV in a worker from competing with the other workers for the cores."""
+    cv2.setNumThreads(1)
+
+
+def _augmentation(cfg: Config, image: str) -> Augmentation:
+    return Augmentation(**{key.lower(): cfg.DATASET[image][key] for key in _AUGMENTATIONS})

@@ -1,0 +1,302 @@
+"""Training pairs: which two crops a sample shows, and what the network should answer.
+
+A sample is a pure function of (seed, epoch, index): the number of workers, their order and an
+interruption change nothing. Every draw comes from
+``Generator(PCG64(SeedSequence([seed, domain, a, b, c])))``; domain 0 draws a sample
+(epoch, index, attempt), domain 1 the order of the videos (pass, training set, 0).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler, default_collate
+
+from pysot.datasets.anchor_target import AnchorTarget
+from pysot.datasets.annotation import Annotations
+from pysot.datasets.augmentation import Augmentation
+from pysot.utils.bbox import Center, Corner, center2corner
+
+_SAMPLE, _ORDER = 0, 1
+_CONTEXT = 0.5
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+
+
+class TrainingDataError(ValueError):
+    """Training images could not be read, and too many of them to go on."""
+
+
+class UnreadableImage(Exception):
+    """One image could not be read; the sample is replaced by another."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """One entry of ``DATASET.NAMES``.
+
+    Attributes:
+        name: Key below ``DATASET``.
+        root: Folder of the crops, ``<root>/<video>/<frame>.<track>.x.jpg``.
+        annotations: Its usable boxes.
+        frame_range: Largest distance of the two frames of a pair, counted in annotated frames.
+        num_use: Videos per pass over all sets; fewer than there are are drawn at random, more
+            repeat them.
+    """
+
+    name: str
+    root: Path
+    annotations: Annotations
+    frame_range: int
+    num_use: int
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One annotated crop: its file, and the target's (w, h) in pixels of the original frame."""
+
+    path: Path
+    size: NDArray
+
+
+class PairDataset(Dataset):
+    """Pairs of crops with labels; item n is sample n % L of epoch n // L, L = ``epoch_length``.
+
+    Args:
+        sets: Where pairs come from.
+        template: Augmentation of template images.
+        search: Augmentation of search images.
+        target: Labels the anchors.
+        epoch_length: Samples per epoch.
+        seed: Not negative.
+        neg: Probability that the two images show different targets.
+        gray: Probability that both images lose their colours.
+        exemplar_size: Side of template images in pixels.
+        search_size: Side of search images in pixels.
+        max_attempts: Samples that may take the place of one with an unreadable image.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[TrainingSet],
+        template: Augmentation,
+        search: Augmentation,
+        target: AnchorTarget,
+        epoch_length: int,
+        seed: int,
+        neg: float = 0.2,
+        gray: float = 0.0,
+        exemplar_size: int = 127,
+        search_size: int = 255,
+        max_attempts: int = 100,
+    ) -> None:
+        self.sets = tuple(sets)
+        self.epoch_length, self.seed = epoch_length, seed
+        self._template, self._search, self._target = template, search, target
+        self._neg, self._gray = neg, gray
+        self._exemplar_size, self._search_size = exemplar_size, search_size
+        self._max_attempts = max_attempts
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        """Make one sample.
+
+        Returns:
+            ``template`` (3, 127, 127) and ``search`` (3, S, S) float32 BGR 0..255; ``label_cls``
+            (A, R, R) int64 in {-1, 0, 1}; ``label_loc`` (4, A, R, R) and ``label_loc_weight``
+            (A, R, R) float32; ``bbox`` (4,) float64, the target in the search image as
+            x1, y1, x2, y2; ``bad_images``: paths and reasons of the images that could not be
+            read. If no replacement could be read either, ``bad_images`` alone.
+        """
+        epoch, index = divmod(item, self.epoch_length)
+        bad: list[str] = []
+        for attempt in range(self._max_attempts + 1):
+            rng = _generator(self.seed, _SAMPLE, epoch, index, attempt)
+            place = item if attempt == 0 else int(rng.integers(self.pass_length))
+            try:
+                return self._sample(self.pick(place), rng) | {"bad_images": bad}
+            except UnreadableImage as error:
+                bad.append(str(error))
+        return {"bad_images": bad}
+
+    @property
+    def pass_length(self) -> int:
+        """Videos in one pass: the sum of every set's ``num_use``."""
+        return sum(subset.num_use for subset in self.sets)
+
+    def pick(self, item: int) -> tuple[TrainingSet, int]:
+        """Return the set and the number of the video that item ``item`` shows.
+
+        Items run through whole passes; a pass holds ``num_use`` videos of each set, shuffled.
+        """
+        number, offset = divmod(item, self.pass_length)
+        order = _pass_order(
+            self.seed, number, tuple((len(s.annotations), s.num_use) for s in self.sets)
+        )
+        subset, video = order[:, offset]
+        return self.sets[subset], int(video)
+
+    def draw_pair(
+        self, subset: TrainingSet, video: int, rng: np.random.Generator
+    ) -> tuple[Crop, Crop, bool]:
+        """Draw template and search image of a video, and whether they show different targets."""
+        if self._neg > rng.random():
+            other = self.sets[rng.integers(len(self.sets))]
+            other_video = int(rng.integers(len(other.annotations)))
+            return _any_crop(subset, video, rng), _any_crop(other, other_video, rng), True
+        return *_near_crops(subset, video, rng), False
+
+    def _sample(
+        self, picked: tuple[TrainingSet, int], rng: np.random.Generator
+    ) -> dict[str, NDArray]:
+        gray = self._gray > rng.random()
+        template_crop, search_crop, neg = self.draw_pair(*picked, rng)
+        template, _ = self._augmented(template_crop, self._template, self._exemplar_size, rng, gray)
+        search, box = self._augmented(search_crop, self._search, self._search_size, rng, gray)
+        cls, delta, weight, _ = self._target(box, rng, neg)
+        return {
+            "template": _channels_first(template),
+            "search": _channels_first(search),
+            "label_cls": cls,
+            "label_loc": delta,
+            "label_loc_weight": weight,
+            "bbox": np.array(box, dtype=np.float64),
+        }
+
+    def _augmented(
+        self, crop: Crop, change: Augmentation, size: int, rng: np.random.Generator, gray: bool
+    ) -> tuple[NDArray, Corner]:
+        image = read_crop(crop.path)
+        box = box_in_crop(image.shape[:2], crop.size, self._exemplar_size)
+        return change(image, box, size, rng, gray)
+
+
+class RunBatches(Sampler):
+    """Items of every batch of a run, epoch after epoch, so that workers never pause between them.
+
+    Args:
+        epoch_length: Samples per epoch.
+        batch_size: Samples per batch; the rest of an epoch that fills no batch is left out.
+        first_epoch: Epoch to begin with, counted from 0.
+        epochs: Epoch to stop before.
+    """
+
+    def __init__(self, epoch_length: int, batch_size: int, first_epoch: int, epochs: int) -> None:
+        self.steps_per_epoch = epoch_length // batch_size
+        self._epoch_length, self._batch_size = epoch_length, batch_size
+        self._epochs = range(first_epoch, epochs)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for epoch in self._epochs:
+            for step in range(self.steps_per_epoch):
+                start = epoch * self._epoch_length + step * self._batch_size
+                yield list(range(start, start + self._batch_size))
+
+    def __len__(self) -> int:
+        return len(self._epochs) * self.steps_per_epoch
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack samples into a batch; ``bad_images`` of all are joined.
+
+    If one of the samples could not be made, ``bad_images`` is all there is.
+    """
+    bad = [message for sample in samples for message in sample.pop("bad_images")]
+    if not all(samples):
+        return {"bad_images": bad}
+    return default_collate(samples) | {"bad_images": bad}
+
+
+def read_crop(path: Path) -> NDArray:
+    """Read a crop, (H, W, 3) BGR uint8.
+
+    Raises:
+        UnreadableImage: If the file is missing, no image, or a JPEG that is cut short (OpenCV
+            would fill the missing part with grey, and say so on the terminal).
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(f"{path}: {error.strerror}") from error
+    if content.startswith(_JPEG_START) and _JPEG_END not in content[-64:]:
+        raise UnreadableImage(f"{path}: JPEG file is cut short")
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    if image is None:
+        raise UnreadableImage(f"{path}: no image that OpenCV can decode")
+    return image
+
+
+def box_in_crop(shape: tuple[int, int], size: NDArray, exemplar_size: int = 127) -> Corner:
+    """Find the target in a crop.
+
+    Args:
+        shape: Height and width of the crop.
+        size: Width and height of the target in the original frame. Its zoom follows from how
+            crops are made: target and context (half of width plus height) fill ``exemplar_size``.
+        exemplar_size: In pixels.
+
+    Returns:
+        x1, y1, x2, y2 in pixels of the crop, centred at (width // 2, height // 2).
+    """
+    width, height = size
+    context = _CONTEXT * (width + height)
+    zoom = exemplar_size / np.sqrt((width + context) * (height + context))
+    return center2corner(Center(shape[1] // 2, shape[0] // 2, width * zoom, height * zoom))
+
+
+def _generator(seed: int, *words: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
+
+
+@functools.lru_cache(maxsize=2)
+def _pass_order(seed: int, number: int, sizes: tuple[tuple[int, int], ...]) -> NDArray:
+    """Order of the videos in one pass: (2, pass length) int32 set and video numbers.
+
+    Args:
+        seed: The run's.
+        number: Of the pass.
+        sizes: Per set, its videos and ``num_use``.
+    """
+    columns = []
+    for subset, (videos, num_use) in enumerate(sizes):
+        rng = _generator(seed, _ORDER, number, subset, 0)
+        rounds = [rng.permutation(videos) for _ in range(-(-num_use // videos))]
+        picked = np.concatenate(rounds)[:num_use]
+        columns.append(np.stack([np.full(num_use, subset), picked]).astype(np.int32))
+    rng = _generator(seed, _ORDER, number, len(sizes), 0)
+    return rng.permutation(np.concatenate(columns, axis=1), axis=1)
+
+
+def _crop(subset: TrainingSet, video: int, track: int, row: int) -> Crop:
+    notes = subset.annotations
+    name = f"{notes.frames[row]:06d}.{notes.tracks[track]}.x.jpg"
+    return Crop(subset.root / notes.videos[video] / name, notes.sizes[row])
+
+
+def _any_track(subset: TrainingSet, video: int, rng: np.random.Generator) -> tuple[int, int, int]:
+    """Draw a track; returns its number, first row and end row."""
+    notes = subset.annotations
+    track = int(rng.integers(notes.first_track[video], notes.first_track[video + 1]))
+    return track, int(notes.first_row[track]), int(notes.first_row[track + 1])
+
+
+def _any_crop(subset: TrainingSet, video: int, rng: np.random.Generator) -> Crop:
+    track, first, end = _any_track(subset, video, rng)
+    return _crop(subset, video, track, int(rng.integers(first, end)))
+
+
+def _near_crops(subset: TrainingSet, video: int, rng: np.random.Generator) -> tuple[Crop, Crop]:
+    track, first, end = _any_track(subset, video, rng)
+    template = int(rng.integers(first, end))
+    near = max(first, template - subset.frame_range), min(end, template + subset.frame_range + 1)
+    search = int(rng.integers(*near))
+    return _crop(subset, video, track, template), _crop(subset, video, track, search)
+
+
+def _channels_first(image: NDArray) -> NDArray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1))

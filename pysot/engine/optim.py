@@ -1,0 +1,265 @@
+"""Which parameters learn, when, and how fast.
+
+Groups, names and formulas are PySOT's, with two differences: the logged learning rate is the one
+that is used, and momentum survives the epoch in which the backbone is unfrozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from yacs.config import CfgNode
+
+# The parts of a model in the order of PySOT's parameter groups; the backbone comes first.
+_PARTS = ("neck", "rpn_head", "mask_head", "refine_head")
+
+
+def log_rates(epochs: int, start_lr: float, end_lr: float) -> NDArray:
+    """Rates that fall by the same factor every epoch; (epochs,)."""
+    return np.logspace(np.log10(start_lr), np.log10(end_lr), epochs)
+
+
+def linear_rates(epochs: int, start_lr: float, end_lr: float) -> NDArray:
+    """Rates on a line from the first epoch's to the last one's; (epochs,)."""
+    return np.linspace(start_lr, end_lr, epochs)
+
+
+def cosine_rates(epochs: int, start_lr: float, end_lr: float) -> NDArray:
+    """Half a cosine wave that would reach ``end_lr`` in the epoch after the last; (epochs,).
+
+    The values have single precision, as in PySOT.
+    """
+    wave = (1 + np.cos(np.pi * np.arange(epochs) / epochs)) / 2
+    return (end_lr + (start_lr - end_lr) * wave).astype(np.float32)
+
+
+def step_rates(
+    epochs: int,
+    start_lr: float,
+    end_lr: float | None = None,
+    step: int = 10,
+    mult: float | None = None,
+) -> NDArray:
+    """Rates that change by a factor every ``step`` epochs; (epochs,).
+
+    Args:
+        epochs: Their number.
+        start_lr: The first rate.
+        end_lr: Gives the factor, such that ``epochs // step`` changes lead there.
+        step: Epochs between two changes.
+        mult: The factor, in place of ``end_lr``.
+    """
+    factor = _factor(start_lr, end_lr, mult, epochs // step)
+    return start_lr * factor ** (np.arange(epochs) // step)
+
+
+def multi_step_rates(
+    epochs: int,
+    start_lr: float,
+    end_lr: float | None = None,
+    steps: Sequence[int] = (10, 20, 30, 40),
+    mult: float | None = None,
+) -> NDArray:
+    """Rates that change by a factor at the epochs ``steps``; (epochs,), single precision.
+
+    Args:
+        epochs: Their number.
+        start_lr: The first rate.
+        end_lr: Gives the factor, such that all changes together lead there.
+        steps: Epochs at which the rate changes.
+        mult: The factor, in place of ``end_lr``.
+    """
+    factor = _factor(start_lr, end_lr, mult, len(steps))
+    changes = np.searchsorted(np.sort(steps), np.arange(epochs), side="right")
+    return (start_lr * factor**changes).astype(np.float32)
+
+
+def _factor(start_lr: float, end_lr: float | None, mult: float | None, changes: int) -> float:
+    if (end_lr is None) == (mult is None):
+        raise ValueError("give either end_lr or mult")
+    return mult if end_lr is None else (end_lr / start_lr) ** (1.0 / max(1, changes))
+
+
+RATES: dict[str, Callable[..., NDArray]] = {
+    "log": log_rates,
+    "linear": linear_rates,
+    "cos": cosine_rates,
+    "step": step_rates,
+    "multi-step": multi_step_rates,
+}
+"""The schedules that ``TRAIN.LR.TYPE`` and ``TRAIN.LR_WARMUP.TYPE`` may name."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rates of a run.
+
+    Attributes:
+        values: The schedule as configured, one value per epoch.
+        start_lr: First value after the warm-up.
+    """
+
+    values: tuple[float, ...]
+    start_lr: float
+
+    def lr_at(self, epoch: int, base_lr: float) -> float:
+        """Return the rate of a parameter group in an epoch (counted from 0).
+
+        The schedule only scales a group's own base rate: at ``start_lr`` it is ``base_lr``. So
+        ``BASE_LR`` 0.005 under a schedule that starts at 0.01 trains at half the schedule's
+        values. PySOT does so too (but logs the schedule's value), and published weights were
+        trained that way.
+        """
+        return self.values[epoch] * base_lr / self.start_lr
+
+
+def build_schedule(cfg: CfgNode) -> Schedule:
+    """Build the schedule of ``TRAIN.LR`` and ``TRAIN.LR_WARMUP``.
+
+    Raises:
+        ValueError: If a type is unknown, KWARGS do not fit it, or no epoch follows the warm-up.
+    """
+    train = cfg.TRAIN
+    if not train.LR_WARMUP.WARMUP:
+        values = _rates("TRAIN.LR", train.LR, train.EPOCH)
+        return Schedule(tuple(values.tolist()), float(train.LR.KWARGS.start_lr))
+    epochs = train.EPOCH - train.LR_WARMUP.EPOCH
+    if epochs < 1:
+        raise ValueError(
+            f"TRAIN.EPOCH ({train.EPOCH}) counts the warm-up too and must exceed "
+            f"TRAIN.LR_WARMUP.EPOCH ({train.LR_WARMUP.EPOCH})"
+        )
+    warm_up = _rates("TRAIN.LR_WARMUP", train.LR_WARMUP, train.LR_WARMUP.EPOCH)
+    values = _rates("TRAIN.LR", train.LR, epochs)
+    return Schedule((*warm_up.tolist(), *values.tolist()), float(values[0]))
+
+
+def _rates(key: str, node: CfgNode, epochs: int) -> NDArray:
+    if node.TYPE not in RATES:
+        known = ", ".join(sorted(RATES))
+        raise ValueError(f"{key}.TYPE: unknown schedule {node.TYPE!r}; known: {known}")
+    try:
+        return RATES[node.TYPE](epochs, **node.KWARGS)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"{key}.KWARGS do not fit the schedule {node.TYPE!r}: {error}") from error
+
+
+@dataclass(frozen=True)
+class OptimizerPlan:
+    """How a run optimises.
+
+    Attributes:
+        schedule: Learning rates.
+        base_lr: Base rate of everything but the backbone.
+        layers_lr: Factor on it for the backbone.
+        momentum: Of SGD.
+        weight_decay: Of all parameters, batch norm and biases included.
+        train_layers: Children of the backbone that learn.
+        train_epoch: Epoch from which they do.
+    """
+
+    schedule: Schedule
+    base_lr: float
+    layers_lr: float
+    momentum: float
+    weight_decay: float
+    train_layers: tuple[str, ...]
+    train_epoch: int
+
+
+def build_optimizer_plan(cfg: CfgNode) -> OptimizerPlan:
+    """Read the plan from a configuration.
+
+    Raises:
+        ValueError: See :func:`build_schedule`.
+    """
+    return OptimizerPlan(
+        schedule=build_schedule(cfg),
+        base_lr=cfg.TRAIN.BASE_LR,
+        layers_lr=cfg.BACKBONE.LAYERS_LR,
+        momentum=cfg.TRAIN.MOMENTUM,
+        weight_decay=cfg.TRAIN.WEIGHT_DECAY,
+        train_layers=tuple(cfg.BACKBONE.TRAIN_LAYERS),
+        train_epoch=cfg.BACKBONE.TRAIN_EPOCH,
+    )
+
+
+def begin_epoch(
+    model: nn.Module,
+    plan: OptimizerPlan,
+    epoch: int,
+    previous: torch.optim.SGD | None = None,
+) -> torch.optim.SGD:
+    """Put a model into the state of training that an epoch asks for.
+
+    Args:
+        model: Gets training mode, frozen backbone layers excepted.
+        plan: What learns when.
+        epoch: Counted from 0.
+        previous: Optimiser of the epoch before; its momentum is kept.
+
+    Returns:
+        An optimiser over what learns now, at this epoch's learning rates.
+
+    Raises:
+        ValueError: If ``BACKBONE.TRAIN_LAYERS`` names a layer that the backbone has not.
+    """
+    unfrozen = epoch >= plan.train_epoch
+    freeze_backbone(model, plan.train_layers if unfrozen else ())
+    groups = parameter_groups(model, plan.base_lr, plan.layers_lr)
+    optimizer = torch.optim.SGD(
+        groups, lr=plan.base_lr, momentum=plan.momentum, weight_decay=plan.weight_decay
+    )
+    if previous is not None:
+        learning = {parameter for group in groups for parameter in group["params"]}
+        kept = {p: state for p, state in previous.state.items() if p in learning}
+        optimizer.state.update(kept)
+    for group in optimizer.param_groups:
+        group["lr"] = plan.schedule.lr_at(epoch, group["initial_lr"])
+    return optimizer
+
+
+def freeze_backbone(model: nn.Module, train_layers: Sequence[str]) -> None:
+    """Put a model into training mode, but of its backbone only the named children.
+
+    The others take no gradient, and their batch norm uses its running statistics.
+
+    Raises:
+        ValueError: If the backbone has no such child; the message lists those it has.
+    """
+    model.train()
+    model.backbone.eval()
+    model.backbone.requires_grad_(False)
+    children = dict(model.backbone.named_children())
+    for name in train_layers:
+        if name not in children:
+            known = ", ".join(children)
+            raise ValueError(
+                f"BACKBONE.TRAIN_LAYERS: the backbone has no layer {name!r}; it has: {known}"
+            )
+        children[name].train()
+        children[name].requires_grad_(True)
+
+
+def parameter_groups(model: nn.Module, base_lr: float, layers_lr: float) -> list[dict[str, Any]]:
+    """Divide what learns into PySOT's groups: the backbone, then each other part of the model.
+
+    The backbone's group exists even while it is empty, so that checkpoints keep their layout.
+
+    Returns:
+        Dicts with ``params``, ``lr`` and ``initial_lr``.
+    """
+    backbone = [p for p in model.backbone.parameters() if p.requires_grad]
+    groups = [(backbone, base_lr * layers_lr)]
+    groups += [
+        (list(getattr(model, part).parameters()), base_lr)
+        for part in _PARTS
+        if hasattr(model, part)
+    ]
+    return [{"params": params, "lr": lr, "initial_lr": lr} for params, lr in groups]
