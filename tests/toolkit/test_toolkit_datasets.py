@@ -1,0 +1,232 @@
+import math
+
+import numpy as np
+import pytest
+
+from toolkit import datasets
+from toolkit.datasets import (
+    BENCHMARKS,
+    DatasetFactory,
+    Video,
+    find_benchmark,
+    find_root,
+    load_videos,
+)
+from toolkit.datasets.benchmarks import UNSUPPORTED
+from toolkit.protocols import PROTOCOLS
+from toolkit.results import LAYOUTS, write_boxes
+from toolkit.utils.statistics import METRICS
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_rows_of_the_table_name_what_exists(name):
+    benchmark = BENCHMARKS[name]
+    assert benchmark.protocol in PROTOCOLS
+    assert benchmark.layout in LAYOUTS
+    assert benchmark.metrics and set(benchmark.metrics) <= set(METRICS)
+    assert benchmark.folder is None or benchmark.folder in BENCHMARKS
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_other_protocols_are_refused_by_name(name, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} is a .* benchmark, which .* supported: OTB100"):
+        DatasetFactory.create_dataset(name=name, dataset_root=tmp_path)
+
+
+def test_result_names_in_older_archives():
+    otb, uav = find_benchmark("OTB100"), find_benchmark("UAV123")
+    assert otb.result_names("Jogging-1") == ["Jogging-1", "jogging_1"]
+    assert otb.result_names("BlurCar1") == ["BlurCar1", "blurCar1"]
+    assert otb.result_names("x") == ["x"]
+    assert uav.result_names("Bike1") == ["Bike1"]
+
+
+def test_a_set_may_lie_in_the_folder_it_shares_frames_with(tmp_path):
+    assert find_root("CVPR13", tmp_path) == tmp_path / "CVPR13"
+    (tmp_path / "OTB100").mkdir()
+    (tmp_path / "OTB100" / "CVPR13.json").touch()
+    assert find_root("CVPR13", tmp_path) == tmp_path / "OTB100"
+    (tmp_path / "CVPR13").mkdir()
+    assert find_root("CVPR13", tmp_path) == tmp_path / "CVPR13"
+
+
+@pytest.mark.parametrize("name", ["OTB100", "UAV123", "UAV20L", "NFS30", "LaSOT"])
+def test_recorded_sets_load_in_sorted_order(mini, mini_numbers, name):
+    dataset = DatasetFactory.create_dataset(name=name, dataset_root=mini / "testing_dataset" / name)
+    recorded = mini_numbers[name]
+    assert len(dataset) == recorded["n_videos"]
+    assert [video.name for video in dataset] == sorted(dataset.videos)
+    assert {attr: len(videos) for attr, videos in dataset.attr.items()} == recorded["attributes"]
+
+
+def test_dataset_gives_videos_by_name_and_position(make_set):
+    dataset = DatasetFactory.create_dataset(name="Tiny", dataset_root=make_set())
+    assert [dataset[0].name, dataset[-1].name, dataset["a"].name] == ["a", "b", "a"]
+    assert dataset[np.int64(1)].name == "b"
+    assert dataset.attr == {"ALL": ["a", "b"], "Fast Motion": ["b"]}
+    with pytest.raises(TypeError):
+        dataset[0.5]
+    with pytest.raises(IndexError):
+        dataset[2]
+
+
+def test_loading_touches_no_image(make_set):
+    video = load_videos(make_set(), "Tiny")["a"]
+    assert len(video) == 3
+    assert video.boxes.tolist() == [[10, 20, 30, 40], [11, 20, 30, 40], [12, 20, 30, 40]]
+    assert type(video.gt_traj[0][2]) is int  # first lines of result files show ints as ints
+    with pytest.raises(FileNotFoundError, match=r"0000\.png"):
+        _ = video.width
+
+
+def test_size_from_the_json_needs_no_image(make_set):
+    root = make_set(lambda records: records["a"].update(width=64, height=48))
+    video = load_videos(root, "Tiny")["a"]
+    assert (video.width, video.height) == (64, 48)
+
+
+def test_frames_come_from_below_the_root(with_images, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    video = load_videos(with_images.relative_to(tmp_path), "Tiny")["b"]
+    monkeypatch.chdir("/")
+    assert video.img_names[1] == str(with_images / "b" / "img" / "0001.png")
+    frames = list(video)
+    assert [frame[0, 0, 0] for frame, _ in frames] == [0, 1, 2]
+    assert frames[2][1] == [12, 20, 30, 40]
+    assert (video.width, video.height) == (40, 30)
+
+
+def test_frames_can_be_kept_in_memory(with_images):
+    video = DatasetFactory.create_dataset(name="Tiny", dataset_root=with_images, load_img=True)[0]
+    assert len(video.imgs) == 3
+    assert video[1][0] is video.imgs[1]
+    video.free_img()
+    assert video.imgs is None and video[1][0].shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("damage", ["missing", "corrupt"])
+def test_a_bad_image_is_named_when_it_is_reached(with_images, damage):
+    path = with_images / "a" / "img" / "0001.png"
+    path.write_bytes(b"junk")
+    if damage == "missing":
+        path.unlink()
+    frames = iter(load_videos(with_images, "Tiny")["a"])
+    next(frames)
+    with pytest.raises((ValueError, FileNotFoundError), match=r"a/img/0001\.png"):
+        next(frames)
+
+
+def test_null_and_nan_ground_truth_mean_absent(make_set):
+    def absent(records):
+        records["a"]["gt_rect"] = [[NAN] * 4, None, [None, None, 3, 4]]
+
+    boxes = load_videos(make_set(absent), "Tiny")["a"].boxes
+    np.testing.assert_array_equal(boxes, [[NAN] * 4, [NAN] * 4, [NAN, NAN, 3, 4]])
+
+
+def test_a_polygon_counts_as_the_box_around_it(make_set):
+    def polygon(records):
+        records["a"]["gt_rect"] = [[5, 0, 10, 5, 5, 10, 0, 5], [NAN] * 8, [1, 2, 3, 4]]
+
+    video = load_videos(make_set(polygon), "Tiny")["a"]
+    np.testing.assert_array_equal(video.boxes, [[0, 0, 10, 10], [NAN] * 4, [1, 2, 3, 4]])
+    assert video.gt_traj[0] == [5, 0, 10, 5, 5, 10, 0, 5]
+
+
+def edit(field, value):
+    return lambda records: records["a"].update({field: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda records: records["a"].pop("img_names"), "field 'img_names' is missing; there are"),
+        (lambda records: records["a"].pop("gt_rect"), "field 'gt_rect' is missing"),
+        (lambda records: records.update(a=[]), "expected an object of fields, got list"),
+        (edit("img_names", "a.jpg"), "img_names: expected a list, got str"),
+        (edit("img_names", []), "img_names: is empty"),
+        (edit("img_names", ["x.jpg", 2, "y.jpg"]), "img_names: expected text only"),
+        (edit("img_names", ["x.jpg"]), "gt_rect has 3 entries for 1 img_names"),
+        (edit("gt_rect", [[1, 2, 3, 4]] * 2), "gt_rect has 2 entries for 3 img_names"),
+        (edit("gt_rect", [[1, 2, 3, 4], [1, 2, 3], [1]]), "gt_rect[1]: expected 4 or 8 numbers"),
+        (edit("gt_rect", [[1, 2, 3, 4], [1, 2, "3", 4]] * 2), "gt_rect[1]: expected numbers"),
+        (edit("gt_rect", [[1, 2, 3, 4], [1, 2, True, 4]] * 2), "gt_rect[1]: expected numbers"),
+        (edit("gt_rect", [1, 2, 3]), "gt_rect[0]: expected 4 or 8 numbers, got 1"),
+        (edit("attr", [1]), "attr: expected text only"),
+        (edit("width", 3), "width, height: expected two positive integers"),
+    ],
+)
+def test_a_json_of_the_wrong_shape_names_file_video_and_field(make_set, change, message):
+    with pytest.raises(ValueError) as error:
+        load_videos(make_set(change), "Tiny")
+    assert "Tiny.json: video 'a': " in str(error.value)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "expected an object of at least one video"),
+        ("{}", "expected an object of at least one video"),
+        ("\ufeff\ud83d".encode("utf-8", "surrogatepass").decode("latin-1"), "not valid JSON"),
+    ],
+)
+def test_a_file_that_is_no_set_is_named(make_set, raw, message):
+    with pytest.raises(ValueError, match=rf"Tiny\.json.*{message}"):
+        load_videos(make_set(raw=raw), "Tiny")
+
+
+def test_a_missing_json_says_what_is_there(make_set, tmp_path):
+    root = make_set()
+    with pytest.raises(FileNotFoundError, match=r"Tyni\.json: there is Tiny\.json"):
+        load_videos(root, "Tyni")
+    with pytest.raises(FileNotFoundError, match="the folder does not exist"):
+        load_videos(tmp_path / "nowhere", "Tiny")
+
+
+@pytest.mark.parametrize(
+    ("absent", "message"),
+    [
+        (None, "field 'absent' is missing"),
+        ([1, 0], "absent has 2 entries for 3 frames"),
+        ([1, 0, 2], "absent: expected only 0 and 1"),
+    ],
+)
+def test_lasot_needs_its_absent_list(make_set, absent, message):
+    root = make_set(edit("absent", absent) if absent else lambda r: None, name="LaSOT")
+    with pytest.raises(ValueError, match=message):
+        load_videos(root, "LaSOT")
+
+
+def test_results_load_by_tracker(make_set, tmp_path):
+    video = load_videos(make_set(), "Tiny")["a"]
+    boxes = [[1, 2, 3, 4]] * 3
+    for tracker in ("t1", "t2"):
+        write_boxes(tmp_path / "results" / tracker / "a.txt", boxes)
+    assert video.load_tracker(tmp_path / "results", "t1", store=False).tolist() == boxes
+    assert video.pred_trajs == {}
+    video.load_tracker(tmp_path / "results")
+    assert sorted(video.pred_trajs) == ["t1", "t2"]
+    with pytest.raises(FileNotFoundError, match=r"t3/a\.txt"):
+        video.load_tracker(tmp_path / "results", ["t3"])
+
+
+def test_a_video_plays_in_a_window(with_images, monkeypatch):
+    import cv2
+
+    shown = []
+    monkeypatch.setattr(cv2, "imshow", lambda name, frame: shown.append((name, frame.copy())))
+    monkeypatch.setattr(cv2, "waitKey", lambda delay: -1)
+    video = load_videos(with_images, "Tiny")["a"]
+    video.show({"t": [[2, 2, 9, 9]] * 2 + [[math.nan] * 4]}, linewidth=1)
+    assert [name for name, _ in shown] == ["a"] * 3
+    assert shown[0][1][2, 5].tolist() != [0, 0, 0]  # the box of the tracker
+    assert shown[2][1][2, 5].tolist() == [2, 2, 2]  # which has none in the last frame
+
+
+def test_names_of_upstream_classes():
+    assert datasets.OTBDataset is datasets.LaSOTDataset is datasets.Dataset
+    assert datasets.UAVVideo is Video

@@ -1,0 +1,45 @@
+import errno
+import os
+
+import pytest
+
+from toolkit.utils.files import atomic_path, atomic_write
+
+
+def test_a_file_appears_when_its_block_succeeds(tmp_path):
+    path = tmp_path / "new" / "scores.txt"
+    with atomic_write(path) as file:
+        file.write("a\n")
+        assert not path.exists()
+    assert path.read_bytes() == b"a\n"
+
+
+def test_a_failed_block_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "scores.txt"
+    path.write_text("old")
+    with pytest.raises(KeyError), atomic_write(path, "wb") as file:
+        file.write(b"half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["scores.txt"]
+
+
+def test_the_temporary_name_keeps_the_suffix_and_the_folder(tmp_path):
+    with atomic_path(tmp_path / "clip.mp4") as temporary:
+        assert (temporary.suffix, temporary.parent) == (".mp4", tmp_path)
+        temporary.write_bytes(b"x")
+    assert os.listdir(tmp_path) == ["clip.mp4"]
+
+
+def test_an_unwritable_place_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    wanted = pytest.raises(OSError, match=r"cannot write .*file/scores\.txt")
+    with wanted, atomic_write(tmp_path / "file" / "scores.txt"):
+        pass
+
+
+def test_a_full_disk_is_named(tmp_path):
+    wanted = pytest.raises(OSError, match=r"cannot write .*scores\.txt: No space left")
+    with wanted, atomic_path(tmp_path / "scores.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,46 @@
+"""Files that appear whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Lend a temporary path in the folder of ``path``, renamed to it when the block succeeds.
+
+    The folder is made if needed. If the block fails, ``path`` is as it was before and the
+    temporary file is gone, so an interrupted run never leaves half a file behind.
+
+    Args:
+        path: The file to write; its suffix is kept, as writers choose a format by it.
+
+    Raises:
+        OSError: If the folder or the file cannot be written, naming the file.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
+    r"""Open a file for writing that takes its name when the block succeeds; see `atomic_path`.
+
+    Args:
+        path: The file to write.
+        mode: ``"w"`` for UTF-8 text with ``\n`` line ends, ``"wb"`` for bytes.
+    """
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with atomic_path(path) as temporary, open(temporary, mode, **text) as file:
+        yield file

@@ -1,0 +1,270 @@
+"""Metrics of tracking benchmarks: pure functions of boxes, scores and overlaps.
+
+One-pass definitions follow the OTB benchmark (Wu et al., PAMI 2015, section 3) and TrackingNet
+(normalised precision); reset-based ones the VOT2016-2019 challenges; long-term ones VOT2018-LT.
+Where published numbers depend on a quirk, the docstring names it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.utils.region import vot_overlap_traj
+
+IOU_THRESHOLDS = np.arange(0, 1.05, 0.05)  # (21,)
+ERROR_THRESHOLDS = np.arange(0, 51, 1.0)  # (51,) pixels
+NORM_ERROR_THRESHOLDS = np.arange(0, 51) / 100  # (51,) target sizes
+HEADLINE = 20  # index of the published precision: 20 pixels, 0.20 target sizes
+
+_START, _FAILURE, _SKIPPED = 1, 2, 0  # codes in reset-based result files
+
+
+def overlap_ratio(rect1: NDArray, rect2: NDArray) -> NDArray:
+    """Intersection over union with continuous areas.
+
+    Args:
+        rect1: (N, 4) boxes x, y, w, h in pixels; one box (4,) is taken as (1, 4).
+        rect2: (N, 4) boxes.
+
+    Returns:
+        (N,) values in [0, 1]; NaN where a box has NaN or both are empty.
+    """
+    rect1, rect2 = np.atleast_2d(rect1), np.atleast_2d(rect2)
+    low = np.maximum(rect1[:, :2], rect2[:, :2])
+    high = np.minimum(rect1[:, :2] + rect1[:, 2:4], rect2[:, :2] + rect2[:, 2:4])
+    inter = np.prod(np.maximum(high - low, 0), axis=1)
+    union = rect1[:, 2] * rect1[:, 3] + rect2[:, 2] * rect2[:, 3] - inter
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.clip(inter / union, 0, 1)
+
+
+def success_overlap(gt_bb: NDArray, result_bb: NDArray, n_frame: int) -> NDArray:
+    """Share of frames whose overlap exceeds each threshold (the OTB success plot).
+
+    A frame without a valid ground-truth box, and a NaN result, are misses. The comparison is
+    strict, so a perfect tracker scores 20/21.
+
+    Args:
+        gt_bb: (N, 4) ground truth x, y, w, h in pixels.
+        result_bb: (N, 4) predictions.
+        n_frame: Number of frames to divide by (more than N if some were left out).
+
+    Returns:
+        (21,) values in [0, 1], one per ``IOU_THRESHOLDS``; their mean is the AUC.
+
+    Raises:
+        ValueError: If the trajectories differ in length.
+    """
+    _check_lengths(gt_bb, result_bb)
+    iou = np.where((gt_bb[:, 2:4] > 0).all(axis=1), overlap_ratio(gt_bb, result_bb), np.nan)
+    iou = np.sort(iou[~np.isnan(iou)])
+    return (len(iou) - np.searchsorted(iou, IOU_THRESHOLDS, side="right")) / n_frame
+
+
+def success_error(
+    gt_center: NDArray,
+    result_center: NDArray,
+    thresholds: NDArray,
+    n_frame: int,
+    strict: bool = False,
+) -> NDArray:
+    """Share of frames whose centre error is within each threshold (the OTB precision plot).
+
+    As in PySOT, a frame whose ground-truth centre is NaN or not positive counts as a *hit* at
+    every threshold: published UAV123 and NFS numbers contain it.
+
+    Args:
+        gt_center: (N, 2) ground-truth centres.
+        result_center: (N, 2) predicted centres in the same unit.
+        thresholds: (T,) largest distances.
+        n_frame: Number of frames to divide by.
+        strict: Count frames without ground truth as misses instead.
+
+    Returns:
+        (T,) values in [0, 1].
+
+    Raises:
+        ValueError: If the trajectories differ in length.
+    """
+    _check_lengths(gt_center, result_center)
+    error = np.sqrt(np.sum((gt_center - result_center) ** 2, axis=1))
+    error[~(gt_center > 0).all(axis=1)] = np.inf if strict else -1
+    error = np.sort(error[~np.isnan(error)])
+    return np.searchsorted(error, thresholds, side="right") / n_frame
+
+
+def box_centers(boxes: NDArray) -> NDArray:
+    """Centres (N, 2) of boxes x, y, w, h as the mean of their outer pixels, x + (w - 1) / 2."""
+    return boxes[:, :2] + (boxes[:, 2:4] - 1) / 2
+
+
+def norm_centers(boxes: NDArray, gt_sizes: NDArray) -> NDArray:
+    """Centres (N, 2) in units of the ground-truth size (N, 2) of their frame."""
+    return box_centers(boxes) / (gt_sizes + 1e-16)
+
+
+def success_curve(gt: NDArray, pred: NDArray, n_frame: int, strict: bool = False) -> NDArray:
+    """Success plot (21,) of boxes (N, 4); see `success_overlap` (``strict`` changes nothing)."""
+    return success_overlap(gt, pred, n_frame)
+
+
+def precision_curve(gt: NDArray, pred: NDArray, n_frame: int, strict: bool = False) -> NDArray:
+    """Precision plot (51,) over 0-50 pixels of boxes (N, 4); see `success_error`."""
+    centers = box_centers(gt), box_centers(pred)
+    return success_error(*centers, ERROR_THRESHOLDS, n_frame, strict)
+
+
+def norm_precision_curve(gt: NDArray, pred: NDArray, n_frame: int, strict: bool = False) -> NDArray:
+    """Precision plot (51,) over 0-0.5 target sizes of boxes (N, 4); see `success_error`."""
+    _check_lengths(gt, pred)
+    centers = norm_centers(gt, gt[:, 2:4]), norm_centers(pred, gt[:, 2:4])
+    return success_error(*centers, NORM_ERROR_THRESHOLDS, n_frame, strict)
+
+
+#: One-pass metrics: ``(gt, pred, n_frame, strict) -> curve`` by name.
+METRICS: dict[str, Callable[..., NDArray]] = {
+    "success": success_curve,
+    "precision": precision_curve,
+    "norm_precision": norm_precision_curve,
+}
+
+
+def headline(metric: str, curve: NDArray) -> float:
+    """Published figure of a curve: the mean (AUC) of success, the value at 20 of the others."""
+    return float(np.mean(curve) if metric == "success" else curve[HEADLINE])
+
+
+def calculate_failures(trajectory: Sequence[Sequence[float]]) -> tuple[int, list[int]]:
+    """Count the failures (lines holding the code 2) of a reset-based run and list their frames."""
+    frames = [i for i, region in enumerate(trajectory) if _is_code(region, _FAILURE)]
+    return len(frames), frames
+
+
+def calculate_accuracy(
+    pred_trajectory: Sequence[Sequence[float]],
+    gt_trajectory: Sequence[Sequence[float]],
+    burnin: int = 0,
+    ignore_unknown: bool = True,
+    bound: Sequence[float] | None = None,
+) -> tuple[float, list[float]]:
+    """Mean overlap of a reset-based run (VOT accuracy).
+
+    Args:
+        pred_trajectory: Regions or codes, one per frame.
+        gt_trajectory: Ground-truth regions; the longer of the two is cut.
+        burnin: Frames left out from each (re)start on, the start included.
+        ignore_unknown: Leave frames without an overlap out; False counts them as 0.
+        bound: Limits of the frame, as in `toolkit.utils.region.overlaps`.
+
+    Returns:
+        The mean over frames and the overlap of each frame (NaN if unknown); 0 and an empty list
+        for an empty trajectory.
+    """
+    length = min(len(pred_trajectory), len(gt_trajectory))
+    if not length:
+        return 0, []
+    pred = _without_burnin(pred_trajectory[:length], burnin)
+    overlaps = np.array(vot_overlap_traj(pred, gt_trajectory[:length], bound))
+    if not ignore_unknown:
+        overlaps = np.nan_to_num(overlaps, nan=0.0)
+    known = overlaps[~np.isnan(overlaps)]
+    return float(known.mean()) if len(known) else float("nan"), overlaps.tolist()
+
+
+def determine_thresholds(scores: NDArray, resolution: int = 100) -> NDArray:
+    """Confidence thresholds that split the scores of a tracker evenly (VOT long-term).
+
+    Args:
+        scores: (N,) confidences; NaN are left out.
+        resolution: Number of thresholds.
+
+    Returns:
+        (resolution,) ascending, from -inf to +inf; with fewer scores than that, some repeat.
+
+    Raises:
+        ValueError: If there is no score at all.
+    """
+    scores = np.sort(np.asarray(scores, np.float64))
+    scores = scores[~np.isnan(scores)]
+    if not len(scores):
+        raise ValueError("no confidence scores to take thresholds from")
+    inner = resolution - 2
+    delta = max(1, len(scores) // inner)
+    index = np.floor(np.linspace(delta - 1, len(scores) - delta, inner) + 0.5).astype(int)
+    return np.concatenate([[-np.inf], scores[index], [np.inf]])
+
+
+def calculate_f1(
+    overlaps: NDArray, score: NDArray, bound: object, thresholds: NDArray, N: int
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Long-term F1, precision and recall of one video at descending thresholds (VOT2018-LT).
+
+    As in PySOT, at the threshold -inf only frames with a score above 0 count.
+
+    Args:
+        overlaps: (M,) overlap per frame; NaN is 0.
+        score: (M,) confidence per frame; NaN is 0.
+        bound: Unused, kept for callers of PySOT.
+        thresholds: (T,) ascending thresholds.
+        N: Number of frames in which the target is visible.
+
+    Returns:
+        F1, precision and recall, each (T,), from the highest threshold to the lowest.
+    """
+    overlaps, score = (np.nan_to_num(np.asarray(a, np.float64)) for a in (overlaps, score))
+    order = np.argsort(-score, kind="stable")
+    sums = np.concatenate([[0.0], np.cumsum(overlaps[order])])
+    ascending = score[order][::-1]
+    descending = np.asarray(thresholds)[::-1]
+    count = len(score) - np.searchsorted(ascending, descending, side="left")
+    count[descending == -np.inf] = np.count_nonzero(score > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(count == 0, 1.0, sums[count] / count)
+        recall = sums[count] / N
+        f1 = 2 * precision * recall / (precision + recall)
+    return f1, precision, recall
+
+
+def calculate_expected_overlap(fragments: NDArray, fweights: NDArray) -> NDArray:
+    """Expected average overlap curve of sequence fragments (VOT2015 and later).
+
+    Args:
+        fragments: (F, M) overlap by frames since the start; NaN where a fragment has ended.
+        fweights: (F,) weights.
+
+    Returns:
+        (M,) float32: entry i is the weighted mean, over fragments that reach frame i, of their
+        mean overlap over the frames 1 to i; entry 0 is 1.
+    """
+    fragments, fweights = np.asarray(fragments, np.float64), np.asarray(fweights, np.float64)
+    length = fragments.shape[1]
+    expected = np.zeros(length, np.float32)
+    expected[:1] = 1
+    if length < 2:
+        return expected
+    alive = ~np.isnan(fragments[:, 1:])
+    means = np.cumsum(fragments[:, 1:], axis=1) / np.arange(1, length)
+    total = fweights @ alive
+    with np.errstate(divide="ignore", invalid="ignore"):
+        curve = fweights @ np.where(alive, means, 0) / total
+    expected[1:] = np.where(alive.any(axis=0), curve, 0)
+    return expected
+
+
+def _check_lengths(gt: NDArray, pred: NDArray) -> None:
+    if len(gt) != len(pred):
+        raise ValueError(f"{len(pred)} predictions for {len(gt)} ground-truth frames")
+
+
+def _is_code(region: Sequence[float], code: int) -> bool:
+    return len(region) == 1 and region[0] == code
+
+
+def _without_burnin(trajectory: Sequence[Sequence[float]], burnin: int) -> list[Sequence[float]]:
+    """Replace the first ``burnin`` frames from each start on by the code of a skipped frame."""
+    result = list(trajectory)
+    for start in (i for i, region in enumerate(trajectory) if _is_code(region, _START)):
+        end = min(start + burnin, len(result))
+        result[start:end] = [[_SKIPPED]] * (end - start)
+    return result
