@@ -51,6 +51,8 @@ def crop_pair(
     context = CONTEXT_AMOUNT * (width + height)
     side = float(np.sqrt((width + context) * (height + context)))
     centre = (x1 + x2) / 2, (y1 + y2) / 2
+    # OpenCV warps four channels in less than half the time that it takes for three.
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     template = _crop(image, centre, side, TEMPLATE_SIZE, fill)
     return template, _crop(image, centre, side * SEARCH_SIZE / TEMPLATE_SIZE, SEARCH_SIZE, fill)
 
@@ -58,17 +60,15 @@ def crop_pair(
 def _crop(
     image: NDArray, centre: tuple[float, float], side: float, size: int, fill: Sequence[float]
 ) -> NDArray:
-    """Map a square to ``size`` pixels so that its corners fall on the middles of corner pixels."""
+    """Map a square of a BGRA image so that its corners fall on the middles of corner pixels."""
     scale = (size - 1) / side
     shift = [-scale * (c - side / 2) for c in centre]
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    return cv2.warpAffine(
-        image,
-        matrix,
-        (size, size),
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=tuple(float(v) for v in fill),
+    border = (*(float(v) for v in fill), 0.0)
+    crop = cv2.warpAffine(
+        image, matrix, (size, size), borderMode=cv2.BORDER_CONSTANT, borderValue=border
     )
+    return cv2.cvtColor(crop, cv2.COLOR_BGRA2BGR)
 
 
 def crop_name(frame: int, track: int, kind: str) -> str:

@@ -91,26 +91,49 @@ def wander(
     """
     count = duration // KNOT_FRAMES + 2
     edge = np.minimum(margin, np.asarray(size) * 0.4)
-    knots = [rng.uniform(edge, size - edge)]
-    while len(knots) < count:
-        options = rng.uniform(edge, size - edge, (12, 2))
-        far = np.linalg.norm(options - knots[-1], axis=1)
-        knots.append(options[np.argmin(np.abs(far - step * KNOT_FRAMES))])
-    if leaves:
-        _send_out(rng, knots, size, margin)
-    return spline(np.stack(knots))
-
-
-def _send_out(
-    rng: np.random.Generator, knots: list[NDArray], size: tuple[int, int], margin: float
-) -> None:
-    """Move two way points in mid-walk beyond the nearest border on the left or right."""
-    middle = int(len(knots) * rng.uniform(0.4, 0.6))
-    left = knots[middle - 1][0] < size[0] / 2
+    start, reach = rng.uniform(edge, size - edge), step * KNOT_FRAMES
+    if not leaves:
+        return spline(np.stack(_walk(rng, start, count, reach, edge, size - edge)))
+    before = max(1, int(count * rng.uniform(0.35, 0.5)))
+    left = rng.random() < 0.5
+    start[0] = 2 * margin if left else size[0] - 2 * margin
     beyond = -1.5 * margin if left else size[0] + 1.5 * margin
-    for i in (middle, middle + 1):
-        knots[i] = np.array([beyond, knots[middle - 1][1] + rng.uniform(-10, 10)])
-    inside = 2 * margin if left else size[0] - 2 * margin
-    knots[middle - 1] = np.array([inside, knots[middle - 1][1]])
-    if middle + 2 < len(knots):
-        knots[middle + 2] = np.array([inside, knots[middle][1]])
+    coming = _walk(rng, start, before, reach, edge, size - edge)[::-1]  # so that it ends there
+    outside = [np.array([beyond, start[1]])] * 2
+    after = _walk(rng, start, count - before - 2, reach, edge, size - edge)
+    return spline(np.stack([*coming, *outside, *after]))
+
+
+def _walk(
+    rng: np.random.Generator,
+    start: NDArray,
+    count: int,
+    reach: float,
+    low: NDArray,
+    high: NDArray,
+) -> list[NDArray]:
+    """Draw way points that lie ``reach`` pixels apart within bounds."""
+    knots = [start]
+    heading = rng.uniform(-np.pi, np.pi)
+    while len(knots) < count:
+        heading, knot = _next_knot(rng, knots[-1], heading, reach, low, high)
+        knots.append(knot)
+    return knots
+
+
+def _next_knot(
+    rng: np.random.Generator,
+    knot: NDArray,
+    heading: float,
+    reach: float,
+    low: NDArray,
+    high: NDArray,
+) -> tuple[float, NDArray]:
+    """Go on within bounds, turning as little as that allows, or towards the middle if need be."""
+    for spread in np.linspace(0.4, np.pi, 20):
+        angle = heading + rng.normal(0, spread)
+        ahead = knot + reach * np.array([np.cos(angle), np.sin(angle)])
+        if (ahead >= low).all() and (ahead <= high).all():
+            return angle, ahead
+    to_middle = (low + high) / 2 - knot
+    return float(np.arctan2(*to_middle[::-1])), knot + to_middle

@@ -316,14 +316,14 @@ def build_puppet(rng: np.random.Generator, design: Design, side: float) -> Puppe
         The painted object.
     """
     canvas = round(side * _MARGIN)
-    surfaces = [texture(rng, canvas, canvas, colours=ramp) for ramp in design.colours]
+    used = sorted({piece.slot for piece in design.pieces})
+    surfaces = {i: texture(rng, canvas, canvas, colours=design.colours[i]) for i in used}
     light = _light(rng)
     layers: list[Layer] = []
     for pieces in _moving_together(design.pieces):
         image = np.zeros((canvas, canvas, 4), np.uint8)
         for piece in pieces:
-            painted = _paint(piece, design.stretch, canvas, surfaces[piece.slot], light)
-            image = blend_over(image, painted)
+            _paint(image, piece, design.stretch, surfaces[piece.slot], light)
         first = pieces[0]
         joint = None if first.joint is None else _to_canvas(first.joint, design.stretch, canvas)
         layers.append(Layer(image, joint, first.swing, first.phase))
@@ -351,25 +351,34 @@ def _to_canvas(point: NDArray | tuple, stretch: tuple[float, float], canvas: int
 
 
 def _paint(
+    image: NDArray,
     piece: Piece,
     stretch: tuple[float, float],
-    canvas: int,
     surface: NDArray,
     light: tuple[float, float],
-) -> NDArray:
-    """Fill one piece with its surface, shaded as if it bulged towards the viewer."""
+) -> None:
+    """Fill one piece on a canvas with its surface, shaded as if it bulged towards the viewer."""
+    canvas = image.shape[0]
     corners = piece.outline * stretch * (canvas / _MARGIN / 2) + (canvas - 1) / 2
-    fixed = np.round(corners * 2**_SHIFT).astype(np.int32)
-    alpha = np.zeros((canvas, canvas), np.uint8)
-    cv2.fillPoly(alpha, [fixed], 255, lineType=cv2.LINE_AA, shift=_SHIFT)
     reach = max(3, int(np.ptp(corners, axis=0).min() * 0.35)) | 1
-    height = cv2.blur(cv2.blur(alpha, (reach, reach)), (reach, reach)).astype(np.float32)
-    slope_x = cv2.Sobel(height, cv2.CV_32F, 1, 0) * (reach / 1024)
-    slope_y = cv2.Sobel(height, cv2.CV_32F, 0, 1) * (reach / 1024)
-    shade = np.clip(1 + light[0] * slope_x + light[1] * slope_y, 0.35, 1.6)
-    weight = cv2.merge([shade * (alpha * np.float32(1 / 255))] * 3)
+    low = np.maximum(np.floor(corners.min(0)).astype(int) - reach, 0)
+    high = np.ceil(corners.max(0)).astype(int) + reach + 1
+    place = image[low[1] : high[1], low[0] : high[0]]
+    alpha = np.zeros(place.shape[:2], np.uint8)
+    fixed = np.round((corners - low) * 2**_SHIFT).astype(np.int32)
+    cv2.fillPoly(alpha, [fixed], 255, lineType=cv2.LINE_AA, shift=_SHIFT)
+    weight = cv2.merge([_shading(alpha, reach, light) * (alpha * np.float32(1 / 255))] * 3)
+    surface = surface[low[1] : high[1], low[0] : high[0]]
     colour = np.minimum(cv2.multiply(surface, weight, dtype=cv2.CV_8U), alpha[:, :, None])
-    return np.dstack([colour, alpha])
+    place[:] = blend_over(place, np.dstack([colour, alpha]))
+
+
+def _shading(alpha: NDArray, reach: int, light: tuple[float, float]) -> NDArray:
+    """Brightness of a silhouette whose blurred alpha is taken for a relief; float32, about 1."""
+    height = cv2.blur(cv2.blur(alpha, (reach, reach)), (reach, reach)).astype(np.float32)
+    slope_x = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=light[0] * reach / 1024)
+    slope_y = cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=light[1] * reach / 1024)
+    return np.clip(1 + slope_x + slope_y, 0.35, 1.6)
 
 
 def _length(layers: list[Layer]) -> float:

@@ -5,10 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.synthetic.puppets import Design, Puppet, blend_over, build_puppet, draw_design
-from toolkit.synthetic.textures import noise, palette, texture
+from toolkit.synthetic.textures import add_grain, noise, palette, texture
 
-_BANK = 5  # different objects among the clutter of one background
-_BANK_SIDE = 72
+_BANK = 4  # different objects among the clutter of one background
+_BANK_SIDE = 60
 
 
 def paint_background(
@@ -25,9 +25,11 @@ def paint_background(
     Returns:
         (height, width, 3) uint8, BGR.
     """
-    image = texture(rng, width, height, muted=True)
+    image = texture(rng, width // 2, height // 2, muted=True)  # half size: a little out of focus
     for _ in range(rng.integers(1, 4)):
         _lay_ground(rng, image)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    image = add_grain(rng, image)
     for _ in range(rng.integers(0, 4)):
         _draw_lines(rng, image)
     designs = [draw_design(rng) for _ in range(_BANK)] + ([lookalike] if lookalike else [])
@@ -42,10 +44,10 @@ def _lay_ground(rng: np.random.Generator, image: NDArray) -> None:
     height, width = image.shape[:2]
     shape = rng.choice(["horizon", "wall", "patch"])
     if shape == "horizon":
-        rows = np.arange(height, dtype=np.float32)[:, None]
-        rough = noise(rng, width, 1, width / 3, 0.6) * rng.uniform(0, 15)
-        depth = rows - rng.uniform(0.3, 0.7) * height - rng.uniform(-0.2, 0.2) * np.arange(width)
-        mask = _step(depth - rough)
+        rough = noise(rng, width, 1, width / 3, 0.6)[0] * rng.uniform(0, 8)
+        slope = rng.uniform(-0.2, 0.2) * np.arange(width)
+        edge = rng.uniform(0.3, 0.7) * height + slope + rough
+        mask = _step(np.arange(height, dtype=np.float32)[:, None] - edge.astype(np.float32))
     elif shape == "wall":
         mask = np.zeros((height, width), np.uint8)
         corners = rng.uniform(0.15, 0.6) * np.array([width, height])
@@ -79,7 +81,7 @@ def _draw_lines(rng: np.random.Generator, image: NDArray) -> None:
 def _lay_clutter(rng: np.random.Generator, image: NDArray, puppet: Puppet) -> None:
     """Put a still object somewhere on the image, small ones more often than large ones."""
     height, width = image.shape[:2]
-    scale = np.exp(rng.uniform(np.log(0.2), np.log(1.5)))
+    scale = np.exp(rng.uniform(np.log(0.25), np.log(1.8)))
     canvas = puppet.pose(rng.uniform(0, 6))
     if rng.random() < 0.5:
         canvas = cv2.flip(canvas, 1)
@@ -87,8 +89,7 @@ def _lay_clutter(rng: np.random.Generator, image: NDArray, puppet: Puppet) -> No
     small = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
     turned = cv2.getRotationMatrix2D((side / 2, side / 2), rng.normal(0, 40), 1)
     small = cv2.warpAffine(small, turned, (side, side))
-    gain = rng.uniform(0.6, 1.1)
-    small[:, :, :3] = np.minimum(cv2.convertScaleAbs(small[:, :, :3], alpha=gain), small[:, :, 3:])
+    small[:, :, :3] = cv2.convertScaleAbs(small[:, :, :3], alpha=rng.uniform(0.6, 1.1))
     if side >= min(width, height):
         return
     x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))

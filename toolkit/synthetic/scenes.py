@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from toolkit.synthetic.motion import Path, random_wave, wander
 from toolkit.synthetic.puppets import JOINTED, RIGID, Design, Puppet, build_puppet, draw_design
 from toolkit.synthetic.scenery import paint_background
-from toolkit.synthetic.stage import Actor, Camera, Stage
+from toolkit.synthetic.stage import NOISE_ZERO, Actor, Camera, Stage
 from toolkit.synthetic.textures import noise
+
+_MAX_STEP = 0.3
+"""Way that an object goes from one frame to the next, as a share of its size."""
 
 _MIN_START_VISIBLE = 0.8
 """Share of the target's silhouette that must be seen in the first frame of a video."""
@@ -38,7 +41,7 @@ class Effects:
     """
 
     length: tuple[float, float] = (28, 72)
-    speed: float = 3.5
+    speed: float = 3.0
     zoom: float = 1.25
     turn: float = 0.15
     squeeze: float = 0.08
@@ -143,7 +146,7 @@ def build_stage(
     lookalike = design if rng.random() < (0.9 if effects.siblings else 0.3) else None
     wide = [round(side * (1.15 + 2 * effects.pan)) for side in size]
     return Stage(
-        background=paint_background(rng, *wide, lookalike),
+        background=cv2.cvtColor(paint_background(rng, *wide, lookalike), cv2.COLOR_BGR2BGRA),
         camera=camera,
         actors=actors,
         watched=[order.index(i) for i in range(num_targets)],
@@ -175,9 +178,10 @@ def _cast(
     """Make an actor and plan its way through the scene."""
     length = float(np.exp(rng.uniform(*np.log(effects.length))))
     largest = length * np.sqrt(effects.zoom)
-    puppet = build_puppet(rng, design, float(np.clip(1.2 * largest, 40, 200)))
+    puppet = build_puppet(rng, design, float(np.clip(1.1 * largest, 40, 160)))
     leaves = effects.leaves and main
-    path = wander(rng, size, duration, effects.speed, 0.6 * largest, leaves)
+    speed = min(effects.speed, _MAX_STEP * length)
+    path = wander(rng, size, duration, speed, 0.6 * largest, leaves)
     return _actor(rng, puppet, path, length, effects)
 
 
@@ -219,14 +223,15 @@ def _atmosphere(rng: np.random.Generator, effects: Effects, size: tuple[int, int
     bright = 1.0 if effects.light < 0.3 else 0.75  # leave room, or the lightest frames go white
     cast = cast * bright
     glow = _glow(rng, size, 0.4) if effects.light > 0.3 else None
-    grain = rng.normal(0, spread, (height + 32, width + 32, 3))
+    grain = rng.standard_normal((height + 32, width + 32), np.float32) * np.float32(spread)
+    grain = cv2.convertScaleAbs(np.clip(grain, -NOISE_ZERO, NOISE_ZERO) + NOISE_ZERO)
     dark = rng.uniform(0.2, 0.55) if rng.random() < 0.5 else 0.0
     return {
         "gains": tuple(
             replace(common, mean=float(c), amplitude=common.amplitude * c) for c in cast
         ),
         "glow": glow,
-        "noise": grain.round().astype(np.int16),
+        "noise": np.dstack([np.roll(grain, (7 * c, 11 * c), (0, 1)) for c in range(3)]),
         "softness": rng.uniform(0, 0.9),
         "shadow": (rng.uniform(-6, 6), rng.uniform(2, 7), dark),
         "exposure": effects.exposure,

@@ -14,6 +14,9 @@ Field = Callable[[np.random.Generator, int, int], NDArray]
 
 _LEVELS = 256
 
+_FINEST = 2.5
+"""Features under this size in pixels are left to the grain, which is cheaper to make."""
+
 
 def palette(rng: np.random.Generator, muted: bool) -> NDArray:
     """Draw a colour ramp around a few related hues.
@@ -56,7 +59,7 @@ def noise(rng: np.random.Generator, width: int, height: int, cell: float, decay:
     """
     total = np.zeros((height, width), np.float32)
     weight, power = 1.0, 0.0
-    while cell >= 1.5:
+    while cell >= _FINEST:
         grid = (int(height / cell) + 2, int(width / cell) + 2)
         coarse = rng.random(grid, dtype=np.float32) - 0.5
         smooth = cv2.INTER_CUBIC if cell > 6 else cv2.INTER_LINEAR
@@ -149,15 +152,31 @@ def texture(
         rng: Source of randomness.
         width: Width in pixels.
         height: Height in pixels.
-        muted: Whether it belongs to a background; see ``palette``.
+        muted: Whether it belongs to a background: in its colours, and without grain.
         colours: A palette to keep to; drawn where it is not given.
 
     Returns:
         (height, width, 3) uint8, BGR.
     """
     field = _FIELDS[rng.choice(len(_FIELDS), p=_OF_BACKGROUNDS if muted else _OF_OBJECTS)]
-    levels = field(rng, width, height)
     ramp = palette(rng, muted) if colours is None else colours
-    surface = cv2.applyColorMap(levels, ramp)
-    grain = noise(rng, width, height, rng.choice([3, 6, 12]), 0.8) * rng.uniform(2, 10)
-    return cv2.add(surface, cv2.merge([grain] * 3), dtype=cv2.CV_8U)
+    surface = cv2.applyColorMap(field(rng, width, height), ramp)
+    return surface if muted else add_grain(rng, surface)
+
+
+def add_grain(rng: np.random.Generator, surface: NDArray) -> NDArray:
+    """Add detail of the size of a pixel to a surface.
+
+    Args:
+        rng: Source of randomness.
+        surface: (H, W, 3) uint8.
+
+    Returns:
+        The same surface with grain of a random strength.
+    """
+    height, width = surface.shape[:2]
+    grain = np.frombuffer(rng.bytes(height * width), np.uint8).reshape(height, width)
+    grain = cv2.blur(grain, (3, 3))
+    grain = cv2.convertScaleAbs(grain, alpha=rng.uniform(0.05, 0.4))
+    centred = cv2.subtract(surface, (cv2.mean(grain)[0],) * 4)
+    return cv2.add(centred, cv2.merge([grain] * 3))
