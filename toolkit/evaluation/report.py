@@ -76,12 +76,12 @@ def ope_video_table(
     """Table of the videos; as in PySOT, its precision is the mean of the whole curve.
 
     Args:
-        success: Curves by tracker and video.
+        success: Curves by tracker and video; trackers are shown in this order.
         precision: Likewise.
         threshold: Values below it are red.
         color: Write terminal codes for red.
     """
-    names = ranked(success)
+    names = list(success)
     videos = sorted({video for name in names for video in success[name]})
     rows = []
     for video in videos:

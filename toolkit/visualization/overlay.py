@@ -68,7 +68,9 @@ def draw_text(
     (width, height), _ = cv2.getTextSize(text, font, scale, 1)
     x = int(np.clip(position[0], 0, max(0, image.shape[1] - width)))
     y = int(np.clip(position[1], height + 1, max(height + 1, image.shape[0] - 4)))
-    cv2.putText(image, text, (x, y), font, scale, (0, 0, 0), 3, cv2.LINE_AA)
+    # The rim is the same text moved: OpenCV 5 spaces bolder letters differently.
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1), (1, 1)):
+        cv2.putText(image, text, (x + dx, y + dy), font, scale, (0, 0, 0), 1, cv2.LINE_AA)
     cv2.putText(image, text, (x, y), font, scale, color, 1, cv2.LINE_AA)
     return image
 
