@@ -1,0 +1,72 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from pysot.core.config import load_config
+from pysot.models.model_builder import build_model
+
+TINY_CONFIG = """
+BACKBONE: {TYPE: alexnet, KWARGS: {width_mult: 0.05}}
+ADJUST: {ADJUST: false}
+RPN: {TYPE: DepthwiseRPN, KWARGS: {anchor_num: 5, in_channels: 12, out_channels: 12}}
+TRACK: {TYPE: SiamRPNTracker, PENALTY_K: 0.1, WINDOW_INFLUENCE: 0.4, LR: 0.4, BASE_SIZE: 0}
+DEVICE: cpu
+"""
+SIZE = (96, 72)  # width and height of the frames in the drawn data set
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory):
+    """Configuration file of a network that takes milliseconds per frame."""
+    path = tmp_path_factory.mktemp("config") / "config.yaml"
+    path.write_text(TINY_CONFIG)
+    return path
+
+
+@pytest.fixture
+def tiny_snapshot(tiny_config, tmp_path):
+    """Checkpoint ``tiny.pth`` of that network, with random but repeatable weights."""
+    torch.manual_seed(0)
+    path = tmp_path / "tiny.pth"
+    torch.save(build_model(load_config(tiny_config)).state_dict(), path)
+    return path
+
+
+def _draw_frame(box, seed=0, size=SIZE):
+    """A bright rectangle (x, y, w, h) on noise: BGR uint8, (H, W, 3)."""
+    width, height = size
+    image = np.random.default_rng(seed).integers(0, 90, (height, width, 3), np.uint8)
+    x, y, w, h = box
+    image[y : y + h, x : x + w] = (40, 200, 250)
+    return image
+
+
+@pytest.fixture(scope="session")
+def draw_frame():
+    """Function ``(box, seed=0, size=(96, 72))`` that draws a rectangle on noise."""
+    return _draw_frame
+
+
+@pytest.fixture
+def otb_set(tmp_path):
+    """Folder of a data set ``Tiny`` of three videos ``A``, ``B``, ``C`` of six frames each."""
+    root = tmp_path / "Tiny"
+    records = {}
+    for number, name in enumerate("ABC"):
+        boxes = [[20 + 3 * i, 15 + 2 * number, 24, 18] for i in range(6)]
+        paths = [f"{name}/img/{i + 1:04d}.jpg" for i in range(6)]
+        (root / name / "img").mkdir(parents=True)
+        for i, (box, path) in enumerate(zip(boxes, paths, strict=True)):
+            cv2.imwrite(str(root / path), _draw_frame(box, seed=10 * number + i))
+        records[name] = {
+            "video_dir": name,
+            "init_rect": boxes[0],
+            "img_names": paths,
+            "gt_rect": boxes,
+            "attr": ["Fast Motion"],
+        }
+    (root / "Tiny.json").write_text(json.dumps(records))
+    return root
