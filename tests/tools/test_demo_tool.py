@@ -1,0 +1,412 @@
+import json
+import os
+import re
+from itertools import repeat
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from pysot.utils.cli import run
+from toolkit.video_io import FrameSource, VideoSink, open_source
+from tools import demo as tool
+
+SIZE = (96, 72)
+RECT = "20,15,24,18"
+
+
+@pytest.fixture(autouse=True)
+def headless(monkeypatch, tmp_path):
+    """Run in an empty folder and never open a window, whatever the machine has."""
+    monkeypatch.setattr(tool, "window_available", lambda: False)
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+@pytest.fixture
+def images(draw_frame, tmp_path):
+    """Folder ``clip.d`` of eight frames of a moving rectangle."""
+    folder = tmp_path / "clip.d"
+    folder.mkdir()
+    for i in range(8):
+        cv2.imwrite(str(folder / f"{i + 5}.jpg"), draw_frame((20 + 3 * i, 15, 24, 18), seed=i))
+    return folder
+
+
+@pytest.fixture
+def arguments(tiny_config, tiny_snapshot, images):
+    return [
+        *("--config", str(tiny_config), "--snapshot", str(tiny_snapshot)),
+        *("--video", str(images), "--init-rect", RECT),
+    ]
+
+
+def without_rect(arguments):
+    return arguments[: arguments.index("--init-rect")]
+
+
+def replaced(arguments, option, value):
+    at = arguments.index(option)
+    return [*arguments[: at + 1], str(value), *arguments[at + 2 :]]
+
+
+def fails(arguments, capsys, code):
+    """Run the tool as its script does; return its message, which is its last line."""
+    with pytest.raises(SystemExit) as stop:
+        run(lambda: tool.main(arguments))
+    assert stop.value.code == code
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "error: " in message
+    return message
+
+
+def files(folder="."):
+    return sorted(p.name for p in Path(folder).iterdir())
+
+
+# ------------------------------------------------------------------------------- what comes out
+
+
+def test_video_boxes_and_summary(arguments, capsys):
+    tool.main([*arguments, "--output", "out/t.mp4", "--json", "out/t.json"])
+    assert files("out") == ["t.json", "t.mp4"]
+    frames = [frame.image for frame in open_source("out/t.mp4")]
+    assert [frame.shape for frame in frames] == [(72, 96, 3)] * 8
+    edge = frames[0][15, 22:42].astype(int).mean(axis=0)  # the first box is drawn in green
+    assert edge[1] > max(edge[0], edge[2]) + 60
+    record = json.loads(Path("out/t.json").read_text())
+    assert (record["width"], record["height"]) == SIZE
+    assert [frame["name"] for frame in record["frames"]] == [f"{i}.jpg" for i in range(5, 13)]
+    assert record["frames"][0] == {"name": "5.jpg", "bbox": [20, 15, 24, 18], "score": None}
+    assert all(0 <= frame["score"] <= 1 for frame in record["frames"][1:])
+    scores = [frame["score"] for frame in record["frames"][1:]]
+    summary, *written = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"8 frames, \d+\.\d fps \(tracker alone\), mean score 0\.\d\d", summary)
+    assert summary.endswith(f"{np.mean(scores):.2f}")
+    assert written == ["wrote out/t.mp4", "wrote out/t.json"]
+
+
+def test_boxes_are_those_of_the_tracker(arguments, tiny_config, tiny_snapshot, images):
+    tool.main([*arguments, "--json", "t.json"])
+    tracker = tool.load_tracker(str(tiny_config), tiny_snapshot, [])
+    frames = [frame.image for frame in open_source(images)]
+    tracker.init(frames[0], (20, 15, 24, 18))
+    expected = [tracker.track(frame)["bbox"] for frame in frames[1:]]
+    record = json.loads(Path("t.json").read_text())
+    # drawing on a frame must not change what the tracker sees next
+    np.testing.assert_array_equal([f["bbox"] for f in record["frames"][1:]], expected)
+
+
+def test_without_a_display_a_video_is_written_here(arguments, capsys):
+    tool.main(arguments)
+    assert files() == ["clip_tracked.mp4"]
+
+
+@pytest.mark.parametrize("option", ["--video_name", "--video-name", "--video"])
+def test_a_video_file_under_each_name_of_the_option(arguments, images, tmp_path, option):
+    path = tmp_path / "a clip.avi"
+    with VideoSink(path, 12) as sink:
+        for frame in open_source(images):
+            sink.write(frame.image)
+    at = arguments.index("--video")
+    tool.main([*arguments[:at], option, str(path), *arguments[at + 2 :]])
+    written = open_source("a_clip_tracked.mp4")
+    assert (written.fps, written.num_frames) == (12, 8)
+
+
+def test_max_frames_stops_early(arguments):
+    tool.main([*arguments, "--max-frames", "3", "--json", "t.json"])
+    assert len(json.loads(Path("t.json").read_text())["frames"]) == 3
+    assert open_source("clip_tracked.mp4").num_frames == 3
+
+
+def test_one_frame_has_no_speed_and_no_score(arguments, capsys):
+    tool.main([*arguments, "--max-frames", "1"])
+    assert "1 frames, 0.0 fps (tracker alone), mean score nan" in capsys.readouterr().out
+
+
+def test_overrides_reach_the_tracker(arguments):
+    tool.main([*arguments, "--json", "t.json", "TRACK.LR", "0.0"])
+    boxes = [frame["bbox"] for frame in json.loads(Path("t.json").read_text())["frames"]]
+    assert {tuple(box[2:]) for box in boxes} == {(24.0, 18.0)}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/clip.mp4", "clip"),
+        ("a/v1.2.mp4", "v1"),  # PySOT titles its window so
+        ("frames/", "frames"),
+        ("camera 0", "camera_0"),
+        ("rtsp://host:554/live/main?x=1", "main"),
+        ("http://host/", "host"),
+        ("a/.hidden", "video"),
+        ("C:\\clips\\b.avi", "b"),
+    ],
+)
+def test_title_can_be_part_of_a_file_name(name, expected):
+    assert tool.title_of(FrameSource(name, [], 25, 0)) == expected
+
+
+# ------------------------------------------------------------------------------------- a window
+
+
+class FakeWindow:
+    """Stands for OpenCV's window: remembers what it was asked and presses q after a while."""
+
+    log: list = []
+    patience = 100
+
+    def __init__(self, title):
+        self.log.append(title)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.log.append("closed")
+
+    def select_box(self, image):
+        self.log.append("asked")
+        return 20, 15, 24, 18
+
+    def show(self, image, milliseconds):
+        self.log.append(image.shape)
+        return self.log.count(image.shape) < self.patience
+
+
+@pytest.fixture
+def window(monkeypatch):
+    monkeypatch.setattr(tool, "window_available", lambda: True)
+    monkeypatch.setattr(tool, "Window", FakeWindow)
+    monkeypatch.setattr(FakeWindow, "log", [])
+    monkeypatch.setattr(FakeWindow, "patience", 100)
+    return FakeWindow
+
+
+def test_the_mouse_chooses_and_the_window_shows(arguments, window, capsys):
+    tool.main(without_rect(arguments))
+    assert window.log == ["clip", "asked", "closed", "clip", *[(72, 96, 3)] * 8, "closed"]
+    assert files() == []
+    assert "8 frames" in capsys.readouterr().out
+
+
+def test_q_ends_it(arguments, window, capsys):
+    window.patience = 3
+    tool.main([*arguments, "--json", "t.json"])
+    assert window.log == ["clip", *[(72, 96, 3)] * 3, "closed"]
+    assert "3 frames" in capsys.readouterr().out
+    assert len(json.loads(Path("t.json").read_text())["frames"]) == 3
+
+
+def test_a_box_can_be_drawn_for_a_video_that_is_written(arguments, window):
+    tool.main([*without_rect(arguments), "--output", "o.mp4"])
+    assert window.log == ["clip", "asked", "closed"]
+    assert files() == ["o.mp4"]
+
+
+# ---------------------------------------------------------------------------- an end of its own
+
+
+def interrupted(draw_frame, count, num_frames):
+    def images():
+        for i in range(count):
+            yield str(i), draw_frame((20 + i, 15, 24, 18), seed=i)
+        raise KeyboardInterrupt
+
+    return FrameSource("camera 0", images(), 25, num_frames)
+
+
+def test_ctrl_c_ends_a_camera_and_keeps_what_there_is(arguments, draw_frame, monkeypatch, capsys):
+    monkeypatch.setattr(tool, "open_source", lambda source: interrupted(draw_frame, 4, None))
+    tool.main([*arguments, "--json", "t.json"])
+    assert "4 frames" in capsys.readouterr().out
+    assert files() == ["camera_0_tracked.mp4", "t.json"]
+
+
+def test_ctrl_c_in_a_file_leaves_nothing(arguments, draw_frame, monkeypatch):
+    monkeypatch.setattr(tool, "open_source", lambda source: interrupted(draw_frame, 4, 9))
+    with pytest.raises(KeyboardInterrupt):
+        tool.main([*arguments, "--json", "t.json"])
+    assert files() == []
+
+
+def test_a_video_cut_short_is_tracked_to_its_end(arguments, draw_frame, tmp_path, capsys):
+    path = tmp_path / "cut.avi"
+    with VideoSink(path, 25) as sink:
+        for i in range(20):
+            sink.write(draw_frame((20 + i, 15, 24, 18), seed=i))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    message = fails([*replaced(arguments, "--video", path), "--json", "t.json"], capsys, 1)
+    found = re.search(r"cut\.avi ends after (\d+) of 20 frames", message)
+    count = int(found[1])
+    assert 5 <= count <= 15
+    assert open_source("cut_tracked.mp4").num_frames == count
+    assert len(json.loads(Path("t.json").read_text())["frames"]) == count
+
+
+# ------------------------------------------------------------------------------------- bad input
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def missing_config(arguments, images):
+    return replaced(arguments, "--config", "none.yaml"), r"configuration file not found: none\.yaml"
+
+
+def missing_snapshot(arguments, images):
+    return replaced(arguments, "--snapshot", "none.pth"), r"checkpoint not found: none\.pth"
+
+
+def damaged_snapshot(arguments, images):
+    path = Path(arguments[arguments.index("--snapshot") + 1])
+    path.write_bytes(path.read_bytes()[:1000])
+    return arguments, r"tiny\.pth is damaged or no checkpoint"
+
+
+def pickle_with_code(arguments, images):
+    torch.save({"state_dict": Bomb()}, arguments[arguments.index("--snapshot") + 1])
+    return arguments, r"tiny\.pth: refused"
+
+
+def missing_video(arguments, images):
+    return replaced(arguments, "--video", "none.mp4"), r"no such video file, .*'none\.mp4'"
+
+
+def junk_video(arguments, images):
+    (images.parent / "junk.mp4").write_bytes(b"junk" * 99)
+    return replaced(arguments, "--video", images.parent / "junk.mp4"), r"cannot open .*junk\.mp4"
+
+
+def empty_folder(arguments, images):
+    (images.parent / "empty").mkdir()
+    return replaced(arguments, "--video", images.parent / "empty"), r"empty: no images in this"
+
+
+def damaged_frame(arguments, images):
+    (images / "8.jpg").write_bytes(b"junk")
+    return arguments, r"cannot decode the image .*8\.jpg"
+
+
+def damaged_first_frame(arguments, images):
+    (images / "5.jpg").write_bytes(b"junk")
+    return arguments, r"cannot decode the image .*5\.jpg"
+
+
+def change_of_size(arguments, images):
+    cv2.imwrite(str(images / "8.jpg"), np.zeros((50, 60, 3), np.uint8))
+    return arguments, r"frame 8\.jpg is 60 x 50 pixels, those before it 96 x 72"
+
+
+def box_outside(arguments, images):
+    return replaced(arguments, "--init-rect", "96,10,20,20"), r"lies outside the 96 x 72 frame"
+
+
+def no_box(arguments, images):
+    return without_rect(arguments), "there is no display to draw a box on: give --init-rect"
+
+
+def box_of_words(arguments, images):
+    return replaced(arguments, "--init-rect", "a,b,c,d"), r"'a,b,c,d': expected x,y,w,h"
+
+
+def box_of_three(arguments, images):
+    return replaced(arguments, "--init-rect", "1,2,3"), r"'1,2,3': expected x,y,w,h"
+
+
+def empty_box(arguments, images):
+    return replaced(arguments, "--init-rect", "20,15,0,18"), r"positive w and h"
+
+
+def nan_box(arguments, images):
+    return replaced(arguments, "--init-rect", "20,nan,24,18"), r"finite numbers"
+
+
+def no_frames(arguments, images):
+    return [*arguments, "--max-frames", "0"], r"--max-frames 0: must be at least 1"
+
+
+def unknown_format(arguments, images):
+    return [*arguments, "--output", "o.gif"], r"o\.gif: a video's name must end in \.mp4 or \.avi"
+
+
+def output_below_a_file(arguments, images):
+    return [*arguments, "--output", str(images / "5.jpg" / "o.mp4")], r"5\.jpg"
+
+
+def json_in_no_folder(arguments, images):
+    return [*arguments, "--json", str(images / "5.jpg" / "o.json")], r"5\.jpg"
+
+
+def json_is_a_folder(arguments, images):
+    return [*arguments, "--json", str(images.parent)], r"cannot write .*: it is a folder"
+
+
+def unknown_key(arguments, images):
+    return [*arguments, "TRACK.PENALTY", "1"], r"did you mean TRACK\.PENALTY_K"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        missing_config,
+        missing_snapshot,
+        damaged_snapshot,
+        pickle_with_code,
+        missing_video,
+        junk_video,
+        empty_folder,
+        damaged_frame,
+        damaged_first_frame,
+        change_of_size,
+        box_outside,
+        no_box,
+        box_of_words,
+        box_of_three,
+        empty_box,
+        nan_box,
+        no_frames,
+        unknown_format,
+        output_below_a_file,
+        json_in_no_folder,
+        json_is_a_folder,
+        unknown_key,
+    ],
+)
+def test_bad_input_is_one_clear_line_and_leaves_nothing(harm, arguments, images, capsys):
+    command, pattern = harm(arguments, images)
+    assert re.search(pattern, fails(command, capsys, 2))
+    assert files() == []
+
+
+def test_the_input_is_never_overwritten(arguments, draw_frame, tmp_path, capsys):
+    path = tmp_path / "in.mp4"
+    with VideoSink(path) as sink:
+        sink.write(draw_frame((20, 15, 24, 18)))
+    before = path.read_bytes()
+    command = [*replaced(arguments, "--video", path), "--output", str(path)]
+    assert "is the video itself" in fails(command, capsys, 2)
+    assert path.read_bytes() == before
+
+
+def test_grey_alpha_and_16_bit_frames_are_tracked(arguments, tmp_path):
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    kinds = [((72, 96), np.uint8), ((72, 96, 4), np.uint8), ((72, 96, 3), np.uint16)]
+    for i, (shape, kind) in enumerate(kinds):
+        cv2.imwrite(str(folder / f"{i}.png"), np.full(shape, 90, kind))
+    tool.main([*replaced(arguments, "--video", folder), "--json", "t.json"])
+    assert len(json.loads(Path("t.json").read_text())["frames"]) == 3
+
+
+def test_speed_counts_tracked_frames_only():
+    track = tool.Track(FrameSource("x", [], 25, 0))
+    track.boxes = list(repeat([1.0, 1.0, 2.0, 2.0], 5))
+    track.seconds = [100.0, 0.5, 0.5, 0.5, 0.5]
+    assert track.fps == pytest.approx(2)
