@@ -22,12 +22,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pysot.datasets.crop import write_annotation, write_crops, write_image, write_text
+from pysot.datasets.crop import write_annotation, write_crops, write_image
 from pysot.utils.cli import run
 from toolkit.synthetic import ATTRIBUTES, Shot, build_stage, contact_sheet, effects_of, make_video
+from toolkit.utils.files import atomic_write
 
-FORMAT = 2  # raise it when the same settings give other pixels or files
+FORMAT = 3  # raise it when the same settings give other pixels or files
 STAMP = ".synthetic.json"
+CROPS = "crop511"
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 _TRAIN, _TEST = 0, 1  # first number of every seed: the two sets share no random stream
@@ -66,6 +68,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for name in ("seed", "workers", "train_videos", "train_frames", "test_videos", "test_frames"):
         if getattr(args, name) < (0 if name == "seed" else 1):
             parser.error(f"--{name.replace('_', '-')} {getattr(args, name)}: too small")
+    if args.train_root.resolve() == args.test_root.resolve():
+        parser.error(f"--train-root and --test-root are the same folder, {args.test_root}")
     return args
 
 
@@ -111,30 +115,43 @@ def ensure(root: Path, plan: Plan, make: Callable[[Path, Plan], None], overwrite
     """
     wanted = {"format": FORMAT, **vars(plan), "complete": True}
     stamp = root / STAMP
-    if stamp.is_file() and not overwrite and _read_stamp(stamp) == wanted:
+    index = _index(root, plan.split)
+    whole = index.is_file() and len(_videos(root)) == plan.videos
+    if whole and not overwrite and _read_stamp(stamp) == wanted:
         return False
-    if not stamp.is_file() and root.is_dir() and _ours(root):
+    if not stamp.is_file() and (_videos(root) or index.exists()):
         raise ValueError(f"{root}: holds data that this tool did not write; give another folder")
     root.mkdir(parents=True, exist_ok=True)
-    write_text(stamp, json.dumps({**wanted, "complete": False}))
-    for path in _ours(root):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    _write_json(stamp, {**wanted, "complete": False})
+    index.unlink(missing_ok=True)
+    for folder in _videos(root):
+        shutil.rmtree(folder)
     make(root, plan)
-    write_text(stamp, json.dumps(wanted))
+    _write_json(stamp, wanted)
     return True
+
+
+def _write_json(path: Path, content: dict) -> None:
+    with atomic_write(path) as file:
+        json.dump(content, file)
 
 
 def _read_stamp(path: Path) -> dict:
     try:
         return json.loads(path.read_text())
-    except ValueError:  # cut short: as good as none
+    except (FileNotFoundError, ValueError):  # none, or cut short
         return {}
 
 
-def _ours(root: Path) -> list[Path]:
-    """Files and folders in the places where a set has them."""
-    data = [path for path in root.iterdir() if (path / "img").is_dir() or path.name == "crop511"]
-    return data + sorted(root.glob("*.json"))
+def _index(root: Path, split: int) -> Path:
+    """The JSON file of a set: ``train.json``, or named as the folder of the benchmark."""
+    return root / ("train.json" if split == _TRAIN else f"{root.resolve().name}.json")
+
+
+def _videos(root: Path) -> list[Path]:
+    """Folders of videos in the places where a set has them."""
+    crops = [path for path in root.glob(f"{CROPS}/*") if path.is_dir()]
+    return crops + [path.parent for path in root.glob("*/img") if path.is_dir()]
 
 
 def _each(job: Callable[[int], dict], count: int, workers: int) -> Iterable[dict]:
@@ -153,9 +170,9 @@ def _each(job: Callable[[int], dict], count: int, workers: int) -> Iterable[dict
 def make_training_set(root: Path, plan: Plan, workers: int) -> None:
     """Write ``crop511/`` and ``train.json``; see ``pysot.datasets.crop`` for their format."""
     annotation: dict = {}
-    for video in _each(partial(write_training_video, root / "crop511", plan), plan.videos, workers):
+    for video in _each(partial(write_training_video, root / CROPS, plan), plan.videos, workers):
         annotation |= video
-    write_annotation(root / "train.json", annotation)
+    write_annotation(_index(root, plan.split), annotation)
 
 
 def write_training_video(root: Path, plan: Plan, index: int) -> dict:
@@ -206,7 +223,7 @@ def make_benchmark(root: Path, plan: Plan, workers: int) -> None:
     records: dict = {}
     for record in _each(partial(write_test_video, root, plan), plan.videos, workers):
         records |= record
-    write_text(root / f"{root.name}.json", json.dumps(records))
+    _write_json(_index(root, plan.split), records)
 
 
 def attributes_of(index: int) -> list[str]:
@@ -255,7 +272,7 @@ def write_test_video(root: Path, plan: Plan, index: int) -> dict:
 
 def write_preview(root: Path, path: Path) -> None:
     """Write a sheet of six frames per video of the benchmark, with their boxes."""
-    records = json.loads((root / f"{root.name}.json").read_text())
+    records = json.loads(_index(root, _TEST).read_text())
     frames, boxes = [], []
     for name in sorted(records):
         record = records[name]

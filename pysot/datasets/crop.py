@@ -124,9 +124,7 @@ def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None
     encoded, data = cv2.imencode(path.suffix, image, list(options))
     if not encoded:
         raise OSError(f"{path}: OpenCV cannot encode an image of shape {image.shape}")
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data.tobytes())
-    os.replace(temporary, path)
+    _put(path, data.tobytes())
 
 
 def write_annotation(path: Path, annotation: Annotation) -> None:
@@ -140,19 +138,14 @@ def write_annotation(path: Path, annotation: Annotation) -> None:
         OSError: If the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(annotation, indent=4, sort_keys=True))
+    _put(path, json.dumps(annotation, indent=4, sort_keys=True).encode())
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, and put it in place only when it is whole.
-
-    Args:
-        path: Where to; its folder exists.
-        text: What.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
+def _put(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name and rename it."""
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

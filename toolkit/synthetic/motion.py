@@ -129,11 +129,10 @@ def _next_knot(
     low: NDArray,
     high: NDArray,
 ) -> tuple[float, NDArray]:
-    """Go on within bounds, turning as little as that allows, or towards the middle if need be."""
+    """Go on within bounds, turning as little as that allows; anywhere if they are too tight."""
     for spread in np.linspace(0.4, np.pi, 20):
         angle = heading + rng.normal(0, spread)
         ahead = knot + reach * np.array([np.cos(angle), np.sin(angle)])
         if (ahead >= low).all() and (ahead <= high).all():
             return angle, ahead
-    to_middle = (low + high) / 2 - knot
-    return float(np.arctan2(*to_middle[::-1])), knot + to_middle
+    return heading, rng.uniform(low, high)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from toolkit.synthetic.motion import Path, random_wave, wander
 from toolkit.synthetic.puppets import JOINTED, RIGID, Design, Puppet, build_puppet, draw_design
 from toolkit.synthetic.scenery import paint_background
-from toolkit.synthetic.stage import NOISE_ZERO, Actor, Camera, Stage
+from toolkit.synthetic.stage import NOISE_SLACK, Actor, Camera, Stage
 from toolkit.synthetic.textures import noise
 
 _MAX_STEP = 0.3
@@ -63,7 +63,7 @@ _CHANGES: dict[str, dict] = {
     "In-Plane Rotation": {"turn": 1.0},
     "Low Resolution": {"length": (15, 20)},
     "Motion Blur": {"exposure": 1.1, "speed": 9.0},
-    "Occlusion": {"cover": 1.1},
+    "Occlusion": {"cover": 1.35},
     "Out-of-Plane Rotation": {"squeeze": 0.45},
     "Out-of-View": {"leaves": True},
     "Scale Variation": {"zoom": 2.6},
@@ -223,8 +223,8 @@ def _atmosphere(rng: np.random.Generator, effects: Effects, size: tuple[int, int
     bright = 1.0 if effects.light < 0.3 else 0.75  # leave room, or the lightest frames go white
     cast = cast * bright
     glow = _glow(rng, size, 0.4) if effects.light > 0.3 else None
-    grain = rng.standard_normal((height + 32, width + 32), np.float32) * np.float32(spread)
-    grain = cv2.convertScaleAbs(np.clip(grain, -NOISE_ZERO, NOISE_ZERO) + NOISE_ZERO)
+    shape = height + NOISE_SLACK, width + NOISE_SLACK
+    grain = cv2.convertScaleAbs(rng.standard_normal(shape, np.float32), alpha=spread)
     dark = rng.uniform(0.2, 0.55) if rng.random() < 0.5 else 0.0
     return {
         "gains": tuple(

@@ -17,8 +17,8 @@ from toolkit.synthetic.puppets import Puppet, blend_over
 _SOLID = 128
 """Alpha from which a pixel belongs to an object."""
 
-NOISE_ZERO = 24
-"""Level that stands for no noise."""
+NOISE_SLACK = 32
+"""Pixels by which the noise is wider and higher than the picture."""
 
 _SHORTEST_BLUR, _LONGEST_BLUR = 2.0, 31.0
 """Pixels; shorter smears cannot be seen, and longer ones are cut."""
@@ -196,7 +196,7 @@ class Stage:
         shadow: Offset x, y in pixels of the actors' shadows, and their darkness in [0, 1].
         gains: Brightness of the B, G and R channels over time.
         glow: (h, w) float32 field of light that drifts over the picture; 1 is neutral.
-        noise: (H, W, 3) uint8 sensor noise around ``NOISE_ZERO``, larger than the picture.
+        noise: (H, W, 3) uint8 strength of sensor noise, larger than the picture by ``NOISE_SLACK``.
         softness: Deviation in pixels of the lens blur.
     """
 
@@ -257,11 +257,13 @@ class Stage:
         image = cv2.LUT(image, np.clip(ramp, 0, 255).astype(np.uint8).reshape(256, 1, 3))
         if self.softness > 0.3:
             image = cv2.GaussianBlur(image, (0, 0), self.softness)
-        seed = round(time * 7919)  # another part of the noise in every frame
-        x = seed % (self.noise.shape[1] - width + 1)
-        y = seed // 7 % (self.noise.shape[0] - height + 1)
-        centred = cv2.subtract(image, (NOISE_ZERO,) * 4)
-        return cv2.add(centred, self.noise[y : y + height, x : x + width])
+        return cv2.subtract(cv2.add(image, self._noise(time)), self._noise(time + 0.5))
+
+    def _noise(self, time: float) -> NDArray:
+        """A part of the noise, another one in every frame."""
+        width, height = self.camera.size
+        x, y = (round(time * prime) % (NOISE_SLACK + 1) for prime in (7919, 1201))
+        return self.noise[y : y + height, x : x + width]
 
 
 def _overlap(

@@ -177,6 +177,6 @@ def add_grain(rng: np.random.Generator, surface: NDArray) -> NDArray:
     height, width = surface.shape[:2]
     grain = np.frombuffer(rng.bytes(height * width), np.uint8).reshape(height, width)
     grain = cv2.blur(grain, (3, 3))
-    grain = cv2.convertScaleAbs(grain, alpha=rng.uniform(0.05, 0.4))
-    centred = cv2.subtract(surface, (cv2.mean(grain)[0],) * 4)
-    return cv2.add(centred, cv2.merge([grain] * 3))
+    grain = cv2.convertScaleAbs(grain, alpha=rng.uniform(0.05, 0.3))
+    lighter, darker = cv2.merge([grain] * 3), cv2.merge([cv2.flip(grain, -1)] * 3)
+    return cv2.subtract(cv2.add(surface, lighter), darker)
