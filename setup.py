@@ -23,9 +23,11 @@ def extensions() -> list[Extension]:
         "toolkit.utils._region",
         ["toolkit/utils/_region.pyx"],
         extra_compile_args=flags,
-        optional=True,
     )
-    return cythonize([region], build_dir="build/cython", language_level=3)
+    modules = cythonize([region], build_dir="build/cython", language_level=3)
+    for module in modules:
+        module.optional = True  # set here because cythonize does not pass it on
+    return modules
 
 
 setup(ext_modules=extensions())

@@ -5,6 +5,7 @@ frame with Python's shortest text of each number, ``\n`` line ends, no header.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -56,31 +57,38 @@ def read_boxes(path: str | os.PathLike) -> NDArray:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty or a line is not four numbers, naming file and line.
     """
-    text = Path(path).read_bytes().decode("utf-8", "replace").rstrip()
-    lines = text.splitlines()
+    data = Path(path).read_bytes().rstrip()
+    boxes = _parse_regular(data)
+    return _parse_lines(path, data) if boxes is None else boxes
+
+
+def _parse_regular(data: bytes) -> NDArray | None:
+    """Parse lines of four numbers between commas in one go; None if there is anything else."""
+    text = np.frombuffer(data + b"\n", np.uint8)
+    marks = text[(text == ord(",")) | (text == ord("\n"))]
+    if len(marks) % 4 or (marks.reshape(-1, 4) != tuple(b",,,\n")).any():
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # how NumPy tells of bad numbers
+            values = np.fromstring(data.replace(b"\n", b","), np.float64, sep=",")
+    except (ValueError, DeprecationWarning):
+        return None
+    return values.reshape(-1, 4) if len(values) == len(marks) else None
+
+
+def _parse_lines(path: str | os.PathLike, data: bytes) -> NDArray:
+    """Parse line by line: tabs, spaces, other line ends, and all that is wrong."""
+    lines = data.decode("utf-8", "replace").splitlines()
     if not lines:
         raise ValueError(f"{path}: is empty")
-    separator = "," if "," in text else None
-    tokens = text.replace("\n", ",").split(",") if separator else text.split()
-    if {_width(line, separator) for line in lines} <= {4}:
-        try:
-            values = np.fromiter(map(float, tokens), np.float64, len(tokens))
-            return values.reshape(len(lines), 4)
-        except ValueError:
-            pass  # the line at fault is looked for below
-    raise ValueError(_describe_fault(path, lines, separator))
-
-
-def _width(line: str, separator: str | None) -> int:
-    return line.count(",") + 1 if separator else len(line.split())
-
-
-def _describe_fault(path: str | os.PathLike, lines: list[str], separator: str | None) -> str:
-    for number, line in enumerate(lines, 1):
-        tokens = line.split(separator)
-        if len(tokens) != 4 or not all(map(_is_number, tokens)):
-            return f"{path}: line {number}: expected 4 numbers x,y,w,h, got {line[:60]!r}"
-    return f"{path}: unusual line ends"
+    separator = "," if "," in lines[0] else None
+    rows = [line.split(separator) for line in lines]
+    for number, row in enumerate(rows, 1):
+        if len(row) != 4 or not all(map(_is_number, row)):
+            line = lines[number - 1][:60]
+            raise ValueError(f"{path}: line {number}: expected 4 numbers x,y,w,h, got {line!r}")
+    return np.array([[float(token) for token in row] for row in rows])
 
 
 def _is_number(token: str) -> bool:

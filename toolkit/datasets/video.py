@@ -49,7 +49,7 @@ class Video:
         size: tuple[int, int] | None = None,
     ) -> None:
         self.name, self.root = name, Path(os.path.abspath(root))
-        self.gt_traj = [list(region) for region in gt_traj]
+        self.gt_traj = list(gt_traj)
         self.video_dir, self.init_rect, self.attr = video_dir, list(init_rect), list(attr)
         self.absent = None if absent is None else np.array(absent, np.int8)
         self.pred_trajs: dict[str, NDArray] = {}
@@ -81,7 +81,10 @@ class Video:
     @cached_property
     def boxes(self) -> NDArray:
         """Ground truth as (N, 4) boxes x, y, w, h; a polygon gives the box around it."""
-        return np.array([_around(region) for region in self.gt_traj], np.float64).reshape(-1, 4)
+        regions = self.gt_traj
+        if any(len(region) != 4 for region in regions):
+            regions = [_around(region) for region in regions]
+        return np.array(regions, np.float64).reshape(-1, 4)
 
     @property
     def width(self) -> int:
