@@ -74,10 +74,15 @@ def test_box_is_cut_at_the_border_and_the_share_outside_is_not_visible():
     assert shot.visible[0] == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("x", [-4.5, -30, 200])
-def test_target_out_of_the_picture_has_no_box(x):  # -4.5: columns -9 ... 0, a tenth is too much
-    shot = stage([actor(square_puppet(10), at(x - 1, 34.5))]).shoot(0)
+@pytest.mark.parametrize("place", [(-30.5, 34.5), (200.5, 34.5), (24.5, -9.5), (-4.5, -0.5)])
+def test_target_out_of_the_picture_has_no_box(place):  # the last: 5 of 100 pixels are inside
+    shot = stage([actor(square_puppet(10), at(*place))]).shoot(0)
     assert np.isnan(shot.boxes).all() and not shot.masks.any() and shot.visible[0] == 0
+
+
+def test_a_tenth_inside_is_enough_for_a_box():
+    shot = stage([actor(square_puppet(10), at(-4.5, 34.5))]).shoot(0)
+    assert shot.boxes.tolist() == [[0, 30, 1, 10]]
 
 
 def test_hidden_parts_count_for_the_box_but_not_for_the_mask():
