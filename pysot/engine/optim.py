@@ -33,10 +33,10 @@ def linear_rates(epochs: int, start_lr: float, end_lr: float) -> NDArray:
 def cosine_rates(epochs: int, start_lr: float, end_lr: float) -> NDArray:
     """Half a cosine wave that would reach ``end_lr`` in the epoch after the last; (epochs,).
 
-    The values have single precision, as in PySOT.
+    The values are computed in single precision, as in PySOT.
     """
-    wave = (1 + np.cos(np.pi * np.arange(epochs) / epochs)) / 2
-    return (end_lr + (start_lr - end_lr) * wave).astype(np.float32)
+    phase = np.arange(epochs, dtype=np.float32) * np.pi / epochs
+    return end_lr + (start_lr - end_lr) * (1 + np.cos(phase)) * 0.5
 
 
 def step_rates(

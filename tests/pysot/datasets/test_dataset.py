@@ -1,0 +1,272 @@
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from training_crops import tiny_config, write_training_set
+
+from pysot.core.config import load_config
+from pysot.datasets.annotation import read_annotations
+from pysot.datasets.build import build_train_dataset, build_train_loader
+from pysot.datasets.dataset import (
+    RunBatches,
+    UnreadableImage,
+    _generator,
+    box_in_crop,
+    collate,
+    read_crop,
+)
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "train" / "geometry.json").read_text())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_training_set(tmp_path)
+    return tmp_path
+
+
+def build(folder, *opts, seed=5):
+    return build_train_dataset(load_config(tiny_config(folder), opts), seed)
+
+
+def annotate(tmp_path, content):
+    path = tmp_path / "train.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[key], second[key]) for key in first
+    )
+
+
+# --- annotations
+
+
+def test_annotations_keep_what_is_usable(tmp_path):
+    path = annotate(
+        tmp_path,
+        {
+            "a": {"00": {"000003": [0, 0, 4, 6], "000001": [5, 7], "notes": "ignored"}},
+            "b": {"01": {"000000": [5, 5, 5, 9]}},  # no width: the track and the video go
+            "c": {},
+            "d": {"07": {}, "08": {"000009": [1.5, 2, 4, 2.5]}},
+        },
+    )
+    notes = read_annotations(path)
+    assert notes.videos == ("a", "d")
+    assert notes.tracks == ("00", "08")
+    assert notes.first_track.tolist() == [0, 1, 2]
+    assert notes.first_row.tolist() == [0, 2, 3]
+    assert notes.frames.tolist() == [1, 3, 9]
+    assert notes.sizes.tolist() == [[5, 7], [4, 6], [2.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not a JSON file"),
+        ([], r"expected an object of videos, found \[\]"),
+        ({"a": []}, r"train.json: a: expected an object of tracks"),
+        ({"a": {"00": 3}}, r"a, track 00: expected an object of frames, found 3"),
+        ({"a": {"00": {"0": [1, 2, 3]}}}, r"track 00, frame 0: expected \[x1"),
+        ({"a": {"00": {"0": [1, 2, 3, "4"]}}}, "frame 0: expected"),
+        ({"a": {"00": {"0": [1, 2, math.nan, 4]}}}, "of finite numbers, found"),
+        ({"a": {"00": {"0": None}}}, "frame 0: expected"),
+        ({"a": {"00": {"0": [0, 0]}}}, "no usable box"),
+        ({}, "no usable box"),
+    ],
+)
+def test_wrong_annotations_are_one_error(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        read_annotations(annotate(tmp_path, content))
+
+
+def test_missing_annotations_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
+        read_annotations(tmp_path / "nowhere.json")
+
+
+# --- boxes and images
+
+
+@pytest.mark.parametrize("case", GOLDEN["get_bbox"])
+def test_boxes_in_crops_are_those_of_pysot(case):
+    shape = case["shape"]
+    size = np.array(shape[-2:]) - (shape[:2] if len(shape) == 4 else 0)
+    assert box_in_crop(tuple(case["imhw"]), size) == pytest.approx(case["box"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "No such file"), (b"", "no image"), (b"text", "no image")],
+)
+def test_unreadable_crops(tmp_path, content, message):
+    path = tmp_path / "x.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UnreadableImage, match=message):
+        read_crop(path)
+
+
+def test_a_truncated_crop_is_no_grey_one(folder):
+    path = folder / "crop511" / "v0" / "000000.00.x.jpg"
+    assert read_crop(path).shape == (511, 511, 3)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(UnreadableImage, match="cut short"):
+        read_crop(path)
+
+
+# --- samples
+
+
+def test_a_sample_has_the_promised_parts(folder):
+    sample = build(folder)[3]
+    kinds = {key: (v.shape, str(v.dtype)) for key, v in sample.items() if key != "bad_images"}
+    assert kinds == {
+        "template": ((3, 127, 127), "float32"),
+        "search": ((3, 255, 255), "float32"),
+        "label_cls": ((5, 17, 17), "int64"),
+        "label_loc": ((4, 5, 17, 17), "float32"),
+        "label_loc_weight": ((5, 17, 17), "float32"),
+        "bbox": ((4,), "float64"),
+    }
+    assert sample["bad_images"] == []
+
+
+def test_samples_depend_on_seed_and_item_alone(folder):
+    dataset = build(folder)
+    samples = [dataset[item] for item in range(4)]
+    again = build(folder)
+    assert same(again[2], samples[2])  # without the ones before it
+    assert same(again[0], samples[0])
+    assert not same(samples[0], samples[1])
+    assert not same(build(folder, seed=6)[0], samples[0])
+    assert not same(dataset[8], samples[0])  # the same index in the next epoch
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_change_nothing(folder, context):
+    dataset = build(folder)
+    batches = RunBatches(8, 2, 0, 1)
+    here = list(DataLoader(dataset, batch_sampler=batches, collate_fn=collate))
+    there = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=2 if context == "fork" else 1,
+        multiprocessing_context=context,
+    )
+    for first, second in zip(here, there, strict=True):
+        assert same(first, second)
+
+
+def test_every_pass_shows_each_video_as_often_as_asked(folder):
+    dataset = build(folder, "DATASET.MINI.NUM_USE", "6")
+    for number in range(3):
+        videos = Counter(dataset.pick(number * 6 + place)[1] for place in range(6))
+        assert sorted(videos) == [0, 1, 2, 3]
+        assert max(videos.values()) <= 2  # whole shuffles, then a part of one
+    orders = [[dataset.pick(n * 6 + p)[1] for p in range(6)] for n in range(3)]
+    assert orders[0] != orders[1] or orders[1] != orders[2]
+
+
+def test_several_sets_are_mixed(folder):
+    config = json.loads(tiny_config(folder).read_text())
+    config["DATASET"]["NAMES"] = ["MINI", "OTHER"]
+    config["DATASET"]["OTHER"] = dict(config["DATASET"]["MINI"], NUM_USE=2)
+    (folder / "two.yaml").write_text(json.dumps(config))
+    dataset = build_train_dataset(load_config(folder / "two.yaml"), 0)
+    names = [dataset.pick(item)[0].name for item in range(6)]
+    assert Counter(names) == {"MINI": 4, "OTHER": 2}
+
+
+def test_positive_pairs_stay_within_the_frame_range(tmp_path):
+    write_training_set(tmp_path, videos=2, frames=9)
+    dataset = build(tmp_path, "DATASET.NEG", "0.0", "DATASET.MINI.FRAME_RANGE", "2")
+    distances = set()
+    for item in range(150):
+        template, search, neg = dataset.draw_pair(*dataset.pick(item), _generator(1, 0, 0, item, 0))
+        assert not neg
+        assert template.path.parent == search.path.parent
+        first, second = (int(crop.path.name[:6]) for crop in (template, search))
+        distances.add(second - first)
+    assert distances == {-2, -1, 0, 1, 2}
+
+
+def test_negative_pairs_label_background_only(folder):
+    dataset = build(folder, "DATASET.NEG", "1.0")
+    samples = [dataset[item] for item in range(6)]
+    assert all((sample["label_cls"] < 1).all() for sample in samples)
+    assert any((sample["label_cls"] == 0).any() for sample in samples)
+
+
+def test_gray_takes_the_colours_of_both_images(folder):
+    sample = build(
+        folder, "DATASET.GRAY", "1.0", "DATASET.TEMPLATE.COLOR", "0", "DATASET.SEARCH.COLOR", "0"
+    )[0]
+    for image in (sample["template"], sample["search"]):
+        assert np.array_equal(image[0], image[2])
+
+
+# --- unreadable images
+
+
+def test_a_bad_image_is_replaced_the_same_way_every_time(folder):
+    for path in (folder / "crop511" / "v1").iterdir():
+        path.write_bytes(b"broken")
+    dataset = build(folder)
+    samples = [dataset[item] for item in range(8)]
+    replaced = [sample for sample in samples if sample["bad_images"]]
+    assert replaced
+    assert all("template" in sample for sample in samples)
+    assert all("v1" in message for sample in replaced for message in sample["bad_images"])
+    assert all(same(build(folder)[item], sample) for item, sample in enumerate(samples))
+
+
+def test_a_sample_without_any_replacement_says_so(folder):
+    for path in (folder / "crop511").glob("*/*.jpg"):
+        path.unlink()
+    dataset = build(folder, "TRAIN.MAX_BAD_IMAGES", "4")
+    sample = dataset[0]
+    assert list(sample) == ["bad_images"]
+    assert len(sample["bad_images"]) == 5
+    assert list(collate([sample])) == ["bad_images"]
+
+
+# --- building
+
+
+def test_the_loader_runs_through_all_epochs(folder):
+    cfg = load_config(tiny_config(folder), ["DATASET.VIDEOS_PER_EPOCH", "5"])
+    loader = build_train_loader(cfg, build_train_dataset(cfg, 0), first_epoch=1)
+    assert loader.batch_sampler.steps_per_epoch == 2  # the fifth sample fills no batch
+    assert list(loader.batch_sampler) == [[5, 6], [7, 8], [10, 11], [12, 13]]
+    batch = next(iter(loader))
+    assert batch["search"].shape == (2, 3, 255, 255)
+    assert batch["label_cls"].dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("opts", "error", "message"),
+    [
+        (["DATASET.NAMES", "[MINE]"], ValueError, "unknown training set 'MINE'; known: VID"),
+        (["DATASET.NAMES", "[]"], ValueError, "lists no training set"),
+        (["DATASET.MINI.ROOT", "/nowhere"], FileNotFoundError, r"MINI.ROOT.*/nowhere"),
+        (["TRAIN.BATCH_SIZE", "9"], ValueError, "an epoch of 8 pairs"),
+        (["TRAIN.OUTPUT_SIZE", "25"], ValueError, r"OUTPUT_SIZE is 25, but .* = 17"),
+    ],
+)
+def test_what_does_not_fit_is_named(folder, opts, error, message):
+    with pytest.raises(error, match=message):
+        build(folder, *opts)
+
+
+def test_an_epoch_without_a_length_is_one_pass(folder):
+    assert build(folder, "DATASET.VIDEOS_PER_EPOCH", "-1").epoch_length == 4

@@ -1,0 +1,151 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from pysot.core.config import default_config
+from pysot.engine.optim import (
+    RATES,
+    OptimizerPlan,
+    Schedule,
+    begin_epoch,
+    build_optimizer_plan,
+    build_schedule,
+    freeze_backbone,
+)
+
+RUNS = json.loads((Path(__file__).parents[2] / "golden" / "train" / "lr.json").read_text())
+CASES = [
+    pytest.param(run, case, id=f"{run['config']}-{case['type']}-{case['warmup']}")
+    for run in RUNS
+    for case in run["cases"]
+]
+
+
+def configured(type_, kwargs, epochs, warm_up=None):
+    cfg = default_config()
+    cfg.merge_from_other_cfg({"TRAIN": {"EPOCH": epochs, "LR": {"TYPE": type_, "KWARGS": kwargs}}})
+    cfg.TRAIN.LR_WARMUP.WARMUP = warm_up is not None
+    if warm_up:
+        cfg.merge_from_other_cfg({"TRAIN": {"LR_WARMUP": warm_up}})
+    return cfg
+
+
+@pytest.mark.parametrize(("run", "case"), CASES)
+def test_learning_rates_are_those_of_pysot(run, case):
+    warm_up = run["WARMUP"] if case["warmup"] else None
+    schedule = build_schedule(configured(case["type"], case["kwargs"], case["epochs"], warm_up))
+    exact = case["type"] not in ("multi-step", "cos")  # these have single precision
+    tolerance = 1e-12 if exact else 1e-7
+    assert schedule.values == pytest.approx(case["lr_spaces"], rel=tolerance)
+    assert schedule.start_lr == pytest.approx(case["start_lr"], rel=tolerance)
+    bases = (run["BASE_LR"] * run["LAYERS_LR"], run["BASE_LR"])
+    for epoch, expected in enumerate(case["group_lr_per_epoch_[backbone,rest]"]):
+        found = [schedule.lr_at(epoch, base) for base in bases]
+        assert found == pytest.approx(expected, rel=2 * tolerance), epoch
+
+
+@pytest.mark.parametrize(
+    ("type_", "kwargs", "expected"),
+    [
+        ("step", {"start_lr": 1.0, "step": 2, "mult": 0.5}, [1, 1, 0.5, 0.5, 0.25]),
+        # fewer epochs than a step: nothing changes
+        ("step", {"start_lr": 1.0, "end_lr": 0.1, "step": 9}, [1, 1, 1, 1, 1]),
+        ("multi-step", {"start_lr": 1.0, "steps": [1, 4], "mult": 0.5}, [1, 0.5, 0.5, 0.5, 0.25]),
+        ("linear", {"start_lr": 1.0, "end_lr": 0.0}, [1, 0.75, 0.5, 0.25, 0]),
+        ("log", {"start_lr": 1.0, "end_lr": 1e-4}, [1, 0.1, 0.01, 0.001, 0.0001]),
+        # half a wave that is at its middle after half the epochs
+        (
+            "cos",
+            {"start_lr": 2.0, "end_lr": 0.0},
+            [1 + math.cos(math.pi * e / 5) for e in range(5)],
+        ),
+    ],
+)
+def test_schedules_by_hand(type_, kwargs, expected):
+    assert RATES[type_](5, **kwargs).tolist() == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("type_", "kwargs", "message"),
+    [
+        ("exp", {}, "unknown schedule 'exp'; known: cos, linear, log, multi-step, step"),
+        ("log", {"start_lr": 0.1}, "end_lr"),
+        ("log", {"start_lr": 0.1, "end_lr": 0.01, "pace": 2}, "pace"),
+        ("step", {"start_lr": 0.1}, "either end_lr or mult"),
+        ("step", {"start_lr": 0.1, "end_lr": 0.01, "step": 0}, "TRAIN.LR.KWARGS"),
+    ],
+)
+def test_wrong_schedules_are_named(type_, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        build_schedule(configured(type_, kwargs, 5))
+
+
+def test_warm_up_must_leave_an_epoch():
+    warm_up = {"TYPE": "linear", "EPOCH": 5, "KWARGS": {"start_lr": 0.1, "end_lr": 0.2}}
+    with pytest.raises(ValueError, match=r"TRAIN.EPOCH \(5\).*LR_WARMUP.EPOCH \(5\)"):
+        build_schedule(configured("log", {"start_lr": 0.2, "end_lr": 0.1}, 5, warm_up))
+
+
+class TwoPartModel(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = torch.nn.Sequential()
+        for name in ("layer1", "layer2"):
+            block = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3))
+            self.backbone.add_module(name, block)
+        self.rpn_head = torch.nn.Conv2d(3, 1, 1)
+
+    def forward(self, x):
+        return self.rpn_head(self.backbone(x)).square().mean()
+
+
+def plan(train_epoch=1, layers=("layer2",)):
+    schedule = Schedule(values=(0.1, 0.2, 0.4), start_lr=0.1)
+    return OptimizerPlan(schedule, 0.1, 0.5, 0.9, 0.0, tuple(layers), train_epoch)
+
+
+def take_step(model, optimizer):
+    optimizer.zero_grad(set_to_none=True)
+    model(torch.arange(48.0).reshape(1, 3, 4, 4)).backward()
+    optimizer.step()
+
+
+def test_unknown_train_layer_is_named():
+    with pytest.raises(ValueError, match="no layer 'layer9'; it has: layer1, layer2"):
+        freeze_backbone(TwoPartModel(), ["layer9"])
+
+
+def test_unfreezing_adds_the_layer_and_keeps_momentum():
+    model = TwoPartModel()
+    optimizer = begin_epoch(model, plan(), 0)
+    frozen = [p.clone() for p in model.backbone.parameters()]
+    take_step(model, optimizer)
+    assert all(torch.equal(a, b) for a, b in zip(frozen, model.backbone.parameters(), strict=True))
+    momentum = optimizer.state[model.rpn_head.weight]["momentum_buffer"].clone()
+    assert momentum.abs().sum() > 0
+
+    optimizer = begin_epoch(model, plan(), 1, optimizer)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [4, 2]
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.2])
+    kept = optimizer.state[model.rpn_head.weight]["momentum_buffer"]
+    assert torch.equal(kept, momentum)
+    take_step(model, optimizer)
+    first, second = list(model.backbone.children())
+    assert torch.equal(first[0].weight, frozen[0])
+    assert not torch.equal(second[0].weight, frozen[4])
+
+
+def test_a_backbone_that_learns_from_the_start():
+    model = TwoPartModel()
+    optimizer = begin_epoch(model, plan(train_epoch=0, layers=("layer1", "layer2")), 0)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [8, 2]
+
+
+def test_plan_follows_the_configuration():
+    cfg = configured("log", {"start_lr": 0.1, "end_lr": 0.01}, 3)
+    cfg.TRAIN.MOMENTUM = 0.5
+    built = build_optimizer_plan(cfg)
+    assert (built.momentum, built.base_lr, built.train_epoch) == (0.5, 0.005, 10)

@@ -1,0 +1,218 @@
+"""tools/train.py on a drawn training set: its files, its errors, and what an interruption costs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from training_crops import tiny_config, write_training_set
+
+from pysot.utils.cli import run
+from pysot.utils.model_load import load_weights, read_checkpoint
+from tools.train import main, parse_args
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_training_set(tmp_path)
+    return tmp_path
+
+
+def train(folder, *options, **settings):
+    main(["--cfg", str(tiny_config(folder, **settings)), *options])
+
+
+def fails(folder, capsys, *options, **settings):
+    """Run the tool through its door; returns the exit code and the message."""
+    with pytest.raises(SystemExit) as exit_:
+        run(lambda: train(folder, *options, **settings))
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    return exit_.value.code, errors[0]
+
+
+def final(folder, epoch=3):
+    return read_checkpoint(folder / "snapshot" / f"checkpoint_e{epoch}.pth")
+
+
+def assert_same_end(first, second):
+    """Weights, batch-norm buffers and momentum of two checkpoints are the same bits."""
+    for key, value in first["state_dict"].items():
+        assert torch.equal(value, second["state_dict"][key]), key
+    momenta = [content["optimizer"]["state"] for content in (first, second)]
+    assert len(momenta[0]) == len(momenta[1]) > 0
+    for key, state in momenta[0].items():
+        assert torch.equal(state["momentum_buffer"], momenta[1][key]["momentum_buffer"])
+
+
+def start_process(folder, *options):
+    command = [sys.executable, str(ROOT / "tools" / "train.py"), "--cfg"]
+    return subprocess.Popen(
+        [*command, str(folder / "config.yaml"), *options],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_line(folder, text, process):
+    deadline = time.monotonic() + 120
+    log = folder / "logs" / "logs.txt"
+    while not (log.exists() and text in log.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, f"{text!r} never appeared in {log}"
+        time.sleep(0.005)
+
+
+def kill_at(folder, text, *options):
+    process = start_process(folder, *options)
+    wait_for_line(folder, text, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_a_run_killed_twice_ends_with_the_same_weights(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        write_training_set(folder)
+        tiny_config(folder)
+    uninterrupted = start_process(whole, "TRAIN.NUM_WORKERS", "1")
+    kill_at(killed, "Epoch: [1][2/")  # before the first checkpoint
+    kill_at(killed, "Epoch: [3][3/", "--resume", "auto")  # beyond the unfreezing of the backbone
+    assert not (killed / "snapshot" / "checkpoint_e3.pth").exists()
+    resumed = start_process(killed, "--resume", "auto")
+    for finished in (uninterrupted, resumed):
+        assert finished.wait(timeout=120) == 0, finished.stderr.read()
+    assert_same_end(final(whole), final(killed))
+
+
+def test_a_run_leaves_what_it_promises(folder, capsys):
+    train(folder, "TRAIN.EPOCH", "2", "TRAIN.LOG_GRADS", "true")
+    out = capsys.readouterr().out
+    snapshots = folder / "snapshot"
+    assert f"checkpoint: {snapshots / 'checkpoint_e2.pth'}" in out
+    assert "minutes" in out
+    assert "epoch 2/2: cls " in out
+    assert sorted(p.name for p in snapshots.iterdir()) == ["checkpoint_e1.pth", "checkpoint_e2.pth"]
+    assert "Epoch: [2][4/4] lr: 0.000500" in (folder / "logs" / "logs.txt").read_text()
+    content = final(folder, 2)
+    assert (content["epoch"], content["run"]["step"]) == (2, 8)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_resuming_on_either_side_of_the_unfreezing(folder, epoch):
+    train(folder)
+    expected = final(folder)
+    (folder / "snapshot" / "checkpoint_e3.pth").unlink()
+    path = folder / "snapshot" / f"checkpoint_e{epoch}.pth"
+    train(folder, "--resume", str(path))
+    assert_same_end(expected, final(folder))
+
+
+def test_yaml_may_ask_to_resume_and_a_cut_checkpoint_costs_one_epoch(folder, capsys):
+    train(folder, "TRAIN.EPOCH", "2")
+    os.truncate(folder / "snapshot" / "checkpoint_e2.pth", 500)
+    capsys.readouterr()
+    train(folder, "TRAIN.EPOCH", "2", RESUME="auto")
+    captured = capsys.readouterr()
+    assert "trying the one before" in captured.err
+    assert "checkpoint_e1.pth, 1 epochs trained" in captured.out
+    assert final(folder, 2)["epoch"] == 2
+
+
+def test_auto_without_a_checkpoint_starts_and_with_the_last_one_has_nothing_to_do(folder, capsys):
+    train(folder, "--resume", "auto", "TRAIN.EPOCH", "1")
+    assert "starting from the first epoch" in capsys.readouterr().out
+    train(folder, "--resume", "auto", "TRAIN.EPOCH", "1")
+    assert "nothing to do: 1 of 1 epochs are trained" in capsys.readouterr().out
+
+
+def test_start_epoch_skips_epochs(folder):
+    train(folder, "TRAIN.START_EPOCH", "2")
+    assert [p.name for p in (folder / "snapshot").iterdir()] == ["checkpoint_e3.pth"]
+
+
+def test_the_seed_decides(folder):
+    weights = []
+    for seed in ("1", "1", "2"):
+        train(folder, "--seed", seed, "TRAIN.EPOCH", "1")
+        weights.append(final(folder, 1)["state_dict"]["rpn_head.cls.head.0.weight"])
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_weights_can_be_given(folder):
+    train(folder, "TRAIN.EPOCH", "1")
+    source = folder / "snapshot" / "checkpoint_e1.pth"
+    before = final(folder, 1)["state_dict"]
+    slow = ["TRAIN.EPOCH", "1", "TRAIN.BASE_LR", "1e-20", "--seed", "9"]
+    backbone = {k[9:]: v for k, v in before.items() if k.startswith("backbone.")}
+    torch.save(backbone, folder / "backbone.pth")
+    for key, value in (
+        ("TRAIN.PRETRAINED", source),
+        ("BACKBONE.PRETRAINED", folder / "backbone.pth"),
+    ):
+        train(folder, *slow, key, str(value), "TRAIN.SNAPSHOT_DIR", str(folder / key))
+        found = read_checkpoint(folder / key / "checkpoint_e1.pth")["state_dict"]
+        name = "rpn_head.cls.head.3.weight"
+        assert torch.equal(found["backbone.layer1.0.weight"], before["backbone.layer1.0.weight"])
+        assert torch.equal(found[name], before[name]) == (key == "TRAIN.PRETRAINED")
+
+
+def test_checkpoints_serve_the_tracker(folder):
+    from pysot.core.config import load_config
+    from pysot.models.model_builder import build_model
+
+    train(folder, "TRAIN.EPOCH", "1")
+    model = build_model(load_config(folder / "config.yaml"))
+    load_weights(model, folder / "snapshot" / "checkpoint_e1.pth")
+
+
+def test_corrupt_images_are_counted_and_named(folder, capsys):
+    (folder / "crop511" / "v1" / "000000.00.x.jpg").write_bytes(b"broken")
+    train(folder)
+    captured = capsys.readouterr()
+    assert "1 training images could not be read" in captured.out
+    assert "v1/000000.00.x.jpg: no image" in captured.err
+    assert final(folder)["run"]["bad_images"][0].endswith("no image that OpenCV can decode")
+
+
+def test_too_many_corrupt_images_end_the_run(folder, capsys):
+    for path in (folder / "crop511").glob("v[123]/*.jpg"):
+        path.write_bytes(b"broken")
+    code, message = fails(folder, capsys, "TRAIN.MAX_BAD_IMAGES", "2", "TRAIN.NUM_WORKERS", "1")
+    assert code == 2
+    assert "2 are allowed (TRAIN.MAX_BAD_IMAGES)" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--resume", "/nowhere.pth"], "checkpoint not found: /nowhere.pth"),
+        (["TRAIN.EPOCHS", "3"], "unknown key TRAIN.EPOCHS (did you mean TRAIN.EPOCH?)"),
+        (["TRAIN.EPOCH"], "'TRAIN.EPOCH' has no value"),
+        (["DEVICE", "cuda:99"], "'cuda:99' is not available"),
+        (["DATASET.MINI.ANNO", "/nowhere.json"], "annotations not found: /nowhere.json"),
+        (["BACKBONE.TRAIN_LAYERS", "[layer9]"], "no layer 'layer9'"),
+        (["TRAIN.SNAPSHOT_DIR", "/dev/null/snapshot"], "/dev/null"),
+        (["TRAIN.LOG_DIR", "/dev/null/logs"], "/dev/null"),
+    ],
+)
+def test_wrong_input_is_one_line(folder, capsys, options, text):
+    code, message = fails(folder, capsys, *options)
+    assert code == 2
+    assert text in message
+
+
+def test_options_of_pysot_are_accepted():
+    args = parse_args(["--local-rank=0", "--cfg", "a.yaml", "A.B", "-1", "--seed", "3", "C", "2"])
+    assert (args.cfg, args.seed, args.opts) == ("a.yaml", 3, ["A.B", "-1", "C", "2"])
+    assert parse_args(["--local_rank", "1"]).cfg == "config.yaml"
+    assert parse_args([]).seed == 123456

@@ -1,0 +1,73 @@
+"""A training set of a few drawn crops, and a network small enough to train in a test."""
+
+import json
+
+import cv2
+import numpy as np
+
+
+def write_training_set(folder, videos=4, frames=3):
+    """Write crops of bright rectangles on noise in PySOT's format; returns the annotations."""
+    annotations = {}
+    for video in range(videos):
+        width, height = 40 + 10 * video, 60
+        crops = folder / "crop511" / f"v{video}"
+        crops.mkdir(parents=True)
+        boxes = {}
+        for frame in range(frames):
+            image = np.random.default_rng([video, frame]).integers(0, 90, (511, 511, 3), np.uint8)
+            cv2.rectangle(image, (230, 220), (280, 290), (60 * video, 200, 255), -1)
+            cv2.imwrite(str(crops / f"{frame:06d}.00.x.jpg"), image)
+            boxes[f"{frame:06d}"] = [10, 20, 10 + width, 20 + height]
+        annotations[f"v{video}"] = {"00": boxes}
+    (folder / "train.json").write_text(json.dumps(annotations))
+    return annotations
+
+
+def tiny_config(folder, **train):
+    """Write a configuration for that set; ``train`` overrides keys of TRAIN. Returns its path.
+
+    The backbone is unfrozen in the second epoch, so that a run crosses that border.
+    """
+    layers = [f"layer{number}" for number in range(1, 6)]
+    content = {
+        "META_ARC": "tiny",
+        "CUDA": False,
+        "DEVICE": "cpu",
+        "BACKBONE": {
+            "TYPE": "alexnet",
+            "KWARGS": {"width_mult": 0.05},
+            "TRAIN_LAYERS": layers,
+            "TRAIN_EPOCH": 1,
+        },
+        "ADJUST": {"ADJUST": False},
+        "RPN": {
+            "TYPE": "DepthwiseRPN",
+            "KWARGS": {"anchor_num": 5, "in_channels": 12, "out_channels": 8},
+        },
+        "TRAIN": {
+            "EPOCH": 3,
+            "BATCH_SIZE": 2,
+            "BASE_SIZE": 0,
+            "OUTPUT_SIZE": 17,
+            "NUM_WORKERS": 0,
+            "PRINT_FREQ": 1,
+            "LOG_DIR": str(folder / "logs"),
+            "SNAPSHOT_DIR": str(folder / "snapshot"),
+            "LR": {"TYPE": "log", "KWARGS": {"start_lr": 0.01, "end_lr": 0.001}},
+            "LR_WARMUP": {"WARMUP": False},
+            **train,
+        },
+        "DATASET": {
+            "NAMES": ["MINI"],
+            "MINI": {
+                "ROOT": str(folder / "crop511"),
+                "ANNO": str(folder / "train.json"),
+                "FRAME_RANGE": 2,
+            },
+            "VIDEOS_PER_EPOCH": 8,
+        },
+    }
+    path = folder / "config.yaml"
+    path.write_text(json.dumps(content))  # JSON is YAML
+    return path
