@@ -28,6 +28,18 @@ $(READY): requirements.txt pyproject.toml setup.py toolkit/utils/_region.pyx
 test: $(READY)
 	$(PY) -m pytest
 
+demo: $(READY)
+	$(PY) tools/make_synthetic.py
+	$(PY) tools/train.py --cfg $(CONFIG) --resume auto
+	$(PY) tools/test.py --dataset Synthetic --config $(CONFIG) --snapshot $(SNAPSHOT) \
+		--name siamrpn_alex_tiny --workers 2
+	$(PY) tools/test.py --dataset Synthetic --static
+	$(PY) tools/demo.py --config $(CONFIG) --snapshot $(SNAPSHOT) \
+		--video testing_dataset/Synthetic/$(CLIP)/img --init-rect $(RECT) \
+		--output $(OUT)/tracked.mp4 --json $(OUT)/tracked.json
+	$(PY) tools/eval.py -p results -d Synthetic --json $(OUT)/scores.json --plot $(OUT)/plots
+	@echo "video: $(OUT)/tracked.mp4   plots: $(OUT)/plots   scores: $(OUT)/scores.json"
+
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

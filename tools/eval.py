@@ -10,10 +10,13 @@ Needs the JSON of the data set, but neither its images nor torch.
 import argparse
 import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tqdm import tqdm
 

@@ -70,7 +70,7 @@ def fill_one(key, shape, salt=""):
     elif len(shape) == 1 and key.endswith(".bias"):
         v = (0.1 / 64 if "template_" in key else 0.1) * SQRT3 * sym
     else:
-        raise KeyError("no rule for %r %r" % (key, shape))
+        raise KeyError(f"no rule for {key!r} {shape!r}")
     return v.reshape(shape).astype(np.float32)
 
 
@@ -144,7 +144,7 @@ def stub_outputs(seed, gain, bias, anchors, n):
 
 
 def refine_logits(seed):
-    """float64 (127, 127): 6 - elliptic distance; what the stub's mask_refine returns as (1, 127*127) float32."""
+    """float64 (127, 127): 6 - elliptic distance, as the stub network refines masks."""
     a = _u(seed + 2, 5)
     cy, cx = 40 + 47 * a[0], 40 + 47 * a[1]
     ay, ax, th = 2 + 4 * a[2], 2 + 4 * a[3], np.pi * a[4]

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
-from golden import fill
 
+from golden import fill
 from pysot.core.xcorr import xcorr_depthwise, xcorr_fast
 
 

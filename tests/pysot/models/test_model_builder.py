@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden import fill
 
+from golden import fill
 from pysot.core import config as configuration
 from pysot.core.config import default_config, load_config
 from pysot.models.model_builder import ModelBuilder, build_model

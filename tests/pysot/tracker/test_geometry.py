@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from golden import fill
 
+from golden import fill
 from pysot.tracker.geometry import (
     Target,
     change_penalty,

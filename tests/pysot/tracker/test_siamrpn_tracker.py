@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden import fill
 
+from golden import fill
 from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
 from pysot.tracker.geometry import Target

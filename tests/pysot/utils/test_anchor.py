@@ -1,6 +1,6 @@
 import numpy as np
-from golden import fill
 
+from golden import fill
 from pysot.utils.anchor import Anchors, anchor_shapes, tracking_anchors, training_anchors
 
 
