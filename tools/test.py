@@ -18,6 +18,8 @@ import argparse
 import hashlib
 import json
 import logging
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -316,9 +318,10 @@ def run_all(settings: Settings, videos: Sequence[Video], workers: int) -> Iterat
         return
     # forking a process that has threads may hang, and CUDA does not survive it
     context = get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(videos)), context)
+    quiet = (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends an idle worker without a traceback
+    pool = ProcessPoolExecutor(min(workers, len(videos)), context, signal.signal, quiet)
     try:
-        futures: list[Future[Outcome]] = [pool.submit(run_video, settings, v) for v in videos]
+        futures: list[Future[Outcome]] = [pool.submit(_run_in_worker, settings, v) for v in videos]
         for future in futures:
             yield future.result()
     except BrokenProcessPool as error:
@@ -328,6 +331,16 @@ def run_all(settings: Settings, videos: Sequence[Video], workers: int) -> Iterat
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _run_in_worker(settings: Settings, video: Video) -> Outcome:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # time to remove temporary files
+    try:
+        return run_video(settings, video)
+    except KeyboardInterrupt:
+        os._exit(130)  # else the pool would go on with the next video that is queued
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def report(

@@ -180,6 +180,14 @@ def test_a_second_run_does_only_what_is_missing(arguments, folder, capsys):
     assert contents(folder) == before
 
 
+def test_a_video_that_fails_when_run_again_keeps_no_old_result(arguments, folder, otb_set):
+    tool.main(arguments)
+    (otb_set / "B" / "img" / "0004.jpg").unlink()
+    with pytest.raises(RunFailed, match="1 of 3 videos failed: B"):
+        tool.main([*arguments, "--overwrite"])
+    assert files(folder) == [".run.json", "A.txt", "C.txt"]
+
+
 def test_results_of_another_snapshot_are_not_mixed(arguments, folder, tiny_snapshot, capsys):
     tool.main(arguments)
     before = contents(folder)
