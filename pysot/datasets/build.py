@@ -129,8 +129,12 @@ def build_train_loader(
 
 
 def _one_thread(worker: int) -> None:
-    """Keep OpenCV in a worker from competing with the other workers for the cores."""
-    cv2.setNumThreads(1)
+    """Keep OpenCV in a worker from competing with the other workers for the cores.
+
+    0 runs everything in the calling thread. 1 would wait for ever: it stops OpenCV's own threads,
+    and in a forked worker those of the parent do not exist.
+    """
+    cv2.setNumThreads(0)
 
 
 def _augmentation(cfg: Config, image: str) -> Augmentation:
