@@ -13,13 +13,15 @@ Log lines and TensorBoard files go to TRAIN.LOG_DIR. No launcher is needed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if __name__ == "__main__":
@@ -95,39 +97,50 @@ def train(cfg: Config, device: torch.device, seed: int, resume: str = "") -> Non
     snapshots = Path(cfg.TRAIN.SNAPSHOT_DIR)
     snapshots.mkdir(parents=True, exist_ok=True)  # find out now, not after the first epoch
     plan = build_optimizer_plan(cfg)
-    model = build_model(cfg).to(device)
+    model = build_model(cfg).to(device, memory_format=torch.channels_last)
     first, optimizer, state = _first_state(cfg, model, plan, seed, resume)
     if first >= cfg.TRAIN.EPOCH:
         print(f"nothing to do: {first} of {cfg.TRAIN.EPOCH} epochs are trained")
         return
-    dataset = build_train_dataset(cfg, seed)
-    loader = build_train_loader(cfg, dataset, first, pin_memory=device.type == "cuda")
+    loader = build_train_loader(
+        cfg, build_train_dataset(cfg, seed), first, pin_memory=device.type == "cuda"
+    )
     steps = loader.batch_sampler.steps_per_epoch
+    print(_introduction(cfg, model, device, steps))
     faults = Faults(cfg.TRAIN.MAX_BAD_IMAGES, state.bad_images)
-    monitor = _monitor(cfg, steps, first, state.step)
-    monitor.say(_introduction(cfg, model, device, steps))
-    try:
+    with contextlib.closing(_monitor(cfg, steps, first, state.step)) as monitor:
         batches = iter(loader)
         for epoch in range(first, cfg.TRAIN.EPOCH):
             optimizer = begin_epoch(model, plan, epoch, optimizer)
-            monitor.begin_epoch(epoch, optimizer)
-            train_one_epoch(
-                model,
-                optimizer,
-                batches,
-                steps,
-                device,
-                cfg.TRAIN.GRAD_CLIP,
-                monitor,
-                faults,
-                cfg.TRAIN.LOG_GRADS,
-            )
-            monitor.say(monitor.end_epoch())
+            _train_epoch(cfg, epoch, model, optimizer, batches, steps, monitor, faults)
             state = RunState(seed, monitor.step, tuple(faults.bad_images))
             save_checkpoint(snapshots, epoch + 1, model, optimizer, state)
-    finally:
-        monitor.close()
     _summarise(checkpoint_path(snapshots, cfg.TRAIN.EPOCH), faults, time.perf_counter() - start)
+
+
+def _train_epoch(
+    cfg: Config,
+    epoch: int,
+    model: ModelBuilder,
+    optimizer: torch.optim.SGD,
+    batches: Iterator[dict[str, Any]],
+    steps: int,
+    monitor: Monitor,
+    faults: Faults,
+) -> None:
+    monitor.begin_epoch(epoch, optimizer)
+    train_one_epoch(
+        model,
+        optimizer,
+        batches,
+        steps,
+        device=next(model.parameters()).device,
+        grad_clip=cfg.TRAIN.GRAD_CLIP,
+        monitor=monitor,
+        faults=faults,
+        log_grads=cfg.TRAIN.LOG_GRADS,
+    )
+    monitor.say(monitor.end_epoch())
 
 
 def _first_state(

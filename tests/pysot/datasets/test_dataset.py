@@ -177,6 +177,13 @@ def test_every_pass_shows_each_video_as_often_as_asked(folder):
     assert orders[0] != orders[1] or orders[1] != orders[2]
 
 
+def test_other_videos_get_their_turn_in_the_next_pass(folder):
+    dataset = build(folder, "DATASET.MINI.NUM_USE", "2")
+    passes = [{dataset.pick(2 * n)[1], dataset.pick(2 * n + 1)[1]} for n in range(10)]
+    assert all(len(videos) == 2 for videos in passes)
+    assert set.union(*passes) == {0, 1, 2, 3}
+
+
 def test_several_sets_are_mixed(folder):
     config = json.loads(tiny_config(folder).read_text())
     config["DATASET"]["NAMES"] = ["MINI", "OTHER"]
