@@ -16,11 +16,12 @@ from pysot.core.registry import TRACKERS
 from pysot.tracker.geometry import (
     Target,
     change_penalty,
-    check_box,
     check_frame,
     context_side,
     cosine_window,
     crop_window,
+    first_look,
+    template_crop,
 )
 from pysot.utils.anchor import anchor_shapes, tracking_anchors
 
@@ -65,14 +66,31 @@ class Candidates:
     """(N, 4) float32 as cx, cy, w, h, in crop pixels from the crop's centre."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """A candidate that was chosen, and what becomes of the target if it is followed."""
+
+    index: int
+    score: float
+    """Probability of being the target, without penalty."""
+    target: Target
+    """Not clipped to the frame."""
+
+
 @TRACKERS.register("SiamRPNTracker")
 class SiamRPNTracker:
     """Follows one target; several trackers may share one model.
+
+    ``track`` is made of steps that other trackers replace, and that several targets can share:
+    :meth:`search_crop`, :meth:`predict`, :meth:`decode`, :meth:`update`, :meth:`learn`.
 
     Args:
         model: Network with ``encode_template(z)`` and ``predict(kernels, x)``.
         params: Settings.
     """
+
+    params_type = TrackParams
+    state_type = TrackState
 
     def __init__(self, model: Any, params: TrackParams) -> None:
         self.model = model
@@ -81,7 +99,7 @@ class SiamRPNTracker:
 
     @torch.inference_mode()
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
-        """Start on a target.
+        """Start on a target; whatever was tracked before is forgotten.
 
         Args:
             image: First frame, BGR uint8, (H, W, 3).
@@ -90,14 +108,11 @@ class SiamRPNTracker:
         Raises:
             ValueError: If the frame or the box is unusable.
         """
-        check_frame(image)
-        check_box(bbox, image.shape)
-        target = Target.from_xywh(bbox)
-        fill = tuple(image.mean(axis=(0, 1)))
-        side = max(1, round(context_side((target.w, target.h), self.params.context_amount)))
-        crop = crop_window(image, (target.cx, target.cy), side, self.params.exemplar_size, fill)
-        kernels = self.model.encode_template(self._tensor(crop))
-        self.state = TrackState(target, fill, kernels)
+        p = self.params
+        target, fill = first_look(image, bbox)
+        crop = template_crop(image, target, p.context_amount, p.exemplar_size, fill)
+        kernels = self.model.encode_template(to_tensor(crop[None], self.model))
+        self.state = self.state_type(target, fill, kernels)
 
     @torch.inference_mode()
     def track(self, image: NDArray) -> dict[str, Any]:
@@ -114,8 +129,19 @@ class SiamRPNTracker:
         """
         check_frame(image)
         crop, zoom = self.search_crop(image)
-        candidates = self.candidates(crop)
-        return self.update(candidates, zoom, image.shape)
+        result = self.update(self.candidates(crop), zoom, image.shape)
+        self.learn(image)
+        return result
+
+    @property
+    def instance_size(self) -> int:
+        """Side of the next search crop in its own pixels."""
+        return self.params.instance_size
+
+    @property
+    def window_influence(self) -> float:
+        """Share of the cosine window in the choice of a candidate."""
+        return self.params.window_influence
 
     def search_crop(self, image: NDArray) -> tuple[NDArray, float]:
         """Cut the search region around the last box.
@@ -125,23 +151,44 @@ class SiamRPNTracker:
         """
         if self.state is None:
             raise ValueError("call init(image, bbox) before track(image)")
+        target, size = self.state.target, self.instance_size
+        centre = target.cx, target.cy
+        crop = crop_window(image, centre, self.search_side(), size, self.state.fill)
+        template_side = context_side((target.w, target.h), self.params.context_amount)
+        return crop, self.params.exemplar_size / template_side
+
+    def search_side(self) -> int:
+        """Side of the next search region in pixels of the frame."""
         p, target = self.params, self.state.target
         template_side = context_side((target.w, target.h), p.context_amount)
-        side = max(1, round(template_side * p.instance_size / p.exemplar_size))
-        crop = crop_window(image, (target.cx, target.cy), side, p.instance_size, self.state.fill)
-        return crop, p.exemplar_size / template_side
+        return max(1, round(template_side * self.instance_size / p.exemplar_size))
 
     def candidates(self, crop: NDArray) -> Candidates:
         """Run the network on a search crop (S, S, 3) and decode its boxes."""
-        cls, loc = self.model.predict(self.state.kernels, self._tensor(crop))
-        scores = torch.softmax(cls.float().view(2, -1), dim=0)[1].cpu().numpy()
-        deltas = loc.float().view(4, -1).cpu().numpy()
-        return Candidates(scores, decode_boxes(deltas, _anchors(self.params, cls.shape[-1])))
+        prediction = self.predict(self.state.kernels, to_tensor(crop[None], self.model))
+        return self.decode(prediction)[0]
+
+    def predict(self, kernels: Any, x: Tensor) -> Any:
+        """Run the network on search images (B, 3, S, S), those of other targets included."""
+        return self.model.predict(kernels, x)
+
+    def decode(self, prediction: Any) -> list[Candidates]:
+        """Read what the network says of B search images, in one transfer to the CPU.
+
+        Args:
+            prediction: From :meth:`predict`: class logits (B, 2A, R, R) and box deltas
+                (B, 4A, R, R) come first.
+        """
+        cls, loc = prediction[:2]
+        scores = torch.softmax(cls.float().reshape(len(cls), 2, -1), dim=1)[:, 1:]
+        outputs = torch.cat([scores, loc.float().reshape(len(loc), 4, -1)], dim=1).cpu().numpy()
+        anchors = _anchors(self.params, cls.shape[-1])
+        return [Candidates(output[0], decode_boxes(output[1:], anchors)) for output in outputs]
 
     def update(
         self, candidates: Candidates, zoom: float, frame_shape: tuple[int, ...]
     ) -> dict[str, Any]:
-        """Choose a candidate and move the target to it (SiamRPN, section 4.3).
+        """Choose a candidate and move the target to it.
 
         Args:
             candidates: From :meth:`candidates`.
@@ -150,6 +197,14 @@ class SiamRPNTracker:
 
         Returns:
             As :meth:`track`.
+        """
+        return self.settle(self.step(candidates, zoom), frame_shape)
+
+    def step(self, candidates: Candidates, zoom: float) -> Step:
+        """Choose a candidate and smooth the size with the last one (SiamRPN, section 4.3).
+
+        Raises:
+            ValueError: If the scores are NaN.
         """
         p, target = self.params, self.state.target
         sizes = candidates.boxes[:, 2:]
@@ -162,20 +217,27 @@ class SiamRPNTracker:
             )
         box = candidates.boxes[best].astype(np.float64) / zoom
         moved = target.moved(box[:2], box[2:], rate=penalty[best] * score * p.lr)
-        clipped = moved.clipped((frame_shape[1], frame_shape[0]))
+        return Step(best, float(score), moved)
+
+    def settle(self, step: Step, frame_shape: tuple[int, ...]) -> dict[str, Any]:
+        """Follow a step: store the target, clipped to the frame, and report it."""
+        clipped = step.target.clipped((frame_shape[1], frame_shape[0]))
         self.state = replace(self.state, target=clipped)
-        return {"bbox": clipped.to_xywh(), "best_score": float(score)}
+        return {"bbox": clipped.to_xywh(), "best_score": step.score}
 
     def choose(self, scores: NDArray, penalty: NDArray) -> int:
         """Index of the best candidate by penalised score, mixed with the cosine window."""
-        influence = self.params.window_influence
+        influence = self.window_influence
         window = _window(scores.size, len(self.params.ratios) * len(self.params.scales))
         return int(np.argmax(penalty * scores * (1 - influence) + window * influence))
 
-    def _tensor(self, crop: NDArray) -> Tensor:
-        """Crop (S, S, 3) uint8 -> (1, 3, S, S) float32 on the model's device."""
-        tensor = torch.from_numpy(crop).permute(2, 0, 1).unsqueeze(0)
-        return tensor.to(_device(self.model)).float()
+    def learn(self, image: NDArray) -> None:
+        """Adapt to the frame (H, W, 3) after :meth:`update`; this tracker does not."""
+
+
+def to_tensor(crops: NDArray, model: Any) -> Tensor:
+    """Crops (B, S, S, 3) uint8 -> (B, 3, S, S) float32 on the model's device."""
+    return torch.from_numpy(crops).to(_device(model)).permute(0, 3, 1, 2).float()
 
 
 def decode_boxes(deltas: NDArray, anchors: NDArray) -> NDArray:

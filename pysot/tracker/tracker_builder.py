@@ -5,22 +5,27 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-import pysot.tracker.siamrpn_tracker  # noqa: F401 - registers the tracker
+import pysot.tracker.siammask_tracker
+import pysot.tracker.siamrpn_tracker
+import pysot.tracker.siamrpnlt_tracker  # noqa: F401 - the imports register the trackers
 from pysot.core import config as configuration
 from pysot.core.registry import TRACKERS
 from pysot.tracker.siamrpn_tracker import TrackParams
 
 
-def track_params(cfg: configuration.Config) -> TrackParams:
-    """Collect a tracker's settings from ``TRACK`` and ``ANCHOR``."""
-    known = {field.name for field in fields(TrackParams)}
-    settings = {key.lower(): value for key, value in cfg.TRACK.items() if key.lower() in known}
-    return TrackParams(
-        **settings,
-        stride=cfg.ANCHOR.STRIDE,
-        ratios=tuple(cfg.ANCHOR.RATIOS),
-        scales=tuple(cfg.ANCHOR.SCALES),
-    )
+def track_params(cfg: configuration.Config) -> Any:
+    """Collect a tracker's settings from ``TRACK`` and ``ANCHOR``.
+
+    Returns:
+        The ``params_type`` of the tracker that ``TRACK.TYPE`` names; without one, ``TrackParams``.
+    """
+    params_type = getattr(TRACKERS.get(cfg.TRACK.TYPE), "params_type", TrackParams)
+    known = {field.name for field in fields(params_type)}
+    settings = {key.lower(): value for key, value in cfg.TRACK.items()}
+    settings["stride"] = cfg.ANCHOR.STRIDE
+    settings["ratios"] = tuple(cfg.ANCHOR.RATIOS)
+    settings["scales"] = tuple(cfg.ANCHOR.SCALES)
+    return params_type(**{key: value for key, value in settings.items() if key in known})
 
 
 def build_tracker(model: Any, cfg: configuration.Config | None = None) -> Any:

@@ -1,10 +1,10 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from recorded_model import RecordedModel, check_result, recorded, samples, start
 
 from golden import fill
 from pysot.core.config import load_config
@@ -14,68 +14,34 @@ from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, TrackParam
 from pysot.tracker.tracker_builder import build_tracker, track_params
 
 ROOT = Path(__file__).parents[3]
-GOLDEN = ROOT / "tests" / "golden" / "models"
-
-
-class RecordedModel:
-    """Returns the recorded outputs of one step and remembers what it was shown."""
-
-    def __init__(self, base_size):
-        self.base_size = base_size
-
-    def encode_template(self, z):
-        self.z = z
-        return "kernels"
-
-    def predict(self, kernels, x):
-        assert kernels == "kernels"
-        self.x = x
-        side = (x.shape[-1] - 127) // 8 + 1 + self.base_size
-        step = self.step
-        outputs = fill.stub_outputs(step["seed"], step["gain"], step["bias"], 5, side)
-        return tuple(torch.from_numpy(output) for output in outputs)
 
 
 def recorded_runs():
     for name in ("rpn21", "rpn25"):
-        golden = json.loads((GOLDEN / f"tracker_stub_{name}.json").read_text())
         config = load_config(ROOT / "experiments" / "siamrpn_alex_dwxcorr" / "config.yaml")
         params = track_params(config)
         if name == "rpn25":
             params = TrackParams(0.04, 0.44, 0.33)  # siamrpn_r50_l234_dwxcorr_8gpu
-        for number, run in enumerate(golden["runs"]):
+        for number, run in enumerate(recorded(f"models/tracker_stub_{name}.json")["runs"]):
             yield pytest.param(params, run, id=f"{name}-{number}")
-
-
-def started(params, run):
-    image = fill.rule_image(run["seed_image"], run["H"], run["W"])
-    tracker = SiamRPNTracker(RecordedModel(params.base_size), params)
-    tracker.init(image, run["init_rect"])
-    return tracker, image
-
-
-def samples(tensor):
-    return fill.digest(tensor.numpy())["samples"]
 
 
 @pytest.mark.parametrize(("params", "run"), list(recorded_runs()))
 def test_a_free_run_equals_the_recorded_one(params, run):
-    tracker, image = started(params, run)
+    tracker = SiamRPNTracker(RecordedModel(params.base_size), params)
+    image = start(tracker, run)
     np.testing.assert_allclose(tracker.state.fill, run["channel_average"], rtol=1e-12)
     np.testing.assert_allclose(samples(tracker.model.z), run["z_crop"], atol=1)
     for step in run["steps"]:
         tracker.model.step = step
-        result = tracker.track(image)
+        check_result(tracker.track(image), step)
         np.testing.assert_allclose(samples(tracker.model.x), step["x_crop"], atol=1)
-        np.testing.assert_allclose(result["bbox"], step["bbox"], atol=1e-3)
-        assert result["best_score"] == pytest.approx(step["best_score"], abs=1e-6)
-        integers = [kind == "int" for kind in step["bbox_types"]]
-        assert [isinstance(value, int) for value in result["bbox"]] == integers
 
 
 @pytest.mark.parametrize(("params", "run"), list(recorded_runs()))
 def test_single_steps_equal_recorded_ones(params, run):
-    tracker, image = started(params, run)
+    tracker = SiamRPNTracker(RecordedModel(params.base_size), params)
+    image = start(tracker, run)
     for step in run["steps"]:
         pre = Target(*step["pre"]["center_pos"], *step["pre"]["size"])
         tracker.state = replace(tracker.state, target=pre)

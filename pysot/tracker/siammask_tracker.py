@@ -1,0 +1,186 @@
+"""Tracking with a mask of the target (SiamMask)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pysot.core.registry import TRACKERS
+from pysot.tracker.geometry import Target
+from pysot.tracker.kernels import select
+from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, TrackParams
+
+MIN_AREA = 100
+"""Area in pixels that a mask must exceed to give a polygon."""
+
+
+@dataclass(frozen=True)
+class MaskParams(TrackParams):
+    """Settings of a tracker with masks."""
+
+    mask_thershold: float = 0.3  # spelt as in the configuration
+    """Probability above which a pixel belongs to the target."""
+    mask_output_size: int = 127
+    """Side of the network's masks in their own pixels."""
+
+
+@dataclass(frozen=True)
+class MaskCandidates(Candidates):
+    """Candidates, and what the network can make their masks from."""
+
+    prediction: Any
+    """What ``predict_with_mask`` returned for this search image."""
+
+
+@TRACKERS.register("SiamMaskTracker")
+class SiamMaskTracker(SiamRPNTracker):
+    """Moves by boxes as :class:`SiamRPNTracker` does, and reports a mask and a rotated box.
+
+    Results have the entries ``mask``, probabilities (H, W) float32 in [0, 1], and ``polygon``, the
+    four corners [x1, y1, ..., x4, y4] of the smallest rectangle around the mask's largest part, or
+    those of the box where no part exceeds ``MIN_AREA``.
+
+    Args:
+        model: Network with ``encode_template(z)``, ``predict_with_mask(kernels, x)`` and
+            ``refine(prediction, position)``.
+        params: Settings.
+    """
+
+    params_type = MaskParams
+
+    def predict(self, kernels: Any, x: Tensor) -> Any:
+        """Run the network on search images (B, 3, S, S), those of other targets included."""
+        return self.model.predict_with_mask(kernels, x)
+
+    def decode(self, prediction: Any) -> list[MaskCandidates]:
+        """Read what the network says of B search images; masks stay where they are."""
+        found = super().decode(prediction)
+        samples = [select(prediction, number) for number in range(len(found))]
+        return [MaskCandidates(c.scores, c.boxes, s) for c, s in zip(found, samples, strict=True)]
+
+    @torch.inference_mode()
+    def update(
+        self, candidates: MaskCandidates, zoom: float, frame_shape: tuple[int, ...]
+    ) -> dict[str, Any]:
+        """Choose a candidate, move the target to it, and compute its mask.
+
+        Args:
+            candidates: From :meth:`candidates`.
+            zoom: Crop pixels per frame pixel.
+            frame_shape: (H, W, ...) of the frame.
+
+        Returns:
+            As :meth:`track`.
+        """
+        searched, side = self.state.target, self.search_side()
+        step = self.step(candidates, zoom)
+        result = self.settle(step, frame_shape)
+        position = self._position(step.index, candidates.scores.size)
+        logits = self.model.refine(candidates.prediction, position)
+        size = self.params.mask_output_size
+        mask = torch.sigmoid(logits.float()).reshape(size, size).cpu().numpy()
+        plane = self._frame_in_mask(position, (searched.cx, searched.cy), side, frame_shape)
+        pasted, window = paste_mask(mask, plane, (frame_shape[1], frame_shape[0]))
+        corners = largest_part(pasted, window, self.params.mask_thershold)
+        if corners is None:
+            corners = box_corners(self.state.target)
+        return {**result, "mask": pasted, "polygon": corners.ravel().tolist()}
+
+    def _position(self, index: int, count: int) -> tuple[int, int]:
+        """Row and column of a candidate's cell."""
+        cells = count // (len(self.params.ratios) * len(self.params.scales))
+        return divmod(index % cells, math.isqrt(cells))
+
+    def _frame_in_mask(
+        self,
+        position: tuple[int, int],
+        centre: tuple[float, float],
+        side: int,
+        frame_shape: tuple[int, ...],
+    ) -> tuple[float, float, float, float]:
+        """Where the frame lies, x, y, w, h, in the pixels of a cell's mask."""
+        p = self.params
+        scale = side / p.instance_size  # frame pixels per crop pixel, and per mask pixel
+        row, column = position
+        left = centre[0] - side / 2 + (column - p.base_size / 2) * p.stride * scale
+        top = centre[1] - side / 2 + (row - p.base_size / 2) * p.stride * scale
+        mask_scale = scale * p.exemplar_size / p.mask_output_size
+        height, width = frame_shape[:2]
+        return tuple(value / mask_scale for value in (-left, -top, width, height))
+
+
+def paste_mask(
+    mask: NDArray, plane: Sequence[float], frame_size: tuple[int, int], fill: float = 0.0
+) -> tuple[NDArray, tuple[int, int, int, int]]:
+    """Show a mask in the frame; only the part of the frame that it reaches is computed.
+
+    Args:
+        mask: (M, M) float.
+        plane: x, y, w, h of the frame in pixels of the mask. Published numbers rest on its first
+            and last column being w apart, which are ``width - 1`` pixels of the frame.
+        frame_size: (width, height) of the frame.
+        fill: Value outside of the mask; bilinear interpolation blends it in at the border.
+
+    Returns:
+        (height, width) float32, and the window x1, y1, x2, y2 outside of which it is ``fill``.
+    """
+    x, y, w, h = plane
+    width, height = frame_size
+    scale_x, scale_y = (width - 1) / w, (height - 1) / h
+    rows, columns = mask.shape
+    x1, x2 = _reach(x, columns, scale_x, width)
+    y1, y2 = _reach(y, rows, scale_y, height)
+    frame = np.full((height, width), fill, np.float32)
+    if x1 < x2 and y1 < y2:
+        matrix = np.array([[scale_x, 0, -scale_x * x - x1], [0, scale_y, -scale_y * y - y1]])
+        frame[y1:y2, x1:x2] = cv2.warpAffine(
+            mask.astype(np.float32), matrix, (x2 - x1, y2 - y1), borderValue=fill
+        )
+    return frame, (x1, y1, x2, y2)
+
+
+def _reach(start: float, count: int, scale: float, limit: int) -> tuple[int, int]:
+    """Frame pixels that ``count`` mask pixels and the blend around them may touch."""
+    first = math.floor(scale * (-1 - start)) - 1
+    last = math.ceil(scale * (count - start)) + 1
+    return min(max(first, 0), limit), min(max(last + 1, 0), limit)
+
+
+def largest_part(
+    mask: NDArray, window: tuple[int, int, int, int], threshold: float
+) -> NDArray | None:
+    """Smallest rotated rectangle around the largest connected part of a mask.
+
+    Args:
+        mask: (H, W) probabilities.
+        window: x1, y1, x2, y2: all of the mask that may exceed the threshold.
+        threshold: What a pixel of the target exceeds.
+
+    Returns:
+        (4, 2) float32 corners as x, y, or None if no part is larger than ``MIN_AREA``.
+    """
+    x1, y1, x2, y2 = window
+    inside = (mask[y1:y2, x1:x2] > threshold).astype(np.uint8)
+    if not inside.any():
+        return None
+    contours, _ = cv2.findContours(
+        inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(x1, y1)
+    )
+    areas = [cv2.contourArea(contour) for contour in contours]
+    if max(areas) <= MIN_AREA:
+        return None
+    return cv2.boxPoints(cv2.minAreaRect(contours[int(np.argmax(areas))]))
+
+
+def box_corners(target: Target) -> NDArray:
+    """Corners of a box, (4, 2) as x, y, clockwise from the upper left one."""
+    x, y, w, h = target.to_xywh()
+    return np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]], dtype=np.float64)
