@@ -17,6 +17,7 @@ from pysot.utils.cli import RunFailed
 
 logger = logging.getLogger(__name__)
 
+_IMAGES = ("template", "search")
 _LARGEST_LOSS = 1e4
 _MAX_SKIPPED_IN_A_ROW = 30
 
@@ -119,7 +120,16 @@ def train_one_epoch(
 
 
 def _on_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Move what the model needs; the float64 box is for people and unknown to some devices."""
+    """Move what the model needs; the float64 box is for people and unknown to some devices.
+
+    Images take the memory format in which convolutions are fastest; the values are the same.
+    """
     return {
-        key: value.to(device, non_blocking=True) for key, value in batch.items() if key != "bbox"
+        key: value.to(
+            device,
+            non_blocking=True,
+            memory_format=torch.channels_last if key in _IMAGES else torch.preserve_format,
+        )
+        for key, value in batch.items()
+        if key != "bbox"
     }

@@ -51,13 +51,18 @@ def configuration():
     return cfg
 
 
-def start(phase):
+def start(phase, dtype=torch.float32):
     cfg = configuration()
     model = build_model(cfg)
     shapes = [(key, tuple(value.shape)) for key, value in model.state_dict().items()]
     weights = fill.fill(shapes)
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
-    return model, begin_epoch(model, build_optimizer_plan(cfg), phase["epoch"])
+    return model.to(dtype), begin_epoch(model, build_optimizer_plan(cfg), phase["epoch"])
+
+
+def cast(array, dtype):
+    tensor = torch.from_numpy(array)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def parts(model):
@@ -80,6 +85,12 @@ def norms(grouped, tensor_of):
     return {part: norm(tensors) for part, tensors in found.items() if tensors}
 
 
+# Rounding alone moves single-precision gradients by 1e-5, since a ReLU or an L1 distance near its
+# kink may take the other side; in double precision they agree far better, but slowly.
+@pytest.mark.parametrize(
+    ("dtype", "rel"),
+    [(torch.float32, 5e-5), pytest.param(torch.float64, 1e-5, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("name", PHASES)
 def test_groups_batch_norm_and_frozen_parameters(name):
     phase = PHASES[name]
@@ -105,26 +116,32 @@ def test_groups_batch_norm_and_frozen_parameters(name):
     )
 
 
+# Rounding alone moves single-precision gradients by 1e-5, since a ReLU or an L1 distance near its
+# kink may take the other side; in double precision they agree far better, but slowly.
+@pytest.mark.parametrize(
+    ("dtype", "rel"),
+    [(torch.float32, 5e-5), pytest.param(torch.float64, 1e-5, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("name", PHASES)
-def test_three_steps(name):
+def test_three_steps(name, dtype, rel):
     phase = PHASES[name]
-    model, optimizer = start(phase)
+    model, optimizer = start(phase, dtype)
     grouped = parts(model)
     for expected in phase["steps"]:
         arrays = fill.train_batch(expected["seed"], GOLDEN["batch"], 5, GOLDEN["out"])
-        losses = model({key: torch.from_numpy(value) for key, value in arrays.items()})
+        losses = model({key: cast(value, dtype) for key, value in arrays.items()})
         for loss in ("cls_loss", "loc_loss", "total_loss"):
             assert losses[loss].item() == pytest.approx(expected[loss], rel=1e-5), loss
         optimizer.zero_grad(set_to_none=True)
         losses["total_loss"].backward()
         gradients = norms(grouped, lambda _, p: p.grad)
-        assert gradients == pytest.approx(expected["grad_norms"], rel=1e-4)
+        assert gradients == pytest.approx(expected["grad_norms"], rel=rel)
         total = torch.nn.utils.clip_grad_norm_(model.parameters(), phase["grad_clip"])
-        assert float(total) == pytest.approx(expected["grad_norm_total_before_clip"], rel=1e-4)
+        assert float(total) == pytest.approx(expected["grad_norm_total_before_clip"], rel=rel)
         before = {key: p.detach().clone() for key, p in model.named_parameters()}
         optimizer.step()
         moved = norms(grouped, lambda key, p, old=before: p.detach() - old[key])
-        assert moved == pytest.approx(expected["param_delta_norms"], rel=1e-4)
+        assert moved == pytest.approx(expected["param_delta_norms"], rel=rel)
     check_buffers(model, phase["after_3_steps"])
 
 
