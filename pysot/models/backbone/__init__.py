@@ -1,3 +1,3 @@
 """Backbones; importing the package registers them."""
 
-from pysot.models.backbone import alexnet  # noqa: F401
+from pysot.models.backbone import alexnet, mobile_v2, resnet_atrous  # noqa: F401

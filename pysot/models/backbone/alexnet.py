@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pysot.core.registry import BACKBONES
+from pysot.models.backbone.layers import scaled_widths
 
 _WIDTHS = (96, 256, 384, 384, 256)
 _KERNELS = (11, 5, 3, 3, 3)
@@ -12,7 +13,7 @@ _KERNELS = (11, 5, 3, 3, 3)
 
 def _layers(width_mult: float) -> list[list[nn.Module]]:
     """Modules of the five layers: convolution, batch norm, pooling, ReLU."""
-    widths = [3] + [int(width * width_mult) for width in _WIDTHS]
+    widths = [3, *scaled_widths(_WIDTHS, width_mult)]
     layers = []
     for index, kernel in enumerate(_KERNELS):
         stride = 2 if index == 0 else 1
