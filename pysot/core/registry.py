@@ -74,8 +74,31 @@ BACKBONES = Registry("backbone", "BACKBONE.TYPE")
 Entries state ``out_channels`` (list of int) and ``stride`` (int).
 """
 
+NECKS = Registry("neck", "ADJUST.TYPE")
+"""Necks: the backbone's maps -> maps for the heads, a tensor or a list like the input.
+
+Entries state ``in_channels`` and ``out_channels`` (lists of int).
+"""
+
 RPN_HEADS = Registry("RPN head", "RPN.TYPE")
-"""Heads: ``encode(zf)`` -> kernels; ``correlate(kernels, xf)`` -> (cls, loc)."""
+"""Heads: ``encode(zf)`` -> kernels; ``correlate(kernels, xf)`` -> (cls, loc).
+
+Entries state ``in_channels`` (int, or list for a head of several levels; None: any) and
+``anchor_num`` (None: no boxes, ``loc`` is None).
+"""
+
+MASK_HEADS = Registry("mask head", "MASK.TYPE")
+"""Heads: ``encode(zf)`` -> kernel; ``correlate(kernel, xf)`` -> correlation;
+``masks(correlation)`` -> masks (B, M, R, R).
+
+Entries state ``in_channels`` and ``hidden`` (channels of the correlation).
+"""
+
+REFINE_HEADS = Registry("refine head", "REFINE.TYPE")
+"""Modules: ``(low-level maps, correlation, position)`` -> mask logits (B, M).
+
+Entries state ``low_channels`` (list of int) and ``in_channels`` (of the correlation).
+"""
 
 TRACKERS = Registry("tracker", "TRACK.TYPE")
 """Trackers: ``init(image, bbox)``, then ``track(image)`` -> dict with ``bbox``, ``best_score``."""

@@ -14,13 +14,16 @@ def xcorr_fast(x: Tensor, kernel: Tensor) -> Tensor:
 
     Args:
         x: Search features, (B, C, Hx, Hx).
-        kernel: Template kernels, (B, O * C, Hz, Hz): O filters of C channels each.
+        kernel: Template kernels, (B, O * C, Hz, Hz): O filters of C channels each; or
+            (1, O * C, Hz, Hz) for all samples.
 
     Returns:
         (B, O, R, R).
     """
     batch, channels = x.shape[:2]
     filters = kernel.reshape(-1, channels, *kernel.shape[2:])  # (B * O, C, Hz, Hz)
+    if len(kernel) == 1:
+        return F.conv2d(x, filters)
     out = F.conv2d(x.reshape(1, batch * channels, *x.shape[2:]), filters, groups=batch)
     return out.reshape(batch, -1, *out.shape[2:])
 
@@ -30,12 +33,14 @@ def xcorr_depthwise(x: Tensor, kernel: Tensor) -> Tensor:
 
     Args:
         x: Search features, (B, C, Hx, Hx).
-        kernel: Template features, (B, C, Hz, Hz).
+        kernel: Template features, (B, C, Hz, Hz), or (1, C, Hz, Hz) for all samples.
 
     Returns:
         (B, C, R, R).
     """
     batch, channels = kernel.shape[:2]
+    if batch == 1:
+        return F.conv2d(x, kernel.reshape(channels, 1, *kernel.shape[2:]), groups=channels)
     filters = kernel.reshape(batch * channels, 1, *kernel.shape[2:])
     flat = x.reshape(1, batch * channels, *x.shape[2:])
     out = F.conv2d(flat, filters, groups=batch * channels)

@@ -1,4 +1,4 @@
-"""Training losses of the region proposal heads. A anchors, R response side."""
+"""Training losses. A anchors, R response side."""
 
 from __future__ import annotations
 
@@ -56,3 +56,24 @@ def weight_l1_loss(pred_loc: Tensor, label_loc: Tensor, loss_weight: Tensor) -> 
     """
     distance = (pred_loc.reshape(label_loc.shape) - label_loc).abs().sum(dim=1)
     return torch.sum(distance * loss_weight) / pred_loc.shape[0]
+
+
+def balanced_logistic_loss(response: Tensor, label: Tensor) -> Tensor:
+    """Logistic loss of a response map, positives and negatives with weight one half each.
+
+    Of SiamFC (Bertinetto et al., 2016, equations 3 and 4, elements weighted against imbalance).
+
+    Args:
+        response: Logits of any shape.
+        label: 1 target, 0 background, -1 ignored; of the same shape.
+
+    Returns:
+        Scalar that is connected to the graph even without samples.
+    """
+    # with y = +1 and -1 for target and background: log(1 + exp(-y * v))
+    sides = []
+    for value, sign in ((1, -1), (0, 1)):
+        chosen = label == value
+        total = (F.softplus(sign * response) * chosen).sum()
+        sides.append(total / chosen.sum().clamp(min=1))
+    return 0.5 * (sides[0] + sides[1])

@@ -1,8 +1,8 @@
 """Region proposal heads: compare template features with search features.
 
-B batch, A anchors, C channels, Hz and Hx sides of template and search maps, R response side.
-zf, xf template and search features. Every head splits its work in two: ``encode`` is all that
-depends on the template alone and runs once per target; ``correlate`` runs once per frame.
+B batch, A anchors, C channels, Hz and Hx sides of template and search maps, R response side, L
+levels. zf, xf template and search features. Every head splits its work in two: ``encode`` is all
+that depends on the template alone and runs once per target; ``correlate`` runs once per frame.
 
 Outputs: class logits (B, 2A, R, R), viewed as (B, 2, A, R, R) with background before target; box
 deltas (B, 4A, R, R), viewed as (B, 4, A, R, R): dx, dy, dw, dh.
@@ -10,6 +10,9 @@ deltas (B, 4A, R, R), viewed as (B, 4, A, R, R): dx, dy, dw, dh.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import torch
 from torch import Tensor, nn
 
 from pysot.core.registry import RPN_HEADS
@@ -77,9 +80,13 @@ class DepthwiseXCorr(nn.Module):
         """Turn template features (B, C, Hz, Hz) into kernels (B, hidden, Hz - 2, Hz - 2)."""
         return self.conv_kernel(zf)
 
+    def correlation(self, kernel: Tensor, xf: Tensor) -> Tensor:
+        """Correlate kernels with search features (B, C, Hx, Hx): (B, hidden, R, R)."""
+        return xcorr_depthwise(self.conv_search(xf), kernel)
+
     def correlate(self, kernel: Tensor, xf: Tensor) -> Tensor:
         """Compare kernels with search features (B, C, Hx, Hx): (B, out_channels, R, R)."""
-        return self.head(xcorr_depthwise(self.conv_search(xf), kernel))
+        return self.head(self.correlation(kernel, xf))
 
     def forward(self, zf: Tensor, xf: Tensor) -> Tensor:
         """Compare template and search features: (B, out_channels, R, R)."""
@@ -124,3 +131,66 @@ class DepthwiseRPN(nn.Module):
     def forward(self, zf: Tensor, xf: Tensor) -> tuple[Tensor, Tensor]:
         """Compare template and search features; see the module for the outputs."""
         return self.correlate(self.encode(zf), xf)
+
+
+@RPN_HEADS.register("MultiRPN")
+class MultiRPN(nn.Module):
+    """One :class:`DepthwiseRPN` per level, ``rpn2``, ``rpn3``, ..., whose outputs are averaged.
+
+    Args:
+        anchor_num: A.
+        in_channels: C of each level.
+        weighted: Whether the outputs are summed with learnt weights instead, those of classes
+            and of boxes apart, each positive and of sum 1 (SiamRPN++, equation 3).
+
+    Raises:
+        ValueError: If ``in_channels`` is no list.
+    """
+
+    def __init__(self, anchor_num: int, in_channels: Sequence[int], weighted: bool = False) -> None:
+        super().__init__()
+        if not isinstance(in_channels, (list, tuple)) or not in_channels:
+            raise ValueError(
+                f"RPN.KWARGS.in_channels: MultiRPN takes a list, found {in_channels!r}; "
+                "DepthwiseRPN takes one number"
+            )
+        self.in_channels = list(in_channels)
+        self.anchor_num = anchor_num
+        for number, channels in enumerate(in_channels):
+            self.add_module(f"rpn{number + 2}", DepthwiseRPN(anchor_num, channels, channels))
+        self.weighted = weighted
+        if weighted:
+            self.cls_weight = nn.Parameter(torch.ones(len(in_channels)))
+            self.loc_weight = nn.Parameter(torch.ones(len(in_channels)))
+
+    def encode(self, zf: Tensor | Sequence[Tensor]) -> tuple[Kernels, ...]:
+        """Turn L template maps (B, C, Hz, Hz) into class and box kernels of each level."""
+        levels = zip(self.children(), _levels(zf), strict=True)
+        return tuple(head.encode(level) for head, level in levels)
+
+    def correlate(
+        self, kernels: Sequence[Kernels], xf: Tensor | Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Compare kernels with L search maps (B, C, Hx, Hx); see the module for the outputs."""
+        levels = zip(self.children(), kernels, _levels(xf), strict=True)
+        outputs = [head.correlate(kernel, level) for head, kernel, level in levels]
+        cls, loc = zip(*outputs, strict=True)
+        if not self.weighted:
+            return sum(cls) / len(cls), sum(loc) / len(loc)
+        return _weighted_sum(cls, self.cls_weight), _weighted_sum(loc, self.loc_weight)
+
+    def forward(
+        self, zf: Tensor | Sequence[Tensor], xf: Tensor | Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Compare template and search maps; see the module for the outputs."""
+        return self.correlate(self.encode(zf), xf)
+
+
+def _levels(features: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    """A backbone or neck returns a single level without a list."""
+    return [features] if isinstance(features, Tensor) else features
+
+
+def _weighted_sum(outputs: Iterable[Tensor], weight: Tensor) -> Tensor:
+    shares = torch.softmax(weight, dim=0)
+    return sum(share * output for share, output in zip(shares, outputs, strict=True))

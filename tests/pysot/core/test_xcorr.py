@@ -29,3 +29,11 @@ def test_correlations_equal_their_definition():
     by_channel = (windows * kernel[:, :, None, None]).sum(dim=(4, 5))
     torch.testing.assert_close(xcorr_depthwise(x, kernel), by_channel)
     torch.testing.assert_close(xcorr_fast(x, kernel), by_channel.sum(dim=1, keepdim=True))
+
+
+def test_one_kernel_serves_all_samples():
+    x, kernel = uniform(1, (3, 2, 6, 6)), uniform(2, (1, 4, 4, 4))
+    torch.testing.assert_close(xcorr_fast(x, kernel), xcorr_fast(x, kernel.expand(3, 4, 4, 4)))
+    kernel = kernel[:, :2]
+    by_sample = xcorr_depthwise(x, kernel.expand(3, 2, 4, 4))
+    torch.testing.assert_close(xcorr_depthwise(x, kernel), by_sample)
