@@ -1,27 +1,68 @@
-"""The network of a tracker: backbone, neck and head as a configuration composes them.
+"""The network of a tracker: backbone, neck and heads as a configuration composes them.
 
 z template, x search image, zf and xf their features; B batch, A anchors, R response side.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 import pysot.models.backbone
-import pysot.models.head  # noqa: F401 - both imports register what a configuration may name
+import pysot.models.head
+import pysot.models.neck  # noqa: F401 - the imports register what a configuration may name
 from pysot.core import config as configuration
-from pysot.core.registry import BACKBONES, RPN_HEADS
-from pysot.models.loss import log_softmax_cls, select_cross_entropy_loss, weight_l1_loss
+from pysot.core.registry import BACKBONES, MASK_HEADS, NECKS, REFINE_HEADS, RPN_HEADS
+from pysot.models.backbone.pretrained import TORCHVISION, load_backbone
+from pysot.models.head.mask import Position
+from pysot.models.loss import (
+    balanced_logistic_loss,
+    log_softmax_cls,
+    select_cross_entropy_loss,
+    weight_l1_loss,
+)
+from pysot.models.wiring import check_anchors, check_wiring
+
+
+class MaskKernels(NamedTuple):
+    """What a network with masks computes from templates.
+
+    Attributes:
+        rpn: Kernels of the region proposal head.
+        mask: Kernels of the mask head, (B, hidden, Hz, Hz).
+    """
+
+    rpn: Any
+    mask: Tensor
+
+
+class MaskPrediction(NamedTuple):
+    """What a network with masks finds in search images.
+
+    Attributes:
+        cls: Class logits, (B, 2A, R, R).
+        loc: Box deltas, (B, 4A, R, R).
+        correlation: Of the mask head, (B, hidden, R, R); ``mask_head.masks`` turns it into the
+            coarse masks of all cells.
+        low: Search features of the backbone before its last map, for :meth:`ModelBuilder.refine`.
+    """
+
+    cls: Tensor
+    loc: Tensor
+    correlation: Tensor
+    low: tuple[Tensor, ...]
 
 
 class ModelBuilder(nn.Module):
     """Network of a Siamese tracker.
 
     It keeps nothing of the images it sees: ``encode_template`` returns what ``predict`` needs, so
-    any number of trackers can share one model. ``template`` and ``track`` serve trackers written
-    against PySOT, which expect the model to remember the template.
+    any number of trackers can share one model. ``template``, ``track`` and ``mask_refine`` serve
+    trackers written against PySOT, which expect the model to remember.
+
+    The parts ``neck``, ``mask_head`` and ``refine_head`` exist only where the configuration asks
+    for them.
 
     Args:
         cfg: A configuration; without one, ``pysot.core.config.cfg``.
@@ -33,13 +74,25 @@ class ModelBuilder(nn.Module):
     def __init__(self, cfg: configuration.Config | None = None) -> None:
         super().__init__()
         cfg = configuration.cfg if cfg is None else cfg
-        _refuse_missing_parts(cfg)
         self.backbone = BACKBONES.build(cfg.BACKBONE.TYPE, **cfg.BACKBONE.KWARGS)
+        if cfg.ADJUST.ADJUST:
+            self.neck = NECKS.build(cfg.ADJUST.TYPE, **cfg.ADJUST.KWARGS)
         self.rpn_head = RPN_HEADS.build(cfg.RPN.TYPE, **cfg.RPN.KWARGS)
-        _check_channels(self.backbone, self.rpn_head)
-        _check_anchors(cfg, self.rpn_head)
+        if cfg.MASK.MASK:
+            self.mask_head = MASK_HEADS.build(cfg.MASK.TYPE, **cfg.MASK.KWARGS)
+        if cfg.REFINE.REFINE:
+            self.refine_head = REFINE_HEADS.build(cfg.REFINE.TYPE)
+        parts = ("backbone", "neck", "rpn_head", "mask_head", "refine_head")
+        check_wiring(*(getattr(self, part, None) for part in parts))
+        check_anchors(self.rpn_head, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES, cfg.ANCHOR.ANCHOR_NUM)
         self.loss_weights = {"cls_loss": cfg.TRAIN.CLS_WEIGHT, "loc_loss": cfg.TRAIN.LOC_WEIGHT}
         self._kernels: Any = None
+        self._prediction: MaskPrediction | None = None
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there is a mask head."""
+        return hasattr(self, "mask_head")
 
     def encode_template(self, z: Tensor) -> Any:
         """Compute all that depends on the template alone.
@@ -48,21 +101,62 @@ class ModelBuilder(nn.Module):
             z: Template images, (B, 3, 127, 127), BGR in 0..255.
 
         Returns:
-            Kernels for :meth:`predict`; their structure is the head's affair.
+            Kernels for :meth:`predict`: tensors of first dimension B in nested tuples, whose
+            structure is the head's affair; with masks, :class:`MaskKernels`.
         """
-        return self.rpn_head.encode(self.backbone(z))
+        _, zf = self._features(z)
+        kernels = self.rpn_head.encode(zf)
+        return MaskKernels(kernels, self.mask_head.encode(zf)) if self.has_masks else kernels
 
-    def predict(self, kernels: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, kernels: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Find the template in search images.
 
         Args:
-            kernels: What :meth:`encode_template` returned, for the same B.
+            kernels: What :meth:`encode_template` returned, for the same B, or for one template
+                that is sought in all images.
             x: Search images, (B, 3, S, S), BGR in 0..255.
 
         Returns:
-            Class logits (B, 2A, R, R) and box deltas (B, 4A, R, R).
+            Class logits (B, 2A, R, R) and box deltas (B, 4A, R, R). The head of SiamFC gives
+            logits of the target alone, (B, 1, R, R), and None.
         """
-        return self.rpn_head.correlate(kernels, self.backbone(x))
+        _, xf = self._features(x)
+        return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
+
+    def predict_with_mask(self, kernels: MaskKernels, x: Tensor) -> MaskPrediction:
+        """Find the template in search images, and keep what the target's mask is made from.
+
+        The coarse masks of all cells are not computed: a tracker needs one cell's, refined.
+
+        Args:
+            kernels: What :meth:`encode_template` returned; see :meth:`predict`.
+            x: Search images, (B, 3, S, S), BGR in 0..255.
+
+        Raises:
+            ValueError: If the network has no mask head.
+        """
+        if not self.has_masks:
+            raise ValueError("MASK.MASK: this network was built without masks; set it to true")
+        low, xf = self._features(x)
+        cls, loc = self.rpn_head.correlate(kernels.rpn, xf)
+        return MaskPrediction(cls, loc, self.mask_head.correlate(kernels.mask, xf), low)
+
+    def refine(self, prediction: MaskPrediction, position: Position) -> Tensor:
+        """Compute the mask at a response cell.
+
+        Args:
+            prediction: What :meth:`predict_with_mask` returned.
+            position: Row and column of the cell: one pair for all samples, or one per sample.
+
+        Returns:
+            Mask logits, (B, 127 * 127), rows first.
+
+        Raises:
+            ValueError: If the network has no refine head, or the cell does not exist.
+        """
+        if not hasattr(self, "refine_head"):
+            raise ValueError("REFINE.REFINE: this network was built without it; set it to true")
+        return self.refine_head(prediction.low, prediction.correlation, position)
 
     def template(self, z: Tensor) -> None:
         """Remember a template for :meth:`track` (PySOT's interface; one target per model)."""
@@ -72,15 +166,36 @@ class ModelBuilder(nn.Module):
         """Find the remembered template in a search image (PySOT's interface).
 
         Returns:
-            ``cls`` (B, 2A, R, R), ``loc`` (B, 4A, R, R), ``mask`` None.
+            ``cls`` (B, 2A, R, R), ``loc`` (B, 4A, R, R), ``mask``: the coarse masks of all cells,
+            (B, M, R, R), or None without masks.
 
         Raises:
             ValueError: If :meth:`template` was not called before.
         """
         if self._kernels is None:
             raise ValueError("call template(z) before track(x)")
-        cls, loc = self.predict(self._kernels, x)
-        return {"cls": cls, "loc": loc, "mask": None}
+        if not self.has_masks:
+            cls, loc = self.predict(self._kernels, x)
+            return {"cls": cls, "loc": loc, "mask": None}
+        found = self._prediction = self.predict_with_mask(self._kernels, x)
+        masks = self.mask_head.masks(found.correlation)
+        return {"cls": found.cls, "loc": found.loc, "mask": masks}
+
+    def mask_refine(self, pos: Position) -> Tensor:
+        """Refine the mask at a cell of the image last given to :meth:`track` (PySOT's interface).
+
+        Args:
+            pos: Row and column.
+
+        Returns:
+            Mask logits, (B, 127 * 127).
+
+        Raises:
+            ValueError: If :meth:`track` was not called before, or there is no refine head.
+        """
+        if self._prediction is None:
+            raise ValueError("call track(x) of a network with masks before mask_refine(pos)")
+        return self.refine(self._prediction, pos)
 
     def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
         """Compute the training losses of a batch.
@@ -88,18 +203,36 @@ class ModelBuilder(nn.Module):
         Args:
             data: ``template`` (B, 3, 127, 127) and ``search`` (B, 3, S, S), BGR in 0..255;
                 ``label_cls`` (B, A, R, R) in {-1, 0, 1}; ``label_loc`` (B, 4, A, R, R);
-                ``label_loc_weight`` (B, A, R, R); all on the model's device.
+                ``label_loc_weight`` (B, A, R, R); all on the model's device. A head without
+                boxes takes ``label_cls`` alone, with A = 1.
 
         Returns:
-            Scalars ``total_loss`` (weighted sum), ``cls_loss`` and ``loc_loss``.
+            Scalars ``total_loss`` (weighted sum), ``cls_loss`` and, with boxes, ``loc_loss``.
+
+        Raises:
+            ValueError: If the network has masks.
         """
+        if self.has_masks:
+            raise ValueError("MASK.MASK: there is no training of masks; set it to false")
         cls, loc = self.predict(self.encode_template(data["template"]), data["search"])
-        losses = {
-            "cls_loss": select_cross_entropy_loss(log_softmax_cls(cls), data["label_cls"]),
-            "loc_loss": weight_l1_loss(loc, data["label_loc"], data["label_loc_weight"]),
-        }
+        if loc is None:
+            losses = {"cls_loss": balanced_logistic_loss(cls, data["label_cls"])}
+        else:
+            losses = {
+                "cls_loss": select_cross_entropy_loss(log_softmax_cls(cls), data["label_cls"]),
+                "loc_loss": weight_l1_loss(loc, data["label_loc"], data["label_loc_weight"]),
+            }
         total = sum(self.loss_weights[name] * loss for name, loss in losses.items())
         return {"total_loss": total, **losses}
+
+    def _features(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor | list[Tensor]]:
+        """Compute the maps for Refine (none without masks) and those for the heads."""
+        low: tuple[Tensor, ...] = ()
+        maps = self.backbone(images)
+        if self.has_masks and not isinstance(maps, Tensor):
+            *first, maps = maps
+            low = tuple(first)
+        return low, self.neck(maps) if hasattr(self, "neck") else maps
 
 
 def build_model(cfg: configuration.Config) -> ModelBuilder:
@@ -107,28 +240,14 @@ def build_model(cfg: configuration.Config) -> ModelBuilder:
     return ModelBuilder(cfg).eval()
 
 
-def _refuse_missing_parts(cfg: configuration.Config) -> None:
-    """Refuse what a configuration asks for and this version has not."""
-    for part in ("ADJUST", "MASK", "REFINE"):
-        if cfg[part][part]:
-            raise ValueError(
-                f"{part}.{part}: this version has no {part.lower()} part; set it to false"
-            )
+def load_pretrained_backbone(model: ModelBuilder, cfg: configuration.Config) -> None:
+    """Load the weights that ``BACKBONE.PRETRAINED`` names, if it names any.
 
-
-def _check_channels(backbone: nn.Module, head: nn.Module) -> None:
-    if backbone.out_channels != [head.in_channels]:
-        raise ValueError(
-            f"the head takes {head.in_channels} channels, the backbone gives "
-            f"{backbone.out_channels[-1]}; change RPN.KWARGS.in_channels (feature_in for "
-            "UPChannelRPN) or BACKBONE.KWARGS.width_mult"
-        )
-
-
-def _check_anchors(cfg: configuration.Config, head: nn.Module) -> None:
-    anchors = len(cfg.ANCHOR.RATIOS) * len(cfg.ANCHOR.SCALES)
-    if not anchors == cfg.ANCHOR.ANCHOR_NUM == head.anchor_num:
-        raise ValueError(
-            f"ANCHOR.RATIOS and ANCHOR.SCALES make {anchors} anchors, ANCHOR.ANCHOR_NUM says "
-            f"{cfg.ANCHOR.ANCHOR_NUM} and RPN.KWARGS.anchor_num {head.anchor_num}; make them equal"
-        )
+    Raises:
+        OSError: If they cannot be read or downloaded.
+        ValueError: If they do not fit the backbone.
+    """
+    source = cfg.BACKBONE.PRETRAINED
+    if source:
+        is_path = not source.startswith(TORCHVISION)
+        load_backbone(model.backbone, configuration.resolve_path(source) if is_path else source)

@@ -1,0 +1,198 @@
+"""Pretrained backbones: files in PySOT's format, and torchvision's ImageNet weights.
+
+torchvision's networks take RGB in 0..1 minus a mean, over a standard deviation; ours BGR in 0..255.
+Both are linear, so the difference goes into the first convolution and its batch norm. That is
+exact because the first convolution does not pad: a zero means another colour in either.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pysot.utils.model_load import read_checkpoint, state_dict_of
+
+logger = logging.getLogger(__name__)
+
+Weights = dict[str, Tensor]
+
+TORCHVISION = "torchvision://"
+"""What precedes the name of a torchvision model in ``BACKBONE.PRETRAINED``."""
+
+_MODELS = ("mobilenet_v2", "resnet18", "resnet34", "resnet50")
+# RGB, as torchvision's documentation of the weights gives them
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+_REPORTED_KEYS = 8
+
+_MOBILENET_DEPTHS = (1, 2, 3, 4, 3, 3, 1)  # blocks of layer1 to layer7
+# torchvision's place in a block of MobileNetV2 -> ours; its first block has no expansion
+_BLOCK_PLACES = {"0.0": "0", "0.1": "1", "1.0": "3", "1.1": "4", "2": "6", "3": "7"}
+_FIRST_BLOCK_PLACES = {"0.0": "3", "0.1": "4", "1": "6", "2": "7"}
+
+
+def load_backbone(backbone: nn.Module, source: str | Path) -> None:
+    """Load pretrained weights into a backbone.
+
+    Args:
+        backbone: All its parameters must be in the source, bare or below ``backbone.`` or (as
+            ``features.``) one level up.
+        source: A file in PySOT's format or one that torchvision's layout is recognised in, or
+            ``torchvision://`` and resnet18, resnet34, resnet50 or mobilenet_v2, which may
+            download. What it holds beyond the backbone is named in a warning.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If weights cannot be downloaded.
+        ValueError: If the source does not hold the backbone's weights, or torchvision is missing.
+    """
+    if str(source).startswith(TORCHVISION):
+        weights = _download(str(source))
+    else:
+        weights = state_dict_of(read_checkpoint(source), str(source))
+    convert = _conversion(weights)
+    if convert is not None:
+        logger.info("%s is in torchvision's layout and is converted", source)
+        weights = convert(weights)
+    _load_fitting(backbone, weights, source)
+    logger.info("loaded the backbone from %s", source)
+
+
+def from_torchvision(weights: Weights) -> Weights:
+    """Convert torchvision's weights of a ResNet or MobileNetV2 to our layout and input.
+
+    Args:
+        weights: With torchvision's names; the classifier may be missing.
+
+    Returns:
+        New weights for the backbone of the same name, without the classifier.
+
+    Raises:
+        ValueError: If they are not in torchvision's layout.
+    """
+    convert = _conversion(weights)
+    if convert is None:
+        raise ValueError("these are no weights of torchvision's ResNets or MobileNetV2")
+    return convert(weights)
+
+
+def _conversion(weights: Weights) -> Callable[[Weights], Weights] | None:
+    """Return what converts the weights; None if they are not in torchvision's layout.
+
+    ResNets have the same names there and here, but our shortcuts are 3x3.
+    """
+    if "features.0.0.weight" in weights and "features.1.conv.0.0.weight" in weights:
+        return _from_mobilenet
+    shortcut = weights.get("layer2.0.downsample.0.weight")
+    return _from_resnet if shortcut is not None and shortcut.shape[2:] == (1, 1) else None
+
+
+def _from_resnet(weights: Weights) -> Weights:
+    """Widen the shortcuts' 1x1 kernels to the centre of 3x3 ones, as the main branch is centred."""
+    ours = {key: value for key, value in weights.items() if not key.startswith("fc.")}
+    for key, value in ours.items():
+        if re.fullmatch(r"layer[234]\.0\.downsample\.0\.weight", key):
+            ours[key] = F.pad(value, (1, 1, 1, 1))
+    return _with_own_input(ours, "conv1", "bn1")
+
+
+def _from_mobilenet(weights: Weights) -> Weights:
+    """Rename, and give the first block the expansion that torchvision leaves out."""
+    blocks = [
+        f"layer{number}.{block}.conv"
+        for number, depth in enumerate(_MOBILENET_DEPTHS, start=1)
+        for block in range(depth)
+    ]
+    ours = {}
+    for key, value in weights.items():
+        if key.startswith("features.0."):
+            ours[f"layer0.{key.removeprefix('features.0.')}"] = value
+        elif match := re.fullmatch(r"features\.(\d+)\.conv\.(\d(?:\.\d)?)\.([a-z_]+)", key):
+            index, place, name = int(match[1]), match[2], match[3]
+            places = _FIRST_BLOCK_PLACES if index == 1 else _BLOCK_PLACES
+            ours[f"{blocks[index - 1]}.{places[place]}.{name}"] = value
+    ours.update(_identity_expansion(len(ours["layer0.1.weight"])))
+    return _with_own_input(ours, "layer0.0", "layer0.1")
+
+
+def _identity_expansion(channels: int) -> Weights:
+    """Convolution and batch norm that change nothing; nor does their ReLU6 after the stem's."""
+    eps = nn.BatchNorm2d(1).eps
+    return {
+        "layer1.0.conv.0.weight": torch.eye(channels).reshape(channels, channels, 1, 1),
+        "layer1.0.conv.1.weight": torch.ones(channels),
+        "layer1.0.conv.1.bias": torch.zeros(channels),
+        "layer1.0.conv.1.running_mean": torch.zeros(channels),
+        "layer1.0.conv.1.running_var": torch.full((channels,), 1 - eps),
+    }
+
+
+def _with_own_input(weights: Weights, conv: str, norm: str) -> Weights:
+    """Let the first layer take BGR in 0..255 where it took normalised RGB.
+
+    W * ((x / 255 - mean) / std) = (W / (255 std)) * x - sum(W mean / std), and a constant before
+    a batch norm moves the norm's mean.
+    """
+    kernel = weights[f"{conv}.weight"].double()
+    mean, std = (torch.tensor(v, dtype=torch.float64).reshape(3, 1, 1) for v in (_MEAN, _STD))
+    shift = (kernel * mean / std).sum(dim=(1, 2, 3))
+    running_mean = weights[f"{norm}.running_mean"]
+    folded = (kernel / (255 * std)).flip(1)
+    return {
+        **weights,
+        f"{conv}.weight": folded.to(running_mean.dtype),
+        f"{norm}.running_mean": (running_mean + shift).to(running_mean.dtype),
+    }
+
+
+def _download(source: str) -> Weights:
+    """Get torchvision's first ImageNet weights of a model, from its cache or its server."""
+    name = source.removeprefix(TORCHVISION)
+    if name not in _MODELS:
+        raise ValueError(
+            f"BACKBONE.PRETRAINED: unknown model in {source!r}; known: "
+            + ", ".join(TORCHVISION + model for model in _MODELS)
+        )
+    try:
+        from torchvision.models import get_model_weights
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
+        # a torchvision built for another torch fails in any of these ways
+        raise ValueError(
+            f"BACKBONE.PRETRAINED: {source!r} needs torchvision, which cannot be imported "
+            f"({error}); install pysot[pretrained], or give the path of a state_dict file"
+        ) from error
+    try:
+        return get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=False)
+    except (OSError, RuntimeError) as error:
+        raise OSError(
+            f"BACKBONE.PRETRAINED: {source!r} could not be downloaded ({error}); give the path of "
+            "a state_dict file that was downloaded elsewhere"
+        ) from error
+
+
+def _load_fitting(backbone: nn.Module, weights: Weights, source: str | Path) -> None:
+    own = backbone.state_dict()
+    named = [
+        {key.removeprefix("backbone."): value for key, value in weights.items()},
+        {f"features.{key}": value for key, value in weights.items()},
+    ]
+    fitting = max(named, key=lambda renamed: len(own.keys() & renamed.keys()))
+    extra = sorted(fitting.keys() - own.keys())
+    if extra:
+        shown = ", ".join(extra[:_REPORTED_KEYS])
+        logger.warning("%s: %d entries not used: %s", source, len(extra), shown)
+    for key, value in own.items():
+        if not key.endswith("num_batches_tracked") and (
+            key not in fitting or fitting[key].shape != value.shape
+        ):
+            found = tuple(fitting[key].shape) if key in fitting else "no such entry"
+            raise ValueError(
+                f"{source} does not fit the backbone: {key} is {tuple(value.shape)}, found {found}"
+            )
+    backbone.load_state_dict({key: fitting[key] for key in own if key in fitting}, strict=False)

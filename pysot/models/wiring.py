@@ -1,0 +1,100 @@
+"""Checks that the parts of a network fit together; messages name the configuration keys."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def check_wiring(
+    backbone: nn.Module,
+    neck: nn.Module | None,
+    rpn_head: nn.Module,
+    mask_head: nn.Module | None,
+    refine_head: nn.Module | None,
+) -> None:
+    """Follow the channels of the maps through a network.
+
+    Args:
+        backbone: See ``BACKBONES`` for what it states, and so on for the others.
+        neck: None where ``ADJUST.ADJUST`` is false.
+        rpn_head: Always there.
+        mask_head: With it, neck and heads get the last map and ``refine_head`` the others.
+        refine_head: None where ``REFINE.REFINE`` is false.
+
+    Raises:
+        ValueError: If a part takes other channels than it gets.
+    """
+    low, maps = [], list(backbone.out_channels)
+    if mask_head is not None:
+        low, maps = maps[:-1], maps[-1:]
+    if neck is not None:
+        _check_neck(neck, maps)
+        maps = neck.out_channels
+    giver = "backbone" if neck is None else "neck"
+    _check_rpn_head(rpn_head, maps, giver)
+    if mask_head is not None and mask_head.in_channels != maps[0]:
+        raise ValueError(
+            f"MASK.KWARGS.in_channels: the mask head takes {mask_head.in_channels} channels, the "
+            f"{giver} gives {maps[0]}"
+        )
+    if refine_head is not None:
+        _check_refine_head(refine_head, mask_head, low)
+
+
+def check_anchors(rpn_head: nn.Module, ratios: list, scales: list, anchor_num: int) -> None:
+    """Check that anchors, configuration and head agree on the number of anchors.
+
+    Raises:
+        ValueError: If not.
+    """
+    if rpn_head.anchor_num is None:
+        return
+    anchors = len(ratios) * len(scales)
+    if not anchors == anchor_num == rpn_head.anchor_num:
+        raise ValueError(
+            f"ANCHOR.RATIOS and ANCHOR.SCALES make {anchors} anchors, ANCHOR.ANCHOR_NUM says "
+            f"{anchor_num} and RPN.KWARGS.anchor_num {rpn_head.anchor_num}; make them equal"
+        )
+
+
+def _check_neck(neck: nn.Module, maps: list[int]) -> None:
+    if neck.in_channels != maps:
+        raise ValueError(
+            f"ADJUST.KWARGS.in_channels: the neck takes {_shown(neck.in_channels)} channels, the "
+            f"backbone gives {_shown(maps)}; change it, or the backbone's BACKBONE.KWARGS"
+        )
+
+
+def _check_rpn_head(head: nn.Module, maps: list[int], giver: str) -> None:
+    if not isinstance(head.in_channels, list) and len(maps) > 1:
+        raise ValueError(
+            f"RPN.TYPE: this head takes one map, the {giver} gives {len(maps)}; use MultiRPN, or "
+            "one number in BACKBONE.KWARGS.used_layers"
+        )
+    takes = head.in_channels if isinstance(head.in_channels, list) else [head.in_channels]
+    if head.in_channels is not None and takes != maps:
+        keys = "BACKBONE.KWARGS" if giver == "backbone" else "ADJUST.KWARGS.out_channels"
+        raise ValueError(
+            f"RPN.KWARGS.in_channels (feature_in for UPChannelRPN): the head takes {_shown(takes)} "
+            f"channels, the {giver} gives {_shown(maps)}; change it, or {keys}"
+        )
+
+
+def _check_refine_head(refine_head: nn.Module, mask_head: nn.Module | None, low: list[int]) -> None:
+    if mask_head is None:
+        raise ValueError("REFINE.REFINE: there are no masks to refine; set MASK.MASK to true")
+    if refine_head.in_channels != mask_head.hidden:
+        raise ValueError(
+            f"MASK.KWARGS.hidden: the refine head takes {refine_head.in_channels} channels, not "
+            f"{mask_head.hidden}"
+        )
+    if refine_head.low_channels != low:
+        raise ValueError(
+            f"BACKBONE.KWARGS.used_layers: before its last map the refine head needs maps of "
+            f"{_shown(refine_head.low_channels)} channels, the backbone gives {_shown(low)}; use "
+            "resnet50 with used_layers [0, 1, 2, 3], or set REFINE.REFINE to false"
+        )
+
+
+def _shown(channels: list[int]) -> str:
+    return str(channels[0]) if len(channels) == 1 else str(channels)
