@@ -5,8 +5,9 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 CONFIG := experiments/siamrpn_alex_tiny/config.yaml
-SNAPSHOT := snapshot/siamrpn_alex_tiny/checkpoint_e8.pth
-RESULTS := results/Synthetic
+SNAPSHOT := snapshot/siamrpn_alex_tiny/checkpoint_e10.pth
+CLIP := Deformation1
+RECT := 142,149,86,58
 OUT := demo_output
 
 .PHONY: help setup demo test lint clean
@@ -46,5 +47,5 @@ lint: $(READY)
 	$(VENV)/bin/codespell
 
 clean:
-	rm -rf $(OUT) snapshot/siamrpn_alex_tiny logs/siamrpn_alex_tiny $(RESULTS) \
+	rm -rf $(OUT) snapshot/siamrpn_alex_tiny logs/siamrpn_alex_tiny results/Synthetic \
 		training_dataset/synthetic testing_dataset/Synthetic

@@ -109,6 +109,11 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     return model
 
 
+def load_pretrain(model: nn.Module, pretrained_path: str | Path) -> nn.Module:
+    """Load a checkpoint under PySOT's name for it; see :func:`load_weights`."""
+    return load_weights(model, pretrained_path)
+
+
 def _mismatches(own: dict[str, Tensor], weights: dict[str, Tensor]) -> list[str]:
     missing = [key for key in own.keys() - weights.keys() if not _is_counter(key)]
     unexpected = [key for key in weights.keys() - own.keys() if not _is_counter(key)]

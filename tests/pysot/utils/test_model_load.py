@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from pysot.utils.model_load import load_weights, read_checkpoint
+from pysot.utils.model_load import load_pretrain, load_weights, read_checkpoint
 
 
 def small():
@@ -31,6 +31,11 @@ def test_published_layouts_load(tmp_path, wrap):
     }[wrap]
     model = load_weights(small(), saved(tmp_path, contents))
     assert same(model, weights)
+
+
+def test_pysots_name_for_loading_still_works(tmp_path):
+    weights = small().state_dict()
+    assert same(load_pretrain(small(), str(saved(tmp_path, weights))), weights)
 
 
 def test_backbone_files_without_their_prefix_load(tmp_path):
