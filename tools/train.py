@@ -32,12 +32,11 @@ if __name__ == "__main__":
 
 import torch
 
-from pysot.core.config import Config, load_config, resolve_path
+from pysot.core.config import Config, load_config
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.engine.checkpoint import (
     RunState,
     checkpoint_path,
-    load_backbone,
     newest_checkpoint,
     read_training_checkpoint,
     restore_model,
@@ -48,7 +47,7 @@ from pysot.engine.checkpoint import (
 from pysot.engine.monitor import Monitor, log_to, open_writer
 from pysot.engine.optim import OptimizerPlan, begin_epoch, build_optimizer_plan
 from pysot.engine.train import Faults, train_one_epoch
-from pysot.models.model_builder import ModelBuilder, build_model
+from pysot.models.model_builder import ModelBuilder, build_model, load_pretrained_backbone
 from pysot.utils.cli import run
 from pysot.utils.device import choose_device
 from pysot.utils.model_load import load_weights
@@ -154,8 +153,7 @@ def _first_state(
     """
     found = _checkpoint(resume, Path(cfg.TRAIN.SNAPSHOT_DIR))
     if found is None:
-        if cfg.BACKBONE.PRETRAINED:
-            load_backbone(model.backbone, resolve_path(cfg.BACKBONE.PRETRAINED))
+        load_pretrained_backbone(model, cfg)
         if cfg.TRAIN.PRETRAINED:
             load_weights(model, cfg.TRAIN.PRETRAINED)
         return cfg.TRAIN.START_EPOCH, None, RunState(seed)

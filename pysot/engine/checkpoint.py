@@ -165,40 +165,6 @@ def restore_run(content: dict[str, Any], seed: int) -> RunState:
     return RunState(seed, saved["step"], tuple(saved["bad_images"]))
 
 
-def load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Load pretrained weights into a backbone.
-
-    Args:
-        backbone: All its parameters must be in the file, bare or below ``backbone.`` or (as
-            ``features.``) one level up.
-        path: A file that may hold more, such as a classifier; that is named in a warning.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not hold the backbone's weights.
-    """
-    weights = state_dict_of(read_checkpoint(path), str(path))
-    own = backbone.state_dict()
-    named = [
-        {key.removeprefix("backbone."): value for key, value in weights.items()},
-        {f"features.{key}": value for key, value in weights.items()},
-    ]
-    fitting = max(named, key=lambda renamed: len(own.keys() & renamed.keys()))
-    extra = sorted(fitting.keys() - own.keys())
-    if extra:
-        logger.warning("%s: %d entries not used: %s", path, len(extra), ", ".join(extra[:8]))
-    for key, value in own.items():
-        if not key.endswith("num_batches_tracked") and (
-            key not in fitting or fitting[key].shape != value.shape
-        ):
-            found = tuple(fitting[key].shape) if key in fitting else "no such entry"
-            raise ValueError(
-                f"{path} does not fit the backbone: {key} is {tuple(value.shape)}, found {found}"
-            )
-    backbone.load_state_dict({key: fitting[key] for key in own if key in fitting}, strict=False)
-    logger.info("loaded the backbone from %s", path)
-
-
 def _generator_states() -> dict[str, Any]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return {"torch": torch.get_rng_state(), "cuda": cuda}

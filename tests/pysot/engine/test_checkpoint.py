@@ -7,7 +7,6 @@ import torch
 
 from pysot.engine.checkpoint import (
     RunState,
-    load_backbone,
     newest_checkpoint,
     read_training_checkpoint,
     restore_model,
@@ -138,23 +137,3 @@ def test_what_does_not_fit_is_named(saved, tmp_path):
 def test_another_seed_is_mentioned(saved, caplog):
     assert restore_run(read_training_checkpoint(saved[0]), 8).seed == 8
     assert "seed 8" in caplog.text
-
-
-@pytest.mark.parametrize("prefix", ["", "backbone.", "module."])
-def test_pretrained_backbones_load(tmp_path, prefix, caplog):
-    source, target = network(), network()
-    torch.nn.init.ones_(source[0].weight)
-    weights = {prefix + key: value for key, value in source.state_dict().items()}
-    torch.save(weights | {"fc.weight": torch.ones(2)}, tmp_path / "b.pth")
-    load_backbone(target, tmp_path / "b.pth")
-    assert torch.equal(target[0].weight, source[0].weight)
-    assert "1 entries not used: fc.weight" in caplog.text
-
-
-def test_pretrained_backbones_must_fit(tmp_path):
-    torch.save(network(width=4).state_dict(), tmp_path / "b.pth")
-    with pytest.raises(ValueError, match=r"b.pth does not fit the backbone: 0.weight is \(3, 3"):
-        load_backbone(network(), tmp_path / "b.pth")
-    torch.save({"other": torch.ones(1)}, tmp_path / "c.pth")
-    with pytest.raises(ValueError, match="no such entry"):
-        load_backbone(network(), tmp_path / "c.pth")

@@ -136,13 +136,43 @@ def test_mobilenet_gives_the_features_of_the_weights_on_normalised_images(tmp_pa
         assert (own - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
-def test_files_in_our_own_layout_are_taken_as_they_are(tmp_path, caplog):
-    source, target = (BACKBONES.build("resnet18", used_layers=[2]) for _ in range(2))
-    weights = {f"module.backbone.{key}": value for key, value in source.state_dict().items()}
-    torch.save({"state_dict": weights | {"fc.weight": torch.ones(2)}}, tmp_path / "own.pth")
+def small(width=2):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width))
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "module.", "module.backbone."])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_files_in_our_own_layout_are_taken_as_they_are(tmp_path, prefix, wrapped, caplog):
+    source, target = small(), small()
+    weights = {prefix + key: value for key, value in source.state_dict().items()}
+    weights["fc.weight"] = torch.ones(2)
+    torch.save({"state_dict": weights} if wrapped else weights, tmp_path / "own.pth")
     load_backbone(target, tmp_path / "own.pth")
-    assert torch.equal(target.conv1.weight, source.conv1.weight)
+    assert torch.equal(target[0].weight, source[0].weight)
     assert "1 entries not used: fc.weight" in caplog.text
+
+
+def test_alexnets_files_may_leave_out_the_only_child(tmp_path):
+    source, target = (BACKBONES.build("alexnetlegacy", width_mult=0.1) for _ in range(2))
+    torch.save(source.features.state_dict(), tmp_path / "alexnet.pth")
+    load_backbone(target, tmp_path / "alexnet.pth")
+    assert torch.equal(target.features[0].weight, source.features[0].weight)
+
+
+def test_resnets_with_wide_shortcuts_are_not_taken_for_torchvisions(tmp_path):
+    source, target = (BACKBONES.build("resnet18", used_layers=[2]) for _ in range(2))
+    torch.save(source.state_dict(), tmp_path / "resnet.model")
+    load_backbone(target, tmp_path / "resnet.model")
+    assert torch.equal(target.conv1.weight, source.conv1.weight)
+
+
+def test_files_must_fit(tmp_path):
+    torch.save(small(width=4).state_dict(), tmp_path / "b.pth")
+    with pytest.raises(ValueError, match=r"b.pth does not fit the backbone: 0.weight is \(2, 3"):
+        load_backbone(small(), tmp_path / "b.pth")
+    torch.save({"other": torch.ones(1)}, tmp_path / "c.pth")
+    with pytest.raises(ValueError, match="no such entry"):
+        load_backbone(small(), tmp_path / "c.pth")
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
