@@ -250,6 +250,22 @@ def _track_defaults() -> dict[str, Any]:
         "CONFIDENCE_HIGH": 0.998,
         "MASK_THERSHOLD": 0.3,
         "MASK_OUTPUT_SIZE": 127,
+        # (ours) SiamFCTracker: search regions per frame, the factor from one to the next, and on
+        # the responses of all but the middle one; LR is the share of a new scale
+        "SCALE_NUM": 3,
+        "SCALE_STEP": 1.0375,
+        "SCALE_PENALTY": 0.9745,
+        # (ours) DaSiamRPNTracker: weight of distractors in [0, 1), the score that makes one (and
+        # lets the target be learnt from), how many per frame, the overlap that makes two one
+        "DISTRACTOR_INFLUENCE": 0.5,
+        "DISTRACTOR_THRESHOLD": 0.7,
+        "DISTRACTOR_NUM": 3,
+        "NMS_IOU": 0.1,
+        # (ours) rate of the running averages of target and distractors; 0 keeps the first template
+        "TEMPLATE_LR": 0.0,
+        # (ours) pixels by which the search region grows per lost frame, a multiple of 16, up to
+        # LOST_INSTANCE_SIZE; 0: the target is never taken for lost
+        "LOST_STEP": 0,
     }
 
 

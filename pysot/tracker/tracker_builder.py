@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import pysot.tracker.dasiamrpn_tracker
+import pysot.tracker.siamfc_tracker
 import pysot.tracker.siammask_tracker
 import pysot.tracker.siamrpn_tracker
 import pysot.tracker.siamrpnlt_tracker  # noqa: F401 - the imports register the trackers

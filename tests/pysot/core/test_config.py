@@ -31,7 +31,10 @@ def test_defaults_are_those_of_pysot():
     assert {key: (ours[key], type(ours[key])) for key in published} == {
         key: (value, type(value)) for key, value in published.items()
     }
-    assert set(ours) - set(published) == {"DEVICE", "TRAIN.MAX_BAD_IMAGES"}
+    tracking = ("SCALE_NUM", "SCALE_STEP", "SCALE_PENALTY", "NMS_IOU", "TEMPLATE_LR", "LOST_STEP")
+    distractors = (f"DISTRACTOR_{name}" for name in ("INFLUENCE", "THRESHOLD", "NUM"))
+    added = {f"TRACK.{name}" for name in (*tracking, *distractors)}
+    assert set(ours) - set(published) == {"DEVICE", "TRAIN.MAX_BAD_IMAGES"} | added
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.parent.name)
