@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pysot.tracker.dasiamrpn_tracker
@@ -12,7 +14,10 @@ import pysot.tracker.siamrpn_tracker
 import pysot.tracker.siamrpnlt_tracker  # noqa: F401 - the imports register the trackers
 from pysot.core import config as configuration
 from pysot.core.registry import TRACKERS
+from pysot.models.model_builder import ModelBuilder, build_model
 from pysot.tracker.siamrpn_tracker import TrackParams
+from pysot.utils.device import choose_device
+from pysot.utils.model_load import load_weights
 
 
 def track_params(cfg: configuration.Config) -> Any:
@@ -45,3 +50,24 @@ def build_tracker(model: Any, cfg: configuration.Config | None = None) -> Any:
     """
     cfg = configuration.cfg if cfg is None else cfg
     return TRACKERS.get(cfg.TRACK.TYPE)(model, track_params(cfg))
+
+
+def load_network(
+    config: str | Path, weights: str | Path, device: str = "auto", opts: Sequence[Any] = ()
+) -> tuple[ModelBuilder, configuration.Config]:
+    """Read a configuration and its network, ready for :func:`build_tracker`.
+
+    Args:
+        config: YAML file.
+        weights: Checkpoint.
+        device: ``auto`` for what the configuration says.
+        opts: Overrides of the configuration, ``[KEY, VALUE, ...]``.
+
+    Raises:
+        OSError: If a file is missing or cannot be read.
+        ValueError: If configuration, weights or device are unusable.
+    """
+    cfg = configuration.load_config(config, opts)
+    place = choose_device(cfg.DEVICE if device == "auto" else device, cfg.CUDA)
+    model = load_weights(build_model(cfg), weights)
+    return model.to(place).eval(), cfg

@@ -60,7 +60,7 @@ def put(tracker, pre):
 
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason=f"needs the clips in {CLIPS}")
-@pytest.mark.parametrize("run", runs())
+@pytest.mark.parametrize("run", list(runs()))
 def test_trajectory_on_a_real_clip_equals_the_recorded_one(run):
     steps, tracker, safe = run["frames"], built(run), 0
     for step, image in zip(steps, frames(run["clip"], len(steps)), strict=True):

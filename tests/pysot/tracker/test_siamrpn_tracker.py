@@ -3,12 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from recorded_model import RecordedModel, check_result, recorded, samples, start
 
-from golden import fill
 from pysot.core.config import load_config
-from pysot.models.model_builder import build_model
 from pysot.tracker.geometry import Target
 from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, TrackParams
 from pysot.tracker.tracker_builder import build_tracker, track_params
@@ -97,28 +94,6 @@ def test_nan_scores_are_reported():
 def test_track_before_init_is_refused():
     with pytest.raises(ValueError, match="init"):
         SiamRPNTracker(RecordedModel(8), TrackParams()).track(np.zeros((9, 9, 3), np.uint8))
-
-
-def test_two_trackers_on_one_model_do_not_disturb_each_other():
-    config = load_config(ROOT / "experiments" / "siamrpn_alex_tiny" / "config.yaml")
-    torch.manual_seed(0)
-    model = build_model(config)
-    videos = [[fill.rule_image(10 * v + i, 90, 120) for i in range(3)] for v in range(2)]
-
-    def run(interleaved):
-        trackers = [build_tracker(model, config) for _ in videos]
-        for tracker, video in zip(trackers, videos, strict=True):
-            tracker.init(video[0], (30, 20, 40, 30))
-            if not interleaved:
-                yield [tracker.track(frame)["bbox"] for frame in video[1:]]
-        if interleaved:
-            pairs = zip(*[video[1:] for video in videos], strict=True)
-            steps = [[t.track(f)["bbox"] for t, f in zip(trackers, p, strict=True)] for p in pairs]
-            yield from zip(*steps, strict=True)
-
-    alone, together = list(run(interleaved=False)), list(run(interleaved=True))
-    assert [list(boxes) for boxes in together] == alone
-    assert alone[0] != alone[1]
 
 
 def test_unknown_tracker_lists_the_known_ones(tmp_path):
