@@ -6,8 +6,8 @@ READY := $(VENV)/.ready
 
 CONFIG := experiments/siamrpn_alex_tiny/config.yaml
 SNAPSHOT := snapshot/siamrpn_alex_tiny/checkpoint_e10.pth
-CLIP := Deformation1
-RECT := 142,149,86,58
+CLIP := Occlusion1
+RECT := 170,174,49,46
 OUT := demo_output
 
 .PHONY: help setup demo test lint clean

@@ -35,15 +35,22 @@ def read_checkpoint(path: str | Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint not found: {path}")
     try:
-        with _numpy_scalars_allowed():
+        with _numpy_scalars_allowed(), warnings.catch_warnings():
+            # torch warns of pickle protocols that it may not know, then says what it refuses
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
+        # the reason is one of many lines of advice, some of which would disarm the protection
+        lines = [line for line in str(error).splitlines() if "WeightsUnpickler error" in line]
+        reason = lines[0].split("WeightsUnpickler error:")[1].strip() if lines else "unreadable"
         raise ValueError(
             f"{path}: refused, because it is no plain checkpoint of tensors and numbers; loading "
             f"it could run code hidden in it ({reason})"
         ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, UnicodeDecodeError) as error:
+    except PermissionError:
+        raise
+    # torch reports a file that is cut short as any of these, by where the cut is
+    except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ValueError(f"{path} is damaged or no checkpoint ({reason})") from error
 

@@ -75,7 +75,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "NFS240": OPE,
     "LaSOT": LASOT,
     "DTB70": OPE,
-    "Synthetic": OPE,
+    "Synthetic": replace(OPE, metrics=(*OPE.metrics, "norm_precision")),
 }
 
 #: Sets whose protocol is not here, with the protocol they need.

@@ -94,6 +94,15 @@ def test_code_in_a_checkpoint_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.99])
+def test_a_cut_at_any_place_is_a_damaged_file(tmp_path, share):
+    path = saved(tmp_path, nn.Conv2d(16, 32, 3).state_dict())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match=r"weights\.pth is damaged"):
+        load_weights(small(), path)
+
+
 @pytest.mark.parametrize("kind", ["truncated", "text", "empty", "no weights", "list"])
 def test_files_that_are_no_checkpoint_are_named(tmp_path, kind):
     path = saved(tmp_path, small().state_dict())
