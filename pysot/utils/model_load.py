@@ -40,9 +40,8 @@ def read_checkpoint(path: str | Path) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # the reason is one of many lines of advice, some of which would disarm the protection
-        lines = [line for line in str(error).splitlines() if "WeightsUnpickler error" in line]
-        reason = lines[0].split("WeightsUnpickler error:")[1].strip() if lines else "unreadable"
+        # the reason hides among advice, some of which would disarm the protection
+        reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().split("\n")[0]
         raise ValueError(
             f"{path}: refused, because it is no plain checkpoint of tensors and numbers; loading "
             f"it could run code hidden in it ({reason})"
