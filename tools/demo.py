@@ -31,12 +31,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pysot.core.config import load_config
-from pysot.models.model_builder import build_model
-from pysot.tracker.tracker_builder import build_tracker
+from pysot.tracker.tracker_builder import build_tracker, load_network
 from pysot.utils.cli import RunFailed, run
-from pysot.utils.device import choose_device
-from pysot.utils.model_load import load_weights
 from toolkit.utils.files import atomic_write
 from toolkit.video_io import (
     CutShortError,
@@ -161,9 +157,7 @@ def load_tracker(config: str, snapshot: Path, opts: Sequence[str]) -> Any:
         ValueError: If configuration or snapshot is unusable.
     """
     torch.set_num_threads(1)  # sharing the work of one target costs more than it saves
-    cfg = load_config(config, opts)
-    model = load_weights(build_model(cfg), snapshot)
-    return build_tracker(model.to(choose_device(cfg.DEVICE, cfg.CUDA)).eval(), cfg)
+    return build_tracker(*load_network(config, snapshot, opts=opts))
 
 
 def choose_box(title: str, frame: Frame) -> tuple[float, ...]:

@@ -40,12 +40,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pysot.core.config import load_config
-from pysot.models.model_builder import build_model
-from pysot.tracker.tracker_builder import build_tracker
+from pysot.tracker.tracker_builder import build_tracker, load_network
 from pysot.utils.bbox import initial_rect
 from pysot.utils.cli import RunFailed, run
-from pysot.utils.device import choose_device
-from pysot.utils.model_load import load_weights
 from toolkit.datasets import Video, find_benchmark, find_root, load_videos
 from toolkit.protocols import PROTOCOLS
 from toolkit.results import read_boxes, result_path, write_boxes
@@ -171,9 +168,7 @@ def load_tracker(recipe: Recipe) -> Any:
     cv2.setNumThreads(1)
     if recipe.snapshot is None:
         return StaticTracker()
-    cfg = load_config(recipe.config, recipe.opts)
-    model = load_weights(build_model(cfg), recipe.snapshot)
-    return build_tracker(model.to(choose_device(cfg.DEVICE, cfg.CUDA)).eval(), cfg)
+    return build_tracker(*load_network(recipe.config, recipe.snapshot, opts=recipe.opts))
 
 
 def tracker_name(args: argparse.Namespace) -> str:
