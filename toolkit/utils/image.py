@@ -17,8 +17,15 @@ def read_image(path: str | os.PathLike) -> NDArray:
     import cv2
 
     data = np.fromfile(path, np.uint8)
-    # Not cv2.imread: it fills the rest of a JPEG that was cut off with grey and says nothing.
+    # OpenCV 4 fills the rest of a JPEG that was cut off with grey and says nothing, as does
+    # cv2.imread of OpenCV 5.
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if image is None:
+    if image is None or _is_cut_jpeg(data):
         raise ValueError(f"cannot decode the image {os.fspath(path)} ({len(data)} bytes)")
     return image
+
+
+def _is_cut_jpeg(data: NDArray) -> bool:
+    """Whether a JPEG lacks its end marker; some cameras write padding behind it."""
+    content = data.tobytes()
+    return content.startswith(b"\xff\xd8") and b"\xff\xd9" not in content[-4096:]
