@@ -96,9 +96,10 @@ def test_result_files_equal_those_of_the_original(tmp_path, monkeypatch, capsys)
         np.testing.assert_allclose(read_boxes(written), read_boxes(expected), atol=1e-3)
         assert written.read_text().split("\n")[0] == expected.read_text().split("\n")[0]
     printed = capsys.readouterr().out.splitlines()
-    assert [re.sub(r"[\d.]+", "0", line) for line in printed] == [
-        "(  0) Video: Corner       Time:   0s Speed: 0fps",
-        "(  0) Video: Tennis       Time:   0s Speed: 0fps",
+    # widths of numbers depend on the machine
+    assert [re.sub(r" *[\d.]+", " 0", line) for line in printed] == [
+        "( 0) Video: Corner       Time: 0s Speed: 0fps",
+        "( 0) Video: Tennis       Time: 0s Speed: 0fps",
     ]
 
 
