@@ -71,3 +71,12 @@ def tiny_config(folder, **train):
     path = folder / "config.yaml"
     path.write_text(json.dumps(content))  # JSON is YAML
     return path
+
+
+def boxless_config(folder, **train):
+    """Write the same configuration with the head of SiamFC; see :func:`tiny_config`."""
+    path = tiny_config(folder, **train)
+    content = json.loads(path.read_text())
+    content["RPN"] = {"TYPE": "FC", "KWARGS": {}}
+    path.write_text(json.dumps(content))
+    return path

@@ -84,7 +84,7 @@ RPN_HEADS = Registry("RPN head", "RPN.TYPE")
 """Heads: ``encode(zf)`` -> kernels; ``correlate(kernels, xf)`` -> (cls, loc).
 
 Entries state ``in_channels`` (int, or list for a head of several levels; None: any) and
-``anchor_num`` (None: no boxes, ``loc`` is None).
+``anchor_num`` (None, already on the class: no boxes, ``loc`` is None).
 """
 
 MASK_HEADS = Registry("mask head", "MASK.TYPE")

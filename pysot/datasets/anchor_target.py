@@ -72,6 +72,18 @@ class AnchorTarget:
         weight[positive] = 1.0 / (len(positive[0]) + 1e-6)
         return cls, delta, weight, overlap
 
+    def labels(
+        self, target: Sequence[float], rng: np.random.Generator, neg: bool = False
+    ) -> dict[str, NDArray]:
+        """Label one search image as the network's losses expect it; see :meth:`__call__`.
+
+        Returns:
+            ``label_cls`` (A, R, R) int64, ``label_loc`` (4, A, R, R) and ``label_loc_weight``
+            (A, R, R) float32.
+        """
+        cls, delta, weight, _ = self(target, rng, neg)
+        return {"label_cls": cls, "label_loc": delta, "label_loc_weight": weight}
+
     def _deltas(self, box: Sequence[float]) -> NDArray:
         cx, cy, w, h = self._centers
         tcx, tcy, tw, th = (np.float32(value) for value in box)

@@ -8,11 +8,14 @@ from pathlib import Path
 import cv2
 from torch.utils.data import DataLoader
 
+import pysot.models.head  # noqa: F401 - the import registers what a configuration may name
 from pysot.core.config import Config, resolve_path
+from pysot.core.registry import RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
-from pysot.datasets.dataset import PairDataset, RunBatches, TrainingSet, collate
+from pysot.datasets.center_target import CenterTarget
+from pysot.datasets.dataset import Labeller, PairDataset, RunBatches, TrainingSet, collate
 from pysot.utils.anchor import anchor_shapes, training_anchors
 
 logger = logging.getLogger(__name__)
@@ -41,7 +44,7 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
         sets,
         template=_augmentation(cfg, "TEMPLATE"),
         search=_augmentation(cfg, "SEARCH"),
-        target=build_anchor_target(cfg),
+        labels=build_labeller(cfg),
         epoch_length=epoch_length,
         seed=seed,
         neg=cfg.DATASET.NEG,
@@ -80,12 +83,26 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
     return TrainingSet(name, root, annotations, node.FRAME_RANGE, num_use)
 
 
-def build_anchor_target(cfg: Config) -> AnchorTarget:
-    """Build the labelling of anchors.
+def build_labeller(cfg: Config) -> Labeller:
+    """Build the labelling that the head ``RPN.TYPE`` learns from: of anchors, or of centres.
 
     Raises:
-        ValueError: If the response's side does not follow from the image sizes.
+        ValueError: If the head is unknown, or the response's side does not follow from the image
+            sizes.
     """
+    _check_output_size(cfg)
+    if _predicts_boxes(cfg):
+        return build_anchor_target(cfg).labels
+    train = cfg.TRAIN
+    return CenterTarget(train.OUTPUT_SIZE, cfg.ANCHOR.STRIDE, train.SEARCH_SIZE).labels
+
+
+def _predicts_boxes(cfg: Config) -> bool:
+    # the class of a head without boxes says so; the others count their anchors in their KWARGS
+    return getattr(RPN_HEADS.get(cfg.RPN.TYPE), "anchor_num", 1) is not None
+
+
+def _check_output_size(cfg: Config) -> None:
     train, stride = cfg.TRAIN, cfg.ANCHOR.STRIDE
     expected = (train.SEARCH_SIZE - train.EXEMPLAR_SIZE) / stride + 1 + train.BASE_SIZE
     if expected != train.OUTPUT_SIZE:
@@ -93,6 +110,11 @@ def build_anchor_target(cfg: Config) -> AnchorTarget:
             f"TRAIN.OUTPUT_SIZE is {train.OUTPUT_SIZE}, but (SEARCH_SIZE - EXEMPLAR_SIZE) / "
             f"ANCHOR.STRIDE + 1 + BASE_SIZE = {expected:g}"
         )
+
+
+def build_anchor_target(cfg: Config) -> AnchorTarget:
+    """Build the labelling of anchors."""
+    train, stride = cfg.TRAIN, cfg.ANCHOR.STRIDE
     shapes = anchor_shapes(stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
     return AnchorTarget(
         training_anchors(shapes, stride, train.OUTPUT_SIZE, train.SEARCH_SIZE),

@@ -9,7 +9,7 @@ interruption change nothing. Every draw comes from
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler, default_collate
 
-from pysot.datasets.anchor_target import AnchorTarget
 from pysot.datasets.annotation import Annotations
 from pysot.datasets.augmentation import Augmentation
 from pysot.utils.bbox import Center, Corner, center2corner
+
+Labeller = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
+"""What a network should answer, by name: from the target's box in the search image, a source of
+randomness, and whether the template shows another object."""
 
 _SAMPLE, _ORDER = 0, 1
 _CONTEXT = 0.5
@@ -72,7 +75,7 @@ class PairDataset(Dataset):
         sets: Where pairs come from.
         template: Augmentation of template images.
         search: Augmentation of search images.
-        target: Labels the anchors.
+        labels: What the network should answer to a search image.
         epoch_length: Samples per epoch.
         seed: Not negative.
         neg: Probability that the two images show different targets.
@@ -87,7 +90,7 @@ class PairDataset(Dataset):
         sets: Sequence[TrainingSet],
         template: Augmentation,
         search: Augmentation,
-        target: AnchorTarget,
+        labels: Labeller,
         epoch_length: int,
         seed: int,
         neg: float = 0.2,
@@ -98,7 +101,7 @@ class PairDataset(Dataset):
     ) -> None:
         self.sets = tuple(sets)
         self.epoch_length, self.seed = epoch_length, seed
-        self._template, self._search, self._target = template, search, target
+        self._template, self._search, self._labels = template, search, labels
         self._neg, self._gray = neg, gray
         self._exemplar_size, self._search_size = exemplar_size, search_size
         self._max_attempts = max_attempts
@@ -107,11 +110,11 @@ class PairDataset(Dataset):
         """Make one sample.
 
         Returns:
-            ``template`` (3, 127, 127) and ``search`` (3, S, S) float32 BGR 0..255; ``label_cls``
-            (A, R, R) int64 in {-1, 0, 1}; ``label_loc`` (4, A, R, R) and ``label_loc_weight``
-            (A, R, R) float32; ``bbox`` (4,) float64, the target in the search image as
-            x1, y1, x2, y2; ``bad_images``: paths and reasons of the images that could not be
-            read. If no replacement could be read either, ``bad_images`` alone.
+            ``template`` (3, 127, 127) and ``search`` (3, S, S) float32 BGR 0..255; the labels,
+            see ``AnchorTarget.labels`` and ``CenterTarget.labels``; ``bbox`` (4,) float64, the
+            target in the search image as x1, y1, x2, y2; ``bad_images``: paths and reasons of the
+            images that could not be read. If no replacement could be read either, ``bad_images``
+            alone.
         """
         epoch, index = divmod(item, self.epoch_length)
         bad: list[str] = []
@@ -158,13 +161,10 @@ class PairDataset(Dataset):
         template_crop, search_crop, neg = self.draw_pair(*picked, rng)
         template, _ = self._augmented(template_crop, self._template, self._exemplar_size, rng, gray)
         search, box = self._augmented(search_crop, self._search, self._search_size, rng, gray)
-        cls, delta, weight, _ = self._target(box, rng, neg)
         return {
             "template": _channels_first(template),
             "search": _channels_first(search),
-            "label_cls": cls,
-            "label_loc": delta,
-            "label_loc_weight": weight,
+            **self._labels(box, rng, neg),
             "bbox": np.array(box, dtype=np.float64),
         }
 

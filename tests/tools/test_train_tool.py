@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_crops import tiny_config, write_training_set
+from training_crops import boxless_config, tiny_config, write_training_set
 
 from pysot.utils.cli import run
 from pysot.utils.model_load import load_weights, read_checkpoint
@@ -104,6 +104,16 @@ def test_a_run_leaves_what_it_promises(folder, capsys):
     assert "Epoch: [2][4/4] lr: 0.000500" in (folder / "logs" / "logs.txt").read_text()
     content = final(folder, 2)
     assert (content["epoch"], content["run"]["step"]) == (2, 8)
+
+
+def test_a_head_without_boxes_trains(folder, capsys):
+    main(["--cfg", str(boxless_config(folder)), "TRAIN.EPOCH", "1", "TRAIN.LOG_GRADS", "true"])
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("epoch 1/1: cls "))
+    assert "total " in line and "loc " not in line
+    log = (folder / "logs" / "logs.txt").read_text()
+    assert "\tcls_loss: " in log and "loc_loss" not in log
+    state = final(folder, 1)["state_dict"]
+    assert state["rpn_head.adjust.weight"].item() != 1  # where it starts
 
 
 @pytest.mark.parametrize("epoch", [1, 2])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
-from training_crops import tiny_config, write_training_set
+from training_crops import boxless_config, tiny_config, write_training_set
 
 from pysot.core.config import load_config
 from pysot.datasets.annotation import read_annotations
@@ -140,6 +140,25 @@ def test_a_sample_has_the_promised_parts(folder):
     assert sample["bad_images"] == []
 
 
+def test_a_head_without_boxes_gets_a_map_around_the_target(folder):
+    cfg = load_config(boxless_config(folder), ["DATASET.NEG", "0.0", "DATASET.SEARCH.SHIFT", "40"])
+    dataset = build_train_dataset(cfg, 5)
+    middles = []
+    for sample in (dataset[item] for item in range(6)):
+        assert sample.keys() == {"template", "search", "label_cls", "bbox", "bad_images"}
+        cells = np.argwhere(sample["label_cls"][0])
+        middles.append(127 + 8 * (cells.mean(axis=0)[::-1] - 8))  # x, y in pixels
+        assert np.abs(middles[-1] - sample["bbox"].reshape(2, 2).mean(axis=0)).max() <= 4
+    assert np.ptp(middles, axis=0).min() > 16  # the map moves with the target
+
+
+def test_a_pair_of_different_objects_has_no_positive_cell(folder):
+    cfg = load_config(boxless_config(folder), ["DATASET.NEG", "1.0"])
+    sample = build_train_dataset(cfg, 5)[0]
+    assert sample["label_cls"].shape == (1, 17, 17)
+    assert not sample["label_cls"].any()
+
+
 def test_samples_depend_on_seed_and_item_alone(folder):
     dataset = build(folder)
     samples = [dataset[item] for item in range(4)]
@@ -268,6 +287,8 @@ def test_the_loader_runs_through_all_epochs(folder):
         (["DATASET.MINI.ROOT", "/nowhere"], FileNotFoundError, r"MINI.ROOT.*/nowhere"),
         (["TRAIN.BATCH_SIZE", "9"], ValueError, "an epoch of 8 pairs"),
         (["TRAIN.OUTPUT_SIZE", "25"], ValueError, r"OUTPUT_SIZE is 25, but .* = 17"),
+        (["TRAIN.OUTPUT_SIZE", "25", "RPN.TYPE", "FC"], ValueError, r"OUTPUT_SIZE is 25, but"),
+        (["RPN.TYPE", "RPM"], ValueError, r"unknown RPN head 'RPM'; known: DepthwiseRPN, FC"),
     ],
 )
 def test_what_does_not_fit_is_named(folder, opts, error, message):
