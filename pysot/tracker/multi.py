@@ -31,7 +31,7 @@ class MultiTracker:
         trackers: Trackers of the targets by number.
     """
 
-    def __init__(self, build: Callable[[], Any], max_batch: int = 16) -> None:
+    def __init__(self, build: Callable[[], Any], max_batch: int = 8) -> None:
         if max_batch < 1:
             raise ValueError(f"max_batch: expected 1 or more, found {max_batch}")
         self.build = build
@@ -46,7 +46,7 @@ class MultiTracker:
         weights: str | Path,
         device: str = "auto",
         opts: Sequence[Any] = (),
-        max_batch: int = 16,
+        max_batch: int = 8,
     ) -> MultiTracker:
         """Build from a YAML file; see :meth:`pysot.tracker.api.Tracker.from_config`.
 

@@ -25,6 +25,9 @@ from pysot.tracker.geometry import (
 )
 from pysot.utils.anchor import anchor_shapes, tracking_anchors
 
+MAX_DELTA = 10.0
+"""Largest change of a side, as a logarithm: what an untrained network says must stay a number."""
+
 
 @dataclass(frozen=True)
 class TrackParams:
@@ -252,7 +255,7 @@ def decode_boxes(deltas: NDArray, anchors: NDArray) -> NDArray:
     """
     boxes = np.empty_like(anchors)
     boxes[:, :2] = deltas[:2].T * anchors[:, 2:] + anchors[:, :2]
-    boxes[:, 2:] = np.exp(deltas[2:].T) * anchors[:, 2:]
+    boxes[:, 2:] = np.exp(deltas[2:].T.clip(-MAX_DELTA, MAX_DELTA)) * anchors[:, 2:]
     return boxes
 
 

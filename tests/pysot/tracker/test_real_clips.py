@@ -11,6 +11,7 @@ from recorded_model import cyclic_distance, recorded
 
 from golden import fill
 from pysot.core.config import load_config
+from pysot.models.inference import prepare_for_tracking
 from pysot.models.model_builder import build_model
 from pysot.tracker.geometry import Target
 from pysot.tracker.tracker_builder import build_tracker
@@ -41,14 +42,14 @@ def runs():
         yield pytest.param(run, id=name, marks=pytest.mark.slow)
 
 
-def built(run):
+def built(run, prepare):
     """The tracker of a run with the weights of the recording's rule."""
     opts = [item for key, value in run["track"].items() for item in (f"TRACK.{key}", value)]
     config = load_config(ROOT / "experiments" / run["config"] / "config.yaml", opts)
     model = build_model(config)
     shapes = [(key, value.shape) for key, value in model.state_dict().items()]
     model.load_state_dict({k: torch.from_numpy(v) for k, v in fill.fill(shapes).items()})
-    return build_tracker(model, config)
+    return build_tracker(prepare(model), config)
 
 
 def put(tracker, pre):
@@ -61,8 +62,11 @@ def put(tracker, pre):
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason=f"needs the clips in {CLIPS}")
 @pytest.mark.parametrize("run", list(runs()))
-def test_trajectory_on_a_real_clip_equals_the_recorded_one(run):
-    steps, tracker, safe = run["frames"], built(run), 0
+@pytest.mark.parametrize(
+    "prepare", [lambda model: model, prepare_for_tracking], ids=["as built", "prepared"]
+)
+def test_trajectory_on_a_real_clip_equals_the_recorded_one(run, prepare):
+    steps, tracker, safe = run["frames"], built(run, prepare), 0
     for step, image in zip(steps, frames(run["clip"], len(steps)), strict=True):
         if zlib.crc32(image.tobytes()) != step["crc32_bgr"]:
             pytest.skip("this OpenCV decodes the clip to other pixels than the recorded ones")

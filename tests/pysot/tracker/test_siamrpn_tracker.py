@@ -7,7 +7,12 @@ from recorded_model import RecordedModel, check_result, recorded, samples, start
 
 from pysot.core.config import load_config
 from pysot.tracker.geometry import Target
-from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, TrackParams
+from pysot.tracker.siamrpn_tracker import (
+    Candidates,
+    SiamRPNTracker,
+    TrackParams,
+    decode_boxes,
+)
 from pysot.tracker.tracker_builder import build_tracker, track_params
 
 ROOT = Path(__file__).parents[3]
@@ -89,6 +94,13 @@ def test_nan_scores_are_reported():
     broken = Candidates(np.full(1, np.nan, np.float32), np.ones((1, 4), np.float32))
     with pytest.raises(ValueError, match="NaN"):
         tracker.update(broken, 1.0, (240, 320, 3))
+
+
+def test_boxes_of_an_untrained_network_stay_numbers():
+    deltas = np.array([[0, 0], [0, 0], [1e3, -1e3], [-1e3, 1e3]], np.float32)
+    boxes = decode_boxes(deltas, np.array([[0, 0, 64, 64], [8, 0, 64, 64]], np.float32))
+    assert np.isfinite(boxes).all()
+    assert (boxes[:, 2:] > 0).all()
 
 
 def test_track_before_init_is_refused():

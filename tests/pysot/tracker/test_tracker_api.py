@@ -29,7 +29,9 @@ def test_three_lines_give_what_pysots_way_gives(tiny_config, tiny_snapshot, fram
     theirs.init(frames[0], BOX)
     for frame in frames[1:]:
         result, expected = ours.track(frame), theirs.track(frame)
-        assert (list(result.bbox), result.score) == (expected["bbox"], expected["best_score"])
+        # the one is made fast, which rounds differently
+        np.testing.assert_allclose(result.bbox, expected["bbox"], atol=1e-3)
+        assert result.score == pytest.approx(expected["best_score"], abs=1e-5)
     assert (result.polygon, result.mask, result.lost) == (None, None, False)
 
 
