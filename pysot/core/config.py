@@ -266,6 +266,9 @@ def _track_defaults() -> dict[str, Any]:
         # (ours) pixels by which the search region grows per lost frame, a multiple of 16, up to
         # LOST_INSTANCE_SIZE; 0: the target is never taken for lost
         "LOST_STEP": 0,
+        # (ours) numbers of the network: fp32, bf16 or fp16; and whether torch.compile compiles it
+        "PRECISION": "fp32",
+        "COMPILE": False,
     }
 
 
