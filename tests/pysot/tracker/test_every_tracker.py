@@ -139,7 +139,7 @@ def test_a_tracker_holds_no_frame(build, videos):
             tracker.init(image, boxes[0])
         del image
     gc.collect()
-    assert [reference() for reference in seen] == [None] * len(frames)
+    assert all(reference() is None for reference in seen)
 
 
 def test_results_are_plain_numbers(build, videos):
