@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,7 @@ RECORDED = recorded("tracker/stub_mask.json")
 RUNS = [pytest.param(run, id=str(i)) for i, run in enumerate(RECORDED["runs"])]
 # pixels so close to the threshold that another interpolation may put them on its other side
 EDGE = 5e-5
+EXACT_WARPS = int(cv2.__version__.split(".")[0]) >= 5
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -54,7 +56,7 @@ def test_masks_and_polygons_equal_recorded_ones(run):
         mask, expected = result["mask"], step["mask"]
         assert (mask.dtype, list(mask.shape)) == (np.float32, expected["shape"])
         # OpenCV 4 interpolates in steps of 1/32 pixel, where a mask rises by up to 0.1 per pixel
-        exact = np.abs(np.array(samples(mask)) - expected["samples"]).max() < 1e-4
+        exact = EXACT_WARPS
         np.testing.assert_allclose(samples(mask), expected["samples"], atol=1e-4 if exact else 0.02)
         assert mask.mean() == pytest.approx(expected["mean"], rel=1e-4 if exact else 1e-2)
         count = int((mask > PARAMS.mask_thershold).sum())
@@ -71,7 +73,7 @@ def test_pasting_equals_recorded_maps(number):
     logits = fill.refine_logits(6550 + number).astype(np.float32)
     pasted, _ = paste_mask(logits, case["bbox"], case["out_sz_w_h"], fill=case["padding"])
     # logits change by up to 0.5 per pixel; see above for OpenCV 4
-    np.testing.assert_allclose(pasted, expected, atol=0.05)
+    np.testing.assert_allclose(pasted, expected, atol=0.05 if EXACT_WARPS else 0.25)
     assert np.abs(pasted - expected).mean() < 5e-3
 
 
