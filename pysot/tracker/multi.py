@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from pysot.tracker.api import TrackResult
+from pysot.tracker.base_tracker import as_batch, to_tensor
 from pysot.tracker.geometry import check_frame
 from pysot.tracker.kernels import join
-from pysot.tracker.siamrpn_tracker import to_tensor
 from pysot.tracker.tracker_builder import build_tracker, load_network
 
 _Job = tuple[int, NDArray, float]  # number of a target, its crops (K, S, S, 3), its zoom
@@ -110,7 +110,7 @@ class MultiTracker:
         groups: dict[tuple[int, ...], list[_Job]] = defaultdict(list)
         for number, tracker in self.trackers.items():
             crops, zoom = tracker.search_crop(frame)
-            crops = crops if crops.ndim == 4 else crops[None]
+            crops = as_batch(crops)
             jobs = groups[crops.shape]
             jobs.append((number, crops, zoom))
             if (len(jobs) + 1) * len(crops) > self.max_batch:

@@ -9,21 +9,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pysot.core.registry import TRACKERS
+from pysot.tracker.base_tracker import SiameseTracker, TrackState
 from pysot.tracker.geometry import (
-    Target,
-    check_frame,
     context_side,
     cosine_window,
     crop_window,
-    first_look,
-    template_crop,
 )
-from pysot.tracker.siamrpn_tracker import to_tensor
 
 UPSAMPLING = 16
 """Pixels of the enlarged response per cell."""
@@ -55,22 +49,17 @@ class PyramidParams:
 
 
 @dataclass(frozen=True)
-class PyramidState:
-    """All that the tracker knows of its target; the only thing that changes between frames."""
+class PyramidState(TrackState):
+    """The target, and its size relative to the first frame."""
 
-    target: Target
-    fill: tuple[float, ...]
-    """Mean colour of the first frame, BGR: stands for pixels outside the image."""
-    kernels: Any
-    """What the network computed from the template."""
-    first_size: tuple[float, float]
+    first_size: tuple[float, float] = (0.0, 0.0)
     """Width and height in the first frame."""
     scale: float = 1.0
     """Size of the target relative to the first frame."""
 
 
 @TRACKERS.register("SiamFCTracker")
-class SiamFCTracker:
+class SiamFCTracker(SiameseTracker):
     """Follows one target by the peak of a response; its aspect ratio stays as it was at first.
 
     All scales of a frame are one batch. The template stays that of the first frame.
@@ -82,48 +71,13 @@ class SiamFCTracker:
     """
 
     params_type = PyramidParams
+    state_type = PyramidState
 
-    def __init__(self, model: Any, params: PyramidParams) -> None:
-        self.model = model
-        self.params = params
-        self.state: PyramidState | None = None
-
-    @torch.inference_mode()
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
-        """Start on a target; whatever was tracked before is forgotten.
-
-        Args:
-            image: First frame, BGR uint8, (H, W, 3).
-            bbox: x, y, w, h in 0-based pixels.
-
-        Raises:
-            ValueError: If the frame or the box is unusable.
-        """
-        p = self.params
-        target, fill = first_look(image, bbox)
-        crop = template_crop(image, target, p.context_amount, p.exemplar_size, fill)
-        kernels = self.model.encode_template(to_tensor(crop[None], self.model))
-        self.state = PyramidState(target, fill, kernels, (target.w, target.h))
-
-    @torch.inference_mode()
-    def track(self, image: NDArray) -> dict[str, Any]:
-        """Find the target in the next frame.
-
-        Args:
-            image: BGR uint8, (H, W, 3).
-
-        Returns:
-            ``bbox``, [x, y, w, h] in 0-based pixels, and ``best_score`` in [0, 1].
-
-        Raises:
-            ValueError: If :meth:`init` was not called, or the frame is unusable.
-        """
-        check_frame(image)
-        crops, zoom = self.search_crop(image)
-        prediction = self.predict(self.state.kernels, to_tensor(crops, self.model))
-        result = self.update(self.decode(prediction)[0], zoom, image.shape)
-        self.learn(image)
-        return result
+        """Start on a target; see :meth:`SiameseTracker.init`."""
+        super().init(image, bbox)
+        target = self.state.target
+        self.state = replace(self.state, first_size=(target.w, target.h))
 
     def search_crop(self, image: NDArray) -> tuple[NDArray, float]:
         """Cut the search regions of all K scales around the last box.
@@ -140,10 +94,6 @@ class SiamFCTracker:
         sides = [max(1, round(side)) for side in p.scales * p.instance_size / zoom]
         crops = [crop_window(image, centre, side, p.instance_size, state.fill) for side in sides]
         return np.stack(crops), zoom
-
-    def predict(self, kernels: Any, x: Tensor) -> Any:
-        """Run the network on search images (B, 3, S, S), those of other targets included."""
-        return self.model.predict(kernels, x)
 
     def decode(self, prediction: Any) -> list[NDArray]:
         """Read logits (T * K, 1, R, R) of T targets: an array (K, R, R) float32 for each."""
@@ -184,9 +134,6 @@ class SiamFCTracker:
         self.state = replace(state, target=clipped, scale=scale)
         score = 1 / (1 + np.exp(-float(enlarged[best][peak])))
         return {"bbox": clipped.to_xywh(), "best_score": float(score)}
-
-    def learn(self, image: NDArray) -> None:
-        """Adapt to the frame (H, W, 3) after :meth:`update`; this tracker does not."""
 
 
 def upsampled(response: NDArray) -> NDArray:

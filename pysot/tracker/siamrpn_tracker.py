@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -10,18 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pysot.core.registry import TRACKERS
+from pysot.tracker.base_tracker import SiameseTracker, TrackState
 from pysot.tracker.geometry import (
     Target,
     change_penalty,
-    check_frame,
     context_side,
     cosine_window,
     crop_window,
-    first_look,
-    template_crop,
 )
 from pysot.utils.anchor import anchor_shapes, tracking_anchors
 
@@ -49,17 +45,6 @@ class TrackParams:
 
 
 @dataclass(frozen=True)
-class TrackState:
-    """All that a tracker knows of its target; the only thing that changes between frames."""
-
-    target: Target
-    fill: tuple[float, ...]
-    """Mean colour of the first frame, BGR: stands for pixels outside the image."""
-    kernels: Any
-    """What the network computed from the template."""
-
-
-@dataclass(frozen=True)
 class Candidates:
     """What the network sees in one search crop, N = anchors * R * R boxes."""
 
@@ -81,7 +66,7 @@ class Step:
 
 
 @TRACKERS.register("SiamRPNTracker")
-class SiamRPNTracker:
+class SiamRPNTracker(SiameseTracker):
     """Follows one target; several trackers may share one model.
 
     ``track`` is made of steps that other trackers replace, and that several targets can share:
@@ -94,47 +79,6 @@ class SiamRPNTracker:
 
     params_type = TrackParams
     state_type = TrackState
-
-    def __init__(self, model: Any, params: TrackParams) -> None:
-        self.model = model
-        self.params = params
-        self.state: TrackState | None = None
-
-    @torch.inference_mode()
-    def init(self, image: NDArray, bbox: Sequence[float]) -> None:
-        """Start on a target; whatever was tracked before is forgotten.
-
-        Args:
-            image: First frame, BGR uint8, (H, W, 3).
-            bbox: x, y, w, h in 0-based pixels.
-
-        Raises:
-            ValueError: If the frame or the box is unusable.
-        """
-        p = self.params
-        target, fill = first_look(image, bbox)
-        crop = template_crop(image, target, p.context_amount, p.exemplar_size, fill)
-        kernels = self.model.encode_template(to_tensor(crop[None], self.model))
-        self.state = self.state_type(target, fill, kernels)
-
-    @torch.inference_mode()
-    def track(self, image: NDArray) -> dict[str, Any]:
-        """Find the target in the next frame.
-
-        Args:
-            image: BGR uint8, (H, W, 3).
-
-        Returns:
-            ``bbox``, [x, y, w, h] in 0-based pixels, and ``best_score`` in [0, 1].
-
-        Raises:
-            ValueError: If :meth:`init` was not called, or the frame is unusable.
-        """
-        check_frame(image)
-        crop, zoom = self.search_crop(image)
-        result = self.update(self.candidates(crop), zoom, image.shape)
-        self.learn(image)
-        return result
 
     @property
     def instance_size(self) -> int:
@@ -165,15 +109,6 @@ class SiamRPNTracker:
         p, target = self.params, self.state.target
         template_side = context_side((target.w, target.h), p.context_amount)
         return max(1, round(template_side * self.instance_size / p.exemplar_size))
-
-    def candidates(self, crop: NDArray) -> Candidates:
-        """Run the network on a search crop (S, S, 3) and decode its boxes."""
-        prediction = self.predict(self.state.kernels, to_tensor(crop[None], self.model))
-        return self.decode(prediction)[0]
-
-    def predict(self, kernels: Any, x: Tensor) -> Any:
-        """Run the network on search images (B, 3, S, S), those of other targets included."""
-        return self.model.predict(kernels, x)
 
     def decode(self, prediction: Any) -> list[Candidates]:
         """Read what the network says of B search images, in one transfer to the CPU.
@@ -234,14 +169,6 @@ class SiamRPNTracker:
         window = _window(scores.size, len(self.params.ratios) * len(self.params.scales))
         return int(np.argmax(penalty * scores * (1 - influence) + window * influence))
 
-    def learn(self, image: NDArray) -> None:
-        """Adapt to the frame (H, W, 3) after :meth:`update`; this tracker does not."""
-
-
-def to_tensor(crops: NDArray, model: Any) -> Tensor:
-    """Crops (B, S, S, 3) uint8 -> (B, 3, S, S) float32 on the model's device."""
-    return torch.from_numpy(crops).to(_device(model)).permute(0, 3, 1, 2).float()
-
 
 def decode_boxes(deltas: NDArray, anchors: NDArray) -> NDArray:
     """Apply the network's deltas to the anchors (SiamRPN, equation 12).
@@ -257,12 +184,6 @@ def decode_boxes(deltas: NDArray, anchors: NDArray) -> NDArray:
     boxes[:, :2] = deltas[:2].T * anchors[:, 2:] + anchors[:, :2]
     boxes[:, 2:] = np.exp(deltas[2:].T.clip(-MAX_DELTA, MAX_DELTA)) * anchors[:, 2:]
     return boxes
-
-
-def _device(model: Any) -> torch.device:
-    parameters = getattr(model, "parameters", tuple)
-    first = next(iter(parameters()), None)
-    return torch.device("cpu") if first is None else first.device
 
 
 @lru_cache(maxsize=32)

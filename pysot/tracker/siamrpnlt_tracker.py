@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pysot.core.registry import TRACKERS
-from pysot.tracker.siamrpn_tracker import SiamRPNTracker, Step, TrackParams, TrackState
+from pysot.tracker.base_tracker import TrackState
+from pysot.tracker.siamrpn_tracker import SiamRPNTracker, Step, TrackParams
 
 LOST_WINDOW_INFLUENCE = 0.001
 """Share of the cosine window while lost: the target may be anywhere in the search region."""
