@@ -15,6 +15,7 @@ from pysot.datasets.anchor_target import AnchorTarget
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
 from pysot.datasets.center_target import CenterTarget
+from pysot.datasets.crop_store import open_crops
 from pysot.datasets.dataset import Labeller, PairDataset, RunBatches, TrainingSet, collate
 from pysot.utils.anchor import anchor_shapes, training_anchors
 
@@ -80,7 +81,7 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
         raise FileNotFoundError(f"DATASET.{name}.ROOT: folder of training crops not found: {root}")
     num_use = node.NUM_USE if node.NUM_USE > 0 else len(annotations)
     logger.info("%s loaded: %d of %d videos per pass", name, num_use, len(annotations))
-    return TrainingSet(name, root, annotations, node.FRAME_RANGE, num_use)
+    return TrainingSet(name, open_crops(root), annotations, node.FRAME_RANGE, num_use)
 
 
 def build_labeller(cfg: Config) -> Labeller:

@@ -11,16 +11,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler, default_collate
 
 from pysot.datasets.annotation import Annotations
 from pysot.datasets.augmentation import Augmentation
+from pysot.datasets.crop_store import CropFolder, UnreadableImage
 from pysot.utils.bbox import Center, Corner, center2corner
 
 Labeller = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
@@ -29,15 +28,10 @@ randomness, and whether the template shows another object."""
 
 _SAMPLE, _ORDER = 0, 1
 _CONTEXT = 0.5
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
 class TrainingDataError(ValueError):
     """Training images could not be read, and too many of them to go on."""
-
-
-class UnreadableImage(Exception):
-    """One image could not be read; the sample is replaced by another."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ class TrainingSet:
 
     Attributes:
         name: Key below ``DATASET``.
-        root: Folder of the crops, ``<root>/<video>/<frame>.<track>.x.jpg``.
+        crops: Where its images are.
         annotations: Its usable boxes.
         frame_range: Largest distance of the two frames of a pair, counted in annotated frames.
         num_use: Videos per pass over all sets; fewer than there are are drawn at random, more
@@ -54,7 +48,7 @@ class TrainingSet:
     """
 
     name: str
-    root: Path
+    crops: CropFolder
     annotations: Annotations
     frame_range: int
     num_use: int
@@ -62,10 +56,17 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class Crop:
-    """One annotated crop: its file, and the target's (w, h) in pixels of the original frame."""
+    """One annotated crop: its name, and the target's (w, h) in pixels of the original frame."""
 
-    path: Path
+    crops: CropFolder
+    video: str
+    frame: int
+    track: str
     size: NDArray
+
+    def read(self, kind: str = "x") -> NDArray:
+        """Read the image, or with kind "m" its mask; see ``CropFolder.read``."""
+        return self.crops.read(self.video, self.frame, self.track, kind)
 
 
 class PairDataset(Dataset):
@@ -171,7 +172,7 @@ class PairDataset(Dataset):
     def _augmented(
         self, crop: Crop, change: Augmentation, size: int, rng: np.random.Generator, gray: bool
     ) -> tuple[NDArray, Corner]:
-        image = read_crop(crop.path)
+        image = crop.read()
         box = box_in_crop(image.shape[:2], crop.size, self._exemplar_size)
         return change(image, box, size, rng, gray)
 
@@ -210,25 +211,6 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     if not all(samples):
         return {"bad_images": bad}
     return default_collate(samples) | {"bad_images": bad}
-
-
-def read_crop(path: Path) -> NDArray:
-    """Read a crop, (H, W, 3) BGR uint8.
-
-    Raises:
-        UnreadableImage: If the file is missing, no image, or a JPEG that is cut short (OpenCV
-            would fill the missing part with grey, and say so on the terminal).
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UnreadableImage(f"{path}: {error.strerror}") from error
-    if content.startswith(_JPEG_START) and _JPEG_END not in content[-64:]:
-        raise UnreadableImage(f"{path}: JPEG file is cut short")
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    if image is None:
-        raise UnreadableImage(f"{path}: no image that OpenCV can decode")
-    return image
 
 
 def box_in_crop(shape: tuple[int, int], size: NDArray, exemplar_size: int = 127) -> Corner:
@@ -274,8 +256,8 @@ def _pass_order(seed: int, number: int, sizes: tuple[tuple[int, int], ...]) -> N
 
 def _crop(subset: TrainingSet, video: int, track: int, row: int) -> Crop:
     notes = subset.annotations
-    name = f"{notes.frames[row]:06d}.{notes.tracks[track]}.x.jpg"
-    return Crop(subset.root / notes.videos[video] / name, notes.sizes[row])
+    frame, size = int(notes.frames[row]), notes.sizes[row]
+    return Crop(subset.crops, notes.videos[video], frame, notes.tracks[track], size)
 
 
 def _any_track(subset: TrainingSet, video: int, rng: np.random.Generator) -> tuple[int, int, int]:

@@ -14,11 +14,9 @@ from pysot.datasets.annotation import read_annotations
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.datasets.dataset import (
     RunBatches,
-    UnreadableImage,
     _generator,
     box_in_crop,
     collate,
-    read_crop,
 )
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "train" / "geometry.json").read_text())
@@ -101,26 +99,6 @@ def test_boxes_in_crops_are_those_of_pysot(case):
     shape = case["shape"]
     size = np.array(shape[-2:]) - (shape[:2] if len(shape) == 4 else 0)
     assert box_in_crop(tuple(case["imhw"]), size) == pytest.approx(case["box"])
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(None, "No such file"), (b"", "no image"), (b"text", "no image")],
-)
-def test_unreadable_crops(tmp_path, content, message):
-    path = tmp_path / "x.jpg"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UnreadableImage, match=message):
-        read_crop(path)
-
-
-def test_a_truncated_crop_is_no_grey_one(folder):
-    path = folder / "crop511" / "v0" / "000000.00.x.jpg"
-    assert read_crop(path).shape == (511, 511, 3)
-    path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(UnreadableImage, match="cut short"):
-        read_crop(path)
 
 
 # --- samples
@@ -220,9 +198,8 @@ def test_positive_pairs_stay_within_the_frame_range(tmp_path):
     for item in range(150):
         template, search, neg = dataset.draw_pair(*dataset.pick(item), _generator(1, 0, 0, item, 0))
         assert not neg
-        assert template.path.parent == search.path.parent
-        first, second = (int(crop.path.name[:6]) for crop in (template, search))
-        distances.add(second - first)
+        assert (template.video, template.track) == (search.video, search.track)
+        distances.add(search.frame - template.frame)
     assert distances == {-2, -1, 0, 1, 2}
 
 
