@@ -169,6 +169,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     trackers = find_trackers(args.tracker_path, args.dataset, args.tracker_prefix)
     root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
     dataset = DatasetFactory.create_dataset(name=args.dataset, dataset_root=root)
+    if dataset.benchmark.evaluation != "ope":
+        raise ValueError(
+            f"{args.dataset} needs the evaluation {dataset.benchmark.evaluation!r}; there is: ope"
+        )
     dataset.set_tracker(args.tracker_path / args.dataset, trackers)
     benchmark = OPEBenchmark(dataset, args.incomplete, args.strict_gt)
     scored = score(benchmark, trackers, args.num)

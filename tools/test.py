@@ -45,7 +45,7 @@ from pysot.utils.bbox import initial_rect
 from pysot.utils.cli import RunFailed, run
 from toolkit.datasets import Video, find_benchmark, find_root, load_videos
 from toolkit.protocols import PROTOCOLS
-from toolkit.results import read_boxes, result_path, write_boxes
+from toolkit.results import LAYOUTS, read_boxes, result_path, write_boxes
 from toolkit.utils.files import atomic_write
 from toolkit.video_io import VideoSink, Window, window_available
 from toolkit.visualization.overlay import GREEN, draw_box, draw_text
@@ -96,6 +96,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     benchmark = find_benchmark(args.dataset)
+    if benchmark.protocol not in PROTOCOLS or benchmark.layout not in LAYOUTS:
+        raise ValueError(
+            f"{args.dataset} needs the protocol {benchmark.protocol!r} and results laid out as "
+            f"{benchmark.layout!r}; there are: {', '.join((*PROTOCOLS, *LAYOUTS))}"
+        )
     root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
     videos = load_videos(root, args.dataset)
     selected = select_videos(videos, args.video, args.dataset)

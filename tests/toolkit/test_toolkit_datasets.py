@@ -11,8 +11,8 @@ from toolkit.datasets import (
     find_benchmark,
     find_root,
     load_videos,
+    vot_corners,
 )
-from toolkit.datasets.benchmarks import UNSUPPORTED
 from toolkit.protocols import PROTOCOLS
 from toolkit.results import LAYOUTS, write_boxes
 from toolkit.utils.statistics import METRICS
@@ -20,7 +20,11 @@ from toolkit.utils.statistics import METRICS
 NAN = float("nan")
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+SCORED = [name for name, benchmark in BENCHMARKS.items() if benchmark.evaluation == "ope"]
+VOT = ["VOT2016", "VOT2017", "VOT2018", "VOT2019"]
+
+
+@pytest.mark.parametrize("name", SCORED)
 def test_rows_of_the_table_name_what_exists(name):
     benchmark = BENCHMARKS[name]
     assert benchmark.protocol in PROTOCOLS
@@ -29,10 +33,16 @@ def test_rows_of_the_table_name_what_exists(name):
     assert benchmark.folder is None or benchmark.folder in BENCHMARKS
 
 
-@pytest.mark.parametrize("name", UNSUPPORTED)
-def test_other_protocols_are_refused_by_name(name, tmp_path):
-    with pytest.raises(ValueError, match=f"{name} is a .* benchmark, which .* supported: OTB100"):
-        DatasetFactory.create_dataset(name=name, dataset_root=tmp_path)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_windows_belong_to_those_who_average_over_them(name):
+    benchmark = BENCHMARKS[name]
+    assert (benchmark.eao_window is not None) == ("eao" in benchmark.metrics)
+    assert len(benchmark.tags) == (5 if benchmark.evaluation == "vot" else 0)
+    assert (benchmark.repetitions > 1) == (benchmark.evaluation in ("vot", "got10k"))
+
+
+def test_a_name_without_a_row_is_a_one_pass_set():
+    assert find_benchmark("Mine") is find_benchmark("UAV123")
 
 
 def test_result_names_in_older_archives():
@@ -41,6 +51,10 @@ def test_result_names_in_older_archives():
     assert otb.result_names("BlurCar1") == ["BlurCar1", "blurCar1"]
     assert otb.result_names("x") == ["x"]
     assert uav.result_names("Bike1") == ["Bike1"]
+    vot = find_benchmark("VOT2018")
+    assert vot.result_names("pedestrian1") == ["pedestrian1", "pedestrain1"]
+    assert vot.result_names("pedestrain1") == ["pedestrain1", "pedestrian1"]
+    assert vot.result_names("ants1") == ["ants1"]
 
 
 def test_a_set_may_lie_in_the_folder_it_shares_frames_with(tmp_path):
@@ -77,7 +91,7 @@ def test_loading_touches_no_image(make_set):
     assert len(video) == 3
     assert video.boxes.tolist() == [[10, 20, 30, 40], [11, 20, 30, 40], [12, 20, 30, 40]]
     assert type(video.gt_traj[0][2]) is int  # first lines of result files show ints as ints
-    with pytest.raises(FileNotFoundError, match=r"0000\.png"):
+    with pytest.raises(FileNotFoundError, match=r"video 'a': its frame size .*a/img/0000\.png"):
         _ = video.width
 
 
@@ -133,6 +147,11 @@ def test_a_polygon_counts_as_the_box_around_it(make_set):
     video = load_videos(make_set(polygon), "Tiny")["a"]
     np.testing.assert_array_equal(video.boxes, [[0, 0, 10, 10], [NAN] * 4, [1, 2, 3, 4]])
     assert video.gt_traj[0] == [5, 0, 10, 5, 5, 10, 0, 5]
+
+
+def test_corners_of_a_vot_box():
+    assert vot_corners([10, 20, 30, 40]) == [10, 20, 10, 59, 39, 59, 39, 20]
+    assert vot_corners([5, 0, 10, 5, 5, 10, 0, 5]) == [5, 0, 10, 5, 5, 10, 0, 5]
 
 
 def edit(field, value):
@@ -201,6 +220,73 @@ def test_lasot_needs_its_absent_list(make_set, absent, message):
         load_videos(root, "LaSOT")
 
 
+def with_tags(occlusion, motion):
+    def change(records):
+        for record in records.values():
+            record.update({tag: [] for tag in find_benchmark("VOT2018").tags})
+        records["a"].update(occlusion=occlusion, motion_change=motion)
+
+    return change
+
+
+@pytest.mark.parametrize("name", VOT)
+def test_vot_tags(make_set, name):
+    root = make_set(with_tags([1, 0, 0], [1, 1, 0]), name=name)
+    dataset = DatasetFactory.create_dataset(name=name, dataset_root=root)
+    video = dataset["a"]
+    names = ["all", *find_benchmark(name).tags, "empty"]
+    assert dataset.tags == video.tag_names == list(video.tags) == names
+    assert video.tags["all"] == [1, 1, 1]
+    assert video.tags["camera_motion"] == []
+    assert video.tags["empty"] == [0, 0, 1]
+    assert video.select_tag("motion_change", 1, 3) == [1, 0]
+    assert video.select_tag("motion_change") == [1, 1, 0]
+    assert dataset["b"].tags["empty"] == []  # a set without tags does not tell
+    with pytest.raises(ValueError, match=r"video 'a' has no tag 'rain'; there are: all, camera"):
+        video.select_tag("rain")
+
+
+def test_a_vot_set_may_lack_its_tags(make_set):
+    video = load_videos(make_set(name="VOT2019"), "VOT2019")["a"]
+    assert video.tags.pop("all") == [1, 1, 1]
+    assert len(video.tags) == 6 and not any(video.tags.values())
+
+
+def test_tags_of_another_length_are_refused(make_set):
+    root = make_set(with_tags([1, 0], [1, 1, 0]), name="VOT2018")
+    with pytest.raises(
+        ValueError, match=r"VOT2018\.json: video 'a': occlusion has 2 entries for 3"
+    ):
+        load_videos(root, "VOT2018")
+
+
+def test_cover_and_masks(make_set):
+    def change(records):
+        names = [f"masks/a/{i}.png" for i in range(3)]
+        records["a"].update(cover=[8, 0, 3], mask_names=names, mask_value=2)
+
+    root = make_set(change)
+    a, b = load_videos(root, "Tiny").values()
+    assert a.cover == [8, 0, 3] and a.mask_value == 2
+    assert a.mask_names[2] == str(root / "masks/a/2.png")
+    assert b.cover is b.mask_names is b.mask_value is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("cover", [1, 2, 9], "cover: expected only 0, 1, 2, 3, 4, 5, 6, 7 and 8"),
+        ("cover", [1, 2], "cover has 2 entries for 3 frames"),
+        ("mask_names", ["a.png"], "mask_names has 1 entries for 3 frames"),
+        ("mask_names", [1, 2, 3], "mask_names: expected text only"),
+        ("mask_value", 0, "mask_value: expected an integer of 1 to 255, got 0"),
+    ],
+)
+def test_wrong_labels_are_refused(make_set, field, value, message):
+    with pytest.raises(ValueError, match=message):
+        load_videos(make_set(edit(field, value)), "Tiny")
+
+
 def test_results_load_by_tracker(make_set, tmp_path):
     video = load_videos(make_set(), "Tiny")["a"]
     boxes = [[1, 2, 3, 4]] * 3
@@ -229,4 +315,7 @@ def test_a_video_plays_in_a_window(with_images, monkeypatch):
 
 def test_names_of_upstream_classes():
     assert datasets.OTBDataset is datasets.LaSOTDataset is datasets.Dataset
-    assert datasets.UAVVideo is Video
+    assert datasets.VOTDataset is datasets.VOTLTDataset is datasets.Dataset
+    assert datasets.GOT10kDataset is datasets.TrackingNetDataset is datasets.Dataset
+    assert datasets.UAVVideo is datasets.VOTVideo is datasets.VOTLTVideo is Video
+    assert datasets.GOT10kVideo is datasets.TrackingNetVideo is Video

@@ -156,10 +156,14 @@ def test_wrong_paths_say_what_was_looked_for_and_what_is_there(half_done, change
         tool.main([part for pair in {**options, **change}.items() for part in pair])
 
 
-def test_other_protocols_are_refused(half_done, tmp_path):
+def test_other_evaluations_are_refused(half_done, tmp_path):
     (tmp_path / "results" / "VOT2018" / "t").mkdir(parents=True)
-    with pytest.raises(ValueError, match="VOT2018 is a reset-based benchmark"):
-        tool.main(["-p", str(tmp_path / "results"), "-d", "VOT2018"])
+    records = {"a": {"img_names": ["1.jpg"], "gt_rect": [[1, 2, 3, 4]]}}
+    (tmp_path / "VOT2018.json").write_text(json.dumps(records))
+    with pytest.raises(ValueError, match="VOT2018 needs the evaluation 'vot'; there is: ope"):
+        tool.main(
+            ["-p", str(tmp_path / "results"), "-d", "VOT2018", "--dataset-root", str(tmp_path)]
+        )
 
 
 def test_script_runs_from_anywhere_and_reports_errors_in_one_line(command, tmp_path):

@@ -369,7 +369,7 @@ def broken_json(arguments, tmp_path):
 
 
 def other_protocol(arguments, tmp_path):
-    return replaced(arguments, "--dataset", "VOT2018"), "VOT2018 is a reset-based benchmark"
+    return replaced(arguments, "--dataset", "VOT2018"), "VOT2018 needs the protocol 'reset'"
 
 
 def results_in_a_file(arguments, tmp_path):

@@ -16,6 +16,10 @@ class Benchmark:
         protocol: How trackers are run, a key of `toolkit.protocols.PROTOCOLS`.
         layout: How result files lie, a key of `toolkit.results.LAYOUTS`.
         metrics: What the table shows, keys of `toolkit.utils.statistics.METRICS`.
+        evaluation: How results are scored, a key of `toolkit.evaluation.EVALUATIONS`.
+        repetitions: The most runs the protocol asks of a tracker that is not deterministic.
+        eao_window: Lengths in frames, both included, over which the expected overlap is averaged.
+        tags: Per-frame tags of its videos, in the order of tables and plots.
         folder: Data-set folder whose frames it shares; None if it has its own.
         has_absent: Videos carry a per-frame ``absent`` list of which only frames with value 1
             (target present) are scored; the others still count in the denominator, as in PySOT.
@@ -27,6 +31,10 @@ class Benchmark:
     protocol: str
     layout: str
     metrics: tuple[str, ...]
+    evaluation: str = "ope"
+    repetitions: int = 1
+    eao_window: tuple[int, int] | None = None
+    tags: tuple[str, ...] = ()
     folder: str | None = None
     has_absent: bool = False
     cut_results: frozenset[str] = frozenset()
@@ -56,12 +64,19 @@ OTB = replace(
         "Human4-2": "human4_2",
     },
 )
-LASOT = replace(
-    OPE,
-    metrics=(*OPE.metrics, "norm_precision"),
-    has_absent=True,
-    cut_results=frozenset({"monkey-17"}),
+NORM = replace(OPE, metrics=("success", "norm_precision", "precision"))
+LASOT = replace(NORM, has_absent=True, cut_results=frozenset({"monkey-17"}))
+# windows: the lengths most common among the sequences, as each year's VOT report gives them
+VOT = Benchmark(
+    "reset",
+    "vot",
+    ("accuracy", "robustness", "lost_number", "eao"),
+    evaluation="vot",
+    repetitions=15,
+    tags=("camera_motion", "illum_change", "motion_change", "size_change", "occlusion"),
+    old_names={"pedestrian1": "pedestrain1", "pedestrain1": "pedestrian1"},
 )
+DAVIS = Benchmark("masks", "masks", ("j", "f"), evaluation="davis")
 
 BENCHMARKS: dict[str, Benchmark] = {
     "OTB100": OTB,
@@ -75,29 +90,25 @@ BENCHMARKS: dict[str, Benchmark] = {
     "NFS240": OPE,
     "LaSOT": LASOT,
     "DTB70": OPE,
-    "Synthetic": replace(OPE, metrics=(*OPE.metrics, "norm_precision")),
-}
-
-#: Sets whose protocol is not here, with the protocol they need.
-UNSUPPORTED: dict[str, str] = {
-    **dict.fromkeys(("VOT2016", "VOT2017", "VOT2018", "VOT2019"), "reset-based"),
-    "VOT2018-LT": "long-term",
-    "GOT-10k": "server-scored",
-    "TrackingNet": "server-scored",
+    "TrackingNet": NORM,
+    "GOT-10k": Benchmark(
+        "one_pass", "got10k", ("ao", "sr50", "sr75"), evaluation="got10k", repetitions=3
+    ),
+    "VOT2016": replace(VOT, eao_window=(108, 371)),
+    "VOT2017": replace(VOT, eao_window=(100, 356)),
+    "VOT2018": replace(VOT, eao_window=(100, 356)),
+    "VOT2019": replace(VOT, eao_window=(46, 291)),
+    "VOT2018-LT": Benchmark(
+        "long_term", "longterm", ("precision", "recall", "f1"), evaluation="longterm"
+    ),
+    "DAVIS2016": DAVIS,
+    "DAVIS2017": DAVIS,
+    "Synthetic": NORM,
 }
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """Look a benchmark up; a name without a row is a one-pass set with OTB-style files.
-
-    Raises:
-        ValueError: If the set needs a protocol that is not supported.
-    """
-    if name in UNSUPPORTED:
-        raise ValueError(
-            f"{name} is a {UNSUPPORTED[name]} benchmark, which this version does not handle; "
-            f"supported: {', '.join(BENCHMARKS)}, and any one-pass set in their JSON format"
-        )
+    """Look a benchmark up; a name without a row is a one-pass set with OTB-style files."""
     return BENCHMARKS.get(name, OPE)
 
 

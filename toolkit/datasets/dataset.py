@@ -6,7 +6,8 @@ from operator import index as as_index
 from pathlib import Path
 
 from toolkit.datasets.benchmarks import find_benchmark
-from toolkit.datasets.video import Video, load_videos
+from toolkit.datasets.loading import load_videos
+from toolkit.datasets.video import Video
 
 
 class Dataset:
@@ -18,6 +19,7 @@ class Dataset:
         benchmark: Its row of `toolkit.datasets.benchmarks.BENCHMARKS`.
         videos: Video by name.
         attr: Video names by attribute; ``"ALL"`` holds all.
+        tags: Names of the per-frame tags: ``all``, those of the set, ``empty``.
         tracker_path: Folder of the results, after `set_tracker`.
         tracker_names: Trackers to score, after `set_tracker`.
     """
@@ -30,6 +32,7 @@ class Dataset:
         for video in self.videos.values():
             for attribute in video.attr:
                 self.attr.setdefault(attribute, []).append(video.name)
+        self.tags = ["all", *self.benchmark.tags, "empty"]
         self.tracker_path: Path | None = None
         self.tracker_names: list[str] = []
         if load_img:

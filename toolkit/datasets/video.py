@@ -1,23 +1,37 @@
-"""One video of a benchmark, and the reader of the benchmarks' JSON."""
+"""One video of a benchmark."""
 
-import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.benchmarks import find_benchmark
+from toolkit.datasets.regions import box_around
 from toolkit.results import read_boxes, result_path
 from toolkit.utils.image import read_image
 from toolkit.visualization.overlay import draw_box
 
-NAN = float("nan")
+
+@dataclass(frozen=True)
+class Labels:
+    """What only some data sets say of their videos; each list has one entry per frame.
+
+    Attributes:
+        absent: 1 = the frame is scored (PySOT's sense of LaSOT), 0 = the target is absent.
+        tags: 0 or 1 by VOT's tag; an empty list where the set does not tell.
+        cover: Visible share of the target in eighths, 0..8 (GOT-10k).
+        mask_names: Annotation masks, relative to the root.
+        mask_value: Value of the target's pixels in these masks; None means all but 0.
+    """
+
+    absent: Sequence[int] | None = None
+    tags: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    cover: Sequence[int] | None = None
+    mask_names: Sequence[str] | None = None
+    mask_value: int | None = None
 
 
 class Video:
@@ -29,10 +43,13 @@ class Video:
         video_dir: Folder name from the JSON, not used to build paths.
         init_rect: First ground truth as the JSON has it.
         gt_traj: Ground truth per frame: x, y, w, h or a polygon x1, y1, ... in 0-based pixels,
-            NaN where the target is absent; ints stay ints.
+            NaN where the target is absent or not annotated; ints stay ints.
         attr: Names of the attributes of the video.
         absent: (N,) int8, 1 = the frame is scored (PySOT's sense of LaSOT); None if not given.
-        pred_trajs: Loaded result boxes (N, 4) by tracker.
+        cover: Visible share of the target per frame in eighths, 0..8 (GOT-10k); None elsewhere.
+        mask_value: Value of the target's pixels in its annotation masks; None means all but 0.
+        pred_trajs: Loaded results by tracker, as `load_tracker` returns them.
+        confidence: Loaded scores per frame by tracker (long-term sets).
         imgs: All frames after `load_img`, else None.
     """
 
@@ -45,16 +62,19 @@ class Video:
         video_dir: str = "",
         init_rect: Sequence[float] = (),
         attr: Sequence[str] = (),
-        absent: Sequence[int] | None = None,
         size: tuple[int, int] | None = None,
+        labels: Labels = Labels(),
     ) -> None:
         self.name, self.root = name, Path(os.path.abspath(root))
         self.gt_traj = list(gt_traj)
         self.video_dir, self.init_rect, self.attr = video_dir, list(init_rect), list(attr)
-        self.absent = None if absent is None else np.array(absent, np.int8)
+        self.absent = None if labels.absent is None else np.array(labels.absent, np.int8)
+        self.cover = None if labels.cover is None else list(labels.cover)
+        self.mask_value = labels.mask_value
         self.pred_trajs: dict[str, NDArray] = {}
+        self.confidence: dict[str, NDArray] = {}
         self.imgs: list[NDArray] | None = None
-        self._names, self._size = list(img_names), size
+        self._names, self._labels, self._size = list(img_names), labels, size
 
     def __len__(self) -> int:
         return len(self._names)
@@ -79,11 +99,35 @@ class Video:
         return [os.path.join(self.root, name) for name in self._names]
 
     @cached_property
+    def mask_names(self) -> list[str] | None:
+        """Absolute paths of the annotation masks; None if the set has none."""
+        if self._labels.mask_names is None:
+            return None
+        return [os.path.join(self.root, name) for name in self._labels.mask_names]
+
+    @cached_property
+    def tags(self) -> dict[str, list[int]]:
+        """0 or 1 per frame by tag: ``all``, those of the set, ``empty``.
+
+        ``empty`` marks the frames that carry no tag of the set; in PySOT it held something
+        without a meaning. The lists are empty where the set does not tell.
+        """
+        given = {tag: list(flags) for tag, flags in self._labels.tags.items()}
+        known = [flags for flags in given.values() if flags]
+        empty = [int(not any(flags)) for flags in zip(*known, strict=True)]
+        return {"all": [1] * len(self), **given, "empty": empty}
+
+    @property
+    def tag_names(self) -> list[str]:
+        """Names of the tags, in the order of tables and plots."""
+        return list(self.tags)
+
+    @cached_property
     def boxes(self) -> NDArray:
         """Ground truth as (N, 4) boxes x, y, w, h; a polygon gives the box around it."""
         regions = self.gt_traj
         if any(len(region) != 4 for region in regions):
-            regions = [_around(region) for region in regions]
+            regions = [box_around(region) for region in regions]
         return np.array(regions, np.float64).reshape(-1, 4)
 
     @property
@@ -98,7 +142,27 @@ class Video:
 
     @cached_property
     def _frame_size(self) -> tuple[int, int]:
-        return self._size or self[0][0].shape[1::-1]
+        if self._size:
+            return self._size
+        try:
+            return self[0][0].shape[1::-1]
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"video {self.name!r}: its frame size is not known: the annotation has no width "
+                f"and height, and there is no image {self.img_names[0]}; only the overlaps of VOT "
+                "and long-term sets need it"
+            ) from None
+
+    def select_tag(self, tag: str, start: int = 0, end: int = 0) -> Sequence[int]:
+        """Flags of a tag for the frames from ``start`` up to before ``end``, 0 = to the last.
+
+        Raises:
+            ValueError: If the video has no such tag, naming those it has.
+        """
+        if tag not in self.tags:
+            there = ", ".join(self.tag_names)
+            raise ValueError(f"video {self.name!r} has no tag {tag!r}; there are: {there}")
+        return self.tags[tag][start : end or None]
 
     def load_img(self) -> None:
         """Read all frames into memory."""
@@ -170,119 +234,3 @@ class Video:
                 draw_box(frame, boxes[i], bgr_color(k), linewidth, name if show_name else None)
             cv2.imshow(self.name, frame)
             cv2.waitKey(40)
-
-
-def load_videos(root: str | os.PathLike, name: str) -> dict[str, Video]:
-    """Read ``<root>/<name>.json`` in PySOT's format, without touching any image.
-
-    Returns:
-        The videos by name, in sorted order.
-
-    Raises:
-        FileNotFoundError: If there is no such file; lists the JSON files that are there.
-        ValueError: If the file is not of that format, naming file, video and field, or if the
-            set needs another protocol.
-    """
-    benchmark = find_benchmark(name)
-    path = Path(root) / f"{name}.json"
-    records = _read_json(path)
-    videos = {}
-    for video in sorted(records):
-        try:
-            videos[video] = _video(video, records[video], Path(root), benchmark.has_absent)
-        except ValueError as error:
-            raise ValueError(f"{path}: video {video!r}: {error}") from None
-    return videos
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        near = ", ".join(sorted(p.name for p in path.parent.glob("*.json"))) or "no JSON file"
-        there = f"there is {near}" if path.parent.is_dir() else "the folder does not exist"
-        raise FileNotFoundError(f"no annotation file {path}: {there}")
-    try:
-        records = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(records, dict) or not records:
-        raise ValueError(f"{path}: expected an object of at least one video by name")
-    return records
-
-
-def _video(name: str, record: Any, root: Path, needs_absent: bool) -> Video:
-    if not isinstance(record, dict):
-        raise ValueError(f"expected an object of fields, got {type(record).__name__}")
-    names = _list_field(record, "img_names")
-    gt = _regions(_list_field(record, "gt_rect"))
-    attr = _list_field(record, "attr", optional=True)
-    for field, values in (("img_names", names), ("attr", attr)):
-        if not set(map(type, values)) <= {str}:
-            raise ValueError(f"{field}: expected text only")
-    if len(names) != len(gt):
-        raise ValueError(f"gt_rect has {len(gt)} entries for {len(names)} img_names")
-    absent = _absent(record, len(gt)) if needs_absent else None
-    init = record.get("init_rect") or gt[0]
-    return Video(
-        name, root, names, gt, record.get("video_dir", ""), init, attr, absent, _size(record)
-    )
-
-
-def _list_field(record: dict[str, Any], field: str, optional: bool = False) -> list:
-    if optional and field not in record:
-        return []
-    if field not in record:
-        raise ValueError(f"field {field!r} is missing; there are {', '.join(record) or 'none'}")
-    value = record[field]
-    if not isinstance(value, list):
-        raise ValueError(f"{field}: expected a list, got {type(value).__name__}")
-    if not value and not optional:
-        raise ValueError(f"{field}: is empty")
-    return value
-
-
-def _regions(gt: list) -> list[list[float]]:
-    """Check the ground truth; null, for a frame or a number, means an absent target."""
-    gt = [[NAN] * 4 if region is None else region for region in gt]
-    # One pass over types and lengths is quick; only a faulty file is searched for the place.
-    if set(map(type, gt)) == {list}:
-        types = set(map(type, chain.from_iterable(gt)))
-        if types <= {int, float} and set(map(len, gt)) <= {4, 8}:
-            return gt
-    return [_region(i, region) for i, region in enumerate(gt)]
-
-
-def _region(index: int, region: Any) -> list[float]:
-    if not isinstance(region, list) or len(region) not in (4, 8):
-        raise ValueError(f"gt_rect[{index}]: expected 4 or 8 numbers, got {region!r}")
-    region = [NAN if value is None else value for value in region]
-    if not all(type(value) in (int, float) for value in region):
-        raise ValueError(f"gt_rect[{index}]: expected numbers, got {region!r}")
-    return region
-
-
-def _absent(record: dict[str, Any], length: int) -> list[int]:
-    absent = _list_field(record, "absent")
-    if len(absent) != length:
-        raise ValueError(f"absent has {len(absent)} entries for {length} frames")
-    if not set(map(type, absent)) <= {int} or not set(absent) <= {0, 1}:
-        raise ValueError("absent: expected only 0 and 1")
-    return absent
-
-
-def _size(record: dict[str, Any]) -> tuple[int, int] | None:
-    size = record.get("width"), record.get("height")
-    if size == (None, None):
-        return None
-    if not all(type(side) is int and side > 0 for side in size):
-        raise ValueError(f"width, height: expected two positive integers, got {size}")
-    return size
-
-
-def _around(region: Sequence[float]) -> Sequence[float]:
-    """Box x, y, w, h around a polygon; a box is returned as it is."""
-    if len(region) == 4:
-        return region
-    xs, ys = region[::2], region[1::2]
-    if any(map(math.isnan, region)):
-        return [NAN] * 4
-    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
