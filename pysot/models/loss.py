@@ -21,7 +21,21 @@ def log_softmax_cls(cls: Tensor) -> Tensor:
     return F.log_softmax(logits.permute(0, 2, 3, 4, 1).contiguous(), dim=4)
 
 
-def select_cross_entropy_loss(log_prob: Tensor, label: Tensor) -> Tensor:
+def count_labels(label: Tensor) -> Tensor:
+    """Count positives and negatives, which the classification losses average over.
+
+    Args:
+        label: Integers of any shape: 1 target, 0 background, -1 ignored.
+
+    Returns:
+        (2,) integers.
+    """
+    return torch.stack([(label == value).sum() for value in (1, 0)])
+
+
+def select_cross_entropy_loss(
+    log_prob: Tensor, label: Tensor, counts: Tensor | None = None
+) -> Tensor:
     """Mean of the cross entropy over positives and over negatives, each with weight one half.
 
     A side without any sample adds nothing; a single sample counts like any other number of them.
@@ -29,18 +43,17 @@ def select_cross_entropy_loss(log_prob: Tensor, label: Tensor) -> Tensor:
     Args:
         log_prob: (B, A, R, R, 2) as from :func:`log_softmax_cls`.
         label: (B, A, R, R) integers: 1 target, 0 background, -1 ignored.
+        counts: (2,) positives and negatives to average over, in place of the batch's own: a batch
+            that is one of several parts of a step takes the mean of all parts' counts, and the
+            mean of the parts' losses is then the loss of all their samples in one batch.
 
     Returns:
         Scalar that is connected to the graph even without samples.
     """
     log_prob = log_prob.reshape(-1, 2)
     label = label.reshape(-1)
-    sides = []
-    for value in (1, 0):
-        chosen = label == value
-        total = -(log_prob[:, value] * chosen).sum()
-        sides.append(total / chosen.sum().clamp(min=1))
-    return 0.5 * (sides[0] + sides[1])
+    totals = [-(log_prob[:, value] * (label == value)).sum() for value in (1, 0)]
+    return _mean_of_sides(totals, label, counts)
 
 
 def weight_l1_loss(pred_loc: Tensor, label_loc: Tensor, loss_weight: Tensor) -> Tensor:
@@ -58,7 +71,7 @@ def weight_l1_loss(pred_loc: Tensor, label_loc: Tensor, loss_weight: Tensor) -> 
     return torch.sum(distance * loss_weight) / pred_loc.shape[0]
 
 
-def balanced_logistic_loss(response: Tensor, label: Tensor) -> Tensor:
+def balanced_logistic_loss(response: Tensor, label: Tensor, counts: Tensor | None = None) -> Tensor:
     """Logistic loss of a response map, positives and negatives with weight one half each.
 
     Of SiamFC (Bertinetto et al., 2016, equations 3 and 4, elements weighted against imbalance).
@@ -66,14 +79,20 @@ def balanced_logistic_loss(response: Tensor, label: Tensor) -> Tensor:
     Args:
         response: Logits of any shape.
         label: 1 target, 0 background, -1 ignored; of the same shape.
+        counts: See :func:`select_cross_entropy_loss`.
 
     Returns:
         Scalar that is connected to the graph even without samples.
     """
     # with y = +1 and -1 for target and background: log(1 + exp(-y * v))
-    sides = []
-    for value, sign in ((1, -1), (0, 1)):
-        chosen = label == value
-        total = (F.softplus(sign * response) * chosen).sum()
-        sides.append(total / chosen.sum().clamp(min=1))
-    return 0.5 * (sides[0] + sides[1])
+    totals = [
+        (F.softplus(sign * response) * (label == value)).sum() for value, sign in ((1, -1), (0, 1))
+    ]
+    return _mean_of_sides(totals, label, counts)
+
+
+def _mean_of_sides(totals: list[Tensor], label: Tensor, counts: Tensor | None) -> Tensor:
+    if counts is None:
+        counts = count_labels(label).clamp(min=1)
+    positive, negative = (total / count for total, count in zip(totals, counts, strict=True))
+    return 0.5 * (positive + negative)
