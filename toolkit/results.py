@@ -1,32 +1,165 @@
 r"""Result files: where they lie and what is in them.
 
-The flat layout is PySOT's for one-pass sets: ``<tracker>/<video>.txt``, one line ``x,y,w,h`` per
-frame with Python's shortest text of each number, ``\n`` line ends, no header.
+All are text with ``\n`` line ends, one line per frame, no header (PySOT's formats). A box or a
+polygon is written ``x,y,w,h`` or ``x1,y1,...,x4,y4``:
+
+========  ===============================================  =====================================
+layout    files of a video below the tracker's folder      numbers
+========  ===============================================  =====================================
+flat      ``V.txt``                                        Python's shortest text
+vot       ``baseline/V/V_001.txt``                         ``%.4f`` of the 32-bit float; codes
+                                                           ``1`` start, ``2`` failure, ``0`` skipped
+longterm  ``longterm/V/V_001.txt``, ``V_001_confidence     shortest text, first line ``1``; scores
+          .value``, ``V_time.txt``                         ``%.6f``, first line empty; seconds
+got10k    ``V/V_001.txt``, ``V_time.txt``                  shortest text; seconds ``%.6f``, a column
+                                                           per repetition
+masks     ``V/<frame>.png``                                label images, see `toolkit.utils.masks`
+========  ===============================================  =====================================
+
+Repetitions have the numbers 001, 002, ... in place of 001.
 """
 
+from __future__ import annotations
+
 import os
-import warnings
+import shutil
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from toolkit.reading import read_boxes
 from toolkit.utils.files import atomic_write
 
-#: Path of a result below the folder of its tracker, by the layout's name.
-LAYOUTS: dict[str, Callable[[str], str]] = {"flat": lambda video: f"{video}.txt"}
+if TYPE_CHECKING:
+    from toolkit.protocols import Run
+
+__all__ = [
+    "LAYOUTS",
+    "Layout",
+    "ResultFiles",
+    "count_lost",
+    "is_finished",
+    "read_boxes",
+    "remove_results",
+    "result_files",
+    "result_path",
+    "vot_line",
+    "write_boxes",
+    "write_run",
+]
 
 
-def result_path(layout: str, tracker: str | os.PathLike, video: str) -> Path:
-    """Path of a video's result.
+@dataclass(frozen=True)
+class ResultFiles:
+    """Paths of the results of one run; only the first is there in every layout."""
+
+    regions: Path
+    """Boxes, polygons and codes, or the folder of the masks."""
+    scores: Path | None = None
+    times: Path | None = None
+
+    def all(self) -> list[Path]:
+        """Those that the layout has."""
+        return [path for path in (self.regions, self.scores, self.times) if path is not None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of a run lie and how they are written.
+
+    Attributes:
+        regions: Path below the tracker's folder, with ``{video}`` and ``{run:03d}``.
+        write: Writes the files of a `toolkit.protocols.Run`; ``regions`` comes last, so that its
+            presence means that all are there.
+        scores: As ``regions``; None if the layout has no such file.
+        times: Likewise.
+    """
+
+    regions: str
+    write: Callable[[ResultFiles, Run, int], None]
+    scores: str | None = None
+    times: str | None = None
+
+    def files(self, tracker: str | os.PathLike, video: str, repetition: int = 1) -> ResultFiles:
+        """Paths of a run; repetitions count from 1."""
+        patterns = (self.regions, self.scores, self.times)
+        names = (text and text.format(video=video, run=repetition) for text in patterns)
+        return ResultFiles(*(name and Path(tracker) / name for name in names))
+
+
+def result_files(
+    layout: str, tracker: str | os.PathLike, video: str, repetition: int = 1
+) -> ResultFiles:
+    """Paths of the results of a video.
 
     Args:
         layout: Key of ``LAYOUTS``.
         tracker: Folder of the tracker's results.
         video: Name of the video.
+        repetition: Number of the run, from 1.
     """
-    return Path(tracker) / LAYOUTS[layout](video)
+    return LAYOUTS[layout].files(tracker, video, repetition)
+
+
+def result_path(layout: str, tracker: str | os.PathLike, video: str, repetition: int = 1) -> Path:
+    """Path of a video's regions; the arguments are those of `result_files`."""
+    return result_files(layout, tracker, video, repetition).regions
+
+
+def write_run(files: ResultFiles, layout: str, run: Run, repetition: int = 1) -> None:
+    """Write the results of a run, each file whole or not at all.
+
+    Args:
+        files: From `result_files`.
+        layout: Key of ``LAYOUTS``.
+        run: What the tracker said.
+        repetition: Number of the run, from 1.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    LAYOUTS[layout].write(files, run, repetition)
+
+
+def is_finished(files: ResultFiles, num_frames: int, repetition: int = 1) -> bool:
+    """Tell whether the results of a run are there, with an entry per frame in each file.
+
+    Args:
+        files: From `result_files`.
+        num_frames: Frames of the video.
+        repetition: Number of the run, from 1.
+    """
+    if files.regions.is_dir():
+        return len(list(files.regions.glob("*.png"))) == num_frames
+    if not all(path.is_file() for path in files.all()):
+        return False
+    lines = {path: path.read_bytes().splitlines() for path in files.all()}
+    if any(len(found) != num_frames for found in lines.values()):
+        return False
+    times = lines.get(files.times)
+    return times is None or times[0].count(b",") + 1 >= repetition
+
+
+def remove_results(layout: str, tracker: str | os.PathLike, video: str) -> None:
+    """Delete the results of a video, those of all repetitions, if there are any."""
+    for repetition in count(1):
+        files = result_files(layout, tracker, video, repetition)
+        if not files.regions.exists():
+            return
+        for path in files.all():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def count_lost(path: str | os.PathLike) -> int:
+    """Number of failures (lines ``2``) in a result file of the reset protocol."""
+    return Path(path).read_bytes().splitlines().count(b"2")
 
 
 def write_boxes(path: str | os.PathLike, boxes: Iterable[Sequence[float]]) -> None:
@@ -44,56 +177,66 @@ def write_boxes(path: str | os.PathLike, boxes: Iterable[Sequence[float]]) -> No
         file.writelines(",".join(map(str, box)) + "\n" for box in boxes)
 
 
-def read_boxes(path: str | os.PathLike) -> NDArray:
-    """Read a file of boxes.
-
-    Numbers may be separated by commas, tabs or spaces, the same throughout; blank lines may end
-    the file. NaN is a frame without a box.
-
-    Returns:
-        (N, 4) x, y, w, h.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty or a line is not four numbers, naming file and line.
-    """
-    data = Path(path).read_bytes().rstrip()
-    boxes = _parse_regular(data)
-    return _parse_lines(path, data) if boxes is None else boxes
+def vot_line(region: Sequence[float]) -> str:
+    """Text of a region or of a code (one number) in a result file of the reset protocol."""
+    if len(region) == 1:
+        return str(int(region[0]))
+    return ",".join(f"{np.float32(value):.4f}" for value in region)
 
 
-def _parse_regular(data: bytes) -> NDArray | None:
-    """Parse lines of four numbers between commas in one go; None if there is anything else."""
-    text = np.frombuffer(data + b"\n", np.uint8)
-    marks = text[(text == ord(",")) | (text == ord("\n"))]
-    if len(marks) % 4 or (marks.reshape(-1, 4) != tuple(b",,,\n")).any():
-        return None
+def _write_flat(files: ResultFiles, run: Run, repetition: int) -> None:
+    write_boxes(files.regions, run.regions)
+
+
+def _write_vot(files: ResultFiles, run: Run, repetition: int) -> None:
+    with atomic_write(files.regions) as file:
+        file.writelines(vot_line(region) + "\n" for region in run.regions)
+
+
+def _write_longterm(files: ResultFiles, run: Run, repetition: int) -> None:
+    with atomic_write(files.scores) as file:
+        file.writelines(["\n", *(f"{score:.6f}\n" for score in run.scores[1:])])
+    with atomic_write(files.times) as file:
+        file.writelines(f"{seconds:.6f}\n" for seconds in run.seconds)
+    write_boxes(files.regions, [[1], *run.regions[1:]])
+
+
+def _write_got10k(files: ResultFiles, run: Run, repetition: int) -> None:
+    columns = [f"{seconds:.6f}" for seconds in run.seconds]
+    if repetition > 1:
+        earlier = files.times.read_text(encoding="utf-8").splitlines()
+        columns = [f"{a},{b}" for a, b in zip(earlier, columns, strict=True)]
+    with atomic_write(files.times) as file:
+        file.writelines(f"{line}\n" for line in columns)
+    write_boxes(files.regions, run.regions)
+
+
+def _write_masks(files: ResultFiles, run: Run, repetition: int) -> None:
+    from toolkit.utils.masks import write_labels
+
+    temporary = files.regions.with_name(f".{files.regions.name}.{os.getpid()}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", DeprecationWarning)  # how NumPy tells of bad numbers
-            values = np.fromstring(data.replace(b"\n", b","), np.float64, sep=",")
-    except (ValueError, DeprecationWarning):
-        return None
-    return values.reshape(-1, 4) if len(values) == len(marks) else None
+        for name, labels in zip(run.frame_names, run.labels, strict=True):
+            write_labels(temporary / f"{name}.png", labels)
+        if files.regions.exists():
+            shutil.rmtree(files.regions)
+        os.replace(temporary, files.regions)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _parse_lines(path: str | os.PathLike, data: bytes) -> NDArray:
-    """Parse line by line: tabs, spaces, other line ends, and all that is wrong."""
-    lines = data.decode("utf-8", "replace").splitlines()
-    if not lines:
-        raise ValueError(f"{path}: is empty")
-    separator = "," if "," in lines[0] else None
-    rows = [line.split(separator) for line in lines]
-    for number, row in enumerate(rows, 1):
-        if len(row) != 4 or not all(map(_is_number, row)):
-            line = lines[number - 1][:60]
-            raise ValueError(f"{path}: line {number}: expected 4 numbers x,y,w,h, got {line!r}")
-    return np.array([[float(token) for token in row] for row in rows])
-
-
-def _is_number(token: str) -> bool:
-    try:
-        float(token)
-    except ValueError:
-        return False
-    return True
+#: Layouts by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
+LAYOUTS: dict[str, Layout] = {
+    "flat": Layout("{video}.txt", _write_flat),
+    "vot": Layout("baseline/{video}/{video}_{run:03d}.txt", _write_vot),
+    "longterm": Layout(
+        "longterm/{video}/{video}_{run:03d}.txt",
+        _write_longterm,
+        scores="longterm/{video}/{video}_{run:03d}_confidence.value",
+        times="longterm/{video}/{video}_time.txt",
+    ),
+    "got10k": Layout(
+        "{video}/{video}_{run:03d}.txt", _write_got10k, times="{video}/{video}_time.txt"
+    ),
+    "masks": Layout("{video}", _write_masks),
+}
