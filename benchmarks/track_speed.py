@@ -32,10 +32,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pysot.core.config import Config, load_config
-from pysot.models.inference import prepare_for_tracking
 from pysot.models.model_builder import build_model
 from pysot.tracker.siamrpn_tracker import SiamRPNTracker
-from pysot.tracker.tracker_builder import build_tracker
+from pysot.tracker.tracker_builder import build_tracker, prepare_model
 from pysot.utils.cli import run
 from pysot.utils.device import choose_device
 from pysot.utils.model_load import load_weights
@@ -114,7 +113,7 @@ def network(args: argparse.Namespace, cfg: Config) -> tuple[nn.Module, nn.Module
     model.to(choose_device(cfg.DEVICE, cfg.CUDA))
     if args.as_built:
         return model, model
-    return model, prepare_for_tracking(model, cfg.TRACK.PRECISION, cfg.TRACK.COMPILE)
+    return model, prepare_model(model, cfg)
 
 
 def interleaved(ours: Any, plain: PlainTracker, frames: list[NDArray]) -> tuple[NDArray, float]:

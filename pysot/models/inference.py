@@ -20,19 +20,19 @@ _TEMPLATE_ONLY = re.compile(r"conv_kernel|template_")
 
 
 def prepare_for_tracking(
-    model: nn.Module, precision: str = "fp32", compile: bool = False
+    model: nn.Module, precision: str = "fp32", compile: bool = False, winograd: bool = True
 ) -> nn.Module:
     """Return a faster copy of a network for tracking; trackers may share it as any other.
 
-    Batch norms are folded into convolutions and weights stored channels-last. On a CPU in fp32,
-    wide 3x3 convolutions are computed by Winograd's algorithm: they take four times the memory of
-    their weights.
+    Batch norms are folded into convolutions and weights stored channels-last.
 
     Args:
         model: On the device where it shall run, in evaluation mode; it is not changed.
         precision: ``fp32``: outputs are those of the model to 1e-4 of their range. ``bf16`` or
             ``fp16``: two or three digits, and half the memory.
         compile: Whether ``torch.compile`` shall compile backbone and neck, in their first frames.
+        winograd: Whether wide 3x3 convolutions shall be computed by Winograd's algorithm, on a CPU
+            in fp32, where it is faster: they take four times the memory of their weights.
 
     Returns:
         A network of the same methods (``encode_template``, ``predict``, ...), without gradients.
@@ -46,7 +46,7 @@ def prepare_for_tracking(
         )
     dtype = PRECISIONS[precision]
     network = fuse_batch_norm(model).to(dtype=dtype, memory_format=torch.channels_last)
-    if dtype == torch.float32 and next(network.parameters()).device.type == "cpu":
+    if winograd and dtype == torch.float32 and next(network.parameters()).device.type == "cpu":
         _use_winograd(network)
 
     def take_image(backbone: nn.Module, images: tuple[Tensor]) -> Tensor:

@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 import pysot.tracker.dasiamrpn_tracker
 import pysot.tracker.siamfc_tracker
 import pysot.tracker.siammask_tracker
@@ -53,9 +55,23 @@ def build_tracker(model: Any, cfg: configuration.Config | None = None) -> Any:
     return TRACKERS.get(cfg.TRACK.TYPE)(model, track_params(cfg))
 
 
+def prepare_model(model: ModelBuilder, cfg: configuration.Config) -> nn.Module:
+    """Return a faster copy of a network for tracking, as ``TRACK`` says.
+
+    Args:
+        model: With its weights, on the device where it shall run, in evaluation mode.
+        cfg: Its configuration.
+
+    Raises:
+        ValueError: If ``TRACK.PRECISION`` is unknown, or the model is in training mode.
+    """
+    track = cfg.TRACK
+    return prepare_for_tracking(model, track.PRECISION, track.COMPILE, track.WINOGRAD)
+
+
 def load_network(
     config: str | Path, weights: str | Path, device: str = "auto", opts: Sequence[Any] = ()
-) -> tuple[ModelBuilder, configuration.Config]:
+) -> tuple[nn.Module, configuration.Config]:
     """Read a configuration and its network, made fast for tracking, for :func:`build_tracker`.
 
     Args:
@@ -71,4 +87,4 @@ def load_network(
     cfg = configuration.load_config(config, opts)
     place = choose_device(cfg.DEVICE if device == "auto" else device, cfg.CUDA)
     model = load_weights(build_model(cfg), weights).to(place).eval()
-    return prepare_for_tracking(model, cfg.TRACK.PRECISION, cfg.TRACK.COMPILE), cfg
+    return prepare_model(model, cfg), cfg

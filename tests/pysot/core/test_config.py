@@ -33,7 +33,8 @@ def test_defaults_are_those_of_pysot():
     }
     tracking = ("SCALE_NUM", "SCALE_STEP", "SCALE_PENALTY", "NMS_IOU", "TEMPLATE_LR", "LOST_STEP")
     distractors = (f"DISTRACTOR_{name}" for name in ("INFLUENCE", "THRESHOLD", "NUM"))
-    added = {f"TRACK.{name}" for name in (*tracking, *distractors, "PRECISION", "COMPILE")}
+    network = ("PRECISION", "COMPILE", "WINOGRAD")
+    added = {f"TRACK.{name}" for name in (*tracking, *distractors, *network)}
     assert set(ours) - set(published) == {"DEVICE", "TRAIN.MAX_BAD_IMAGES"} | added
 
 

@@ -61,6 +61,16 @@ def test_wide_convolutions_of_every_frame_are_replaced_and_no_others():
     assert replaced - backbone == heads
 
 
+def test_without_winograd_the_memory_is_that_of_the_model():
+    model = filled("siamrpn_alex_dwxcorr")
+
+    def size(network):
+        return sum(value.nbytes for value in network.state_dict().values())
+
+    assert size(prepare_for_tracking(model, winograd=False)) <= size(model)
+    assert size(prepare_for_tracking(model)) > 2 * size(model)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_model_stays_as_it_was(name):
     model = filled_small(name)

@@ -1,5 +1,7 @@
 import gc
+import multiprocessing
 import weakref
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import torch
 from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
 from pysot.tracker.kernels import map_kernels
-from pysot.tracker.tracker_builder import build_tracker
+from pysot.tracker.multi import MultiTracker
+from pysot.tracker.tracker_builder import build_tracker, prepare_model
 
 ROOT = Path(__file__).parents[3]
 TYPES = ["SiamRPNTracker", "SiamRPNLTTracker", "DaSiamRPNTracker"]
@@ -56,14 +59,61 @@ def state_bytes(state):
     return sum(total)
 
 
-def test_a_hundred_targets_need_little_more_memory_than_one():
-    cfg = load_config(ROOT / "experiments" / "siamrpn_r50_l234_dwxcorr" / "config.yaml")
+R50 = ROOT / "experiments" / "siamrpn_r50_l234_dwxcorr" / "config.yaml"
+PREPARED = [pytest.param(opts, id=name) for name, opts in {
+    "as built": None, "prepared": (), "without Winograd": ("TRACK.WINOGRAD", False)
+}.items()]  # fmt: skip
+
+
+def network(opts):
+    cfg = load_config(R50, ["DEVICE", "cpu", *(opts or ())])
+    model = build_model(cfg)
+    return (model if opts is None else prepare_model(model, cfg)), cfg
+
+
+@pytest.mark.parametrize("opts", PREPARED)
+def test_a_hundred_targets_need_little_more_memory_than_one(opts):
     with torch.device("meta"):  # sizes alone count: nothing is computed
-        model = build_model(cfg)
+        model, _ = network(opts)
         kernels = model.encode_template(torch.zeros(1, 3, 127, 127))
-    parameters = sum(value.nbytes for value in model.state_dict().values())
+    weights = sum(value.nbytes for value in model.state_dict().values())
     state = []
     map_kernels(lambda tensor: state.append(tensor.untyped_storage().nbytes()), kernels)
-    one, hundred = parameters + sum(state), parameters + 100 * sum(state)
-    assert parameters > 200e6 and sum(state) > 0
+    one, hundred = weights + sum(state), weights + 100 * sum(state)
+    assert weights > 200e6 and sum(state) > 0
     assert hundred < 1.5 * one
+
+
+def resident():
+    """Bytes of this process in memory at this moment, and the most there were."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    values = dict(line.split(":", 1) for line in lines)
+    return [1024 * int(values[key].split()[0]) for key in ("VmRSS", "VmHWM")]
+
+
+def follow(opts, counts):
+    """Track so many targets, then more, on one network; what is in memory after each count."""
+    torch.set_num_threads(1)
+    model, cfg = network(opts)
+    many = MultiTracker(lambda: build_tracker(model, cfg))
+    images = [np.random.default_rng(n).integers(0, 255, (240, 320, 3), np.uint8) for n in (0, 1)]
+    found = []
+    for count in counts:
+        while len(many.trackers) < count:
+            many.add(images[0], (20 + len(many.trackers), 30, 60, 50))
+        many.track(images[1])
+        gc.collect()
+        found.append(resident())
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+@pytest.mark.parametrize("opts", PREPARED)
+def test_a_hundred_targets_really_take_little_more_memory_than_one(opts):
+    context = multiprocessing.get_context("spawn")  # a process of its own, to be measured alone
+    with ProcessPoolExecutor(1, context) as pool:
+        one, hundred = pool.submit(follow, opts, (1, 100)).result()
+    print(f"{opts}: now and at most {one} with one target, {hundred} with a hundred")
+    assert hundred[0] < 1.5 * one[0]
+    assert hundred[1] < 1.5 * one[1]
