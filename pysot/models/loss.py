@@ -1,10 +1,12 @@
-"""Training losses. A anchors, R response side."""
+"""Training losses. B batch, A anchors, R response side, N selected mask windows, M their side."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_MASK_STRIDE = 8  # pixels between the windows of two cells: the stride of all networks with masks
 
 
 def log_softmax_cls(cls: Tensor) -> Tensor:
@@ -96,3 +98,64 @@ def _mean_of_sides(totals: list[Tensor], label: Tensor, counts: Tensor | None) -
         counts = count_labels(label).clamp(min=1)
     positive, negative = (total / count for total, count in zip(totals, counts, strict=True))
     return 0.5 * (positive + negative)
+
+
+def mask_windows(label_mask: Tensor, cells: Tensor, response_side: int, side: int) -> Tensor:
+    """Cut the part of a search image's mask that each response cell stands for.
+
+    Windows are ``stride`` apart and centred as a whole on the image, so that cell (r, c) has the
+    window that ``SiamMaskTracker`` pastes its mask into: from pixel (8r - 32, 8c - 32) for 25 x 25
+    cells over 255 pixels, (8r, 8c) for 3 x 3 cells over 143.
+
+    Args:
+        label_mask: (B, S, S): 1 target, -1 background.
+        cells: (N, 3) integers: sample, row and column.
+        response_side: R.
+        side: M.
+
+    Returns:
+        (N, M, M) of the same type; 0 beyond the image.
+    """
+    size = label_mask.shape[-1]
+    padding = (_MASK_STRIDE * (response_side - 1) + side - size) // 2
+    padded = F.pad(label_mask, [padding] * 4)
+    windows = padded.unfold(1, side, _MASK_STRIDE).unfold(2, side, _MASK_STRIDE)
+    sample, row, column = cells.unbind(dim=1)
+    return windows[sample, row, column]
+
+
+def mask_logistic_loss(logits: Tensor, windows: Tensor, count: Tensor | None = None) -> Tensor:
+    """Logistic loss of masks, averaged over the pixels of all windows (SiamMask, equation 3).
+
+    Args:
+        logits: (N, M, M).
+        windows: Labels, (N, M, M): 1 target, -1 background, 0 unknown, which adds nothing.
+        count: Number of windows to average over in place of N; see ``counts`` of
+            :func:`select_cross_entropy_loss`.
+
+    Returns:
+        Scalar that is connected to the graph even without windows.
+    """
+    count = logits.new_tensor(len(windows)) if count is None else count
+    losses = F.softplus(-windows * logits) * (windows != 0)
+    return losses.sum() / (count.clamp(min=1) * windows[0].numel() if len(windows) else 1)
+
+
+@torch.no_grad()
+def mask_overlaps(logits: Tensor, windows: Tensor) -> dict[str, Tensor]:
+    """Compare masks with their labels over known pixels.
+
+    Args:
+        logits: (N, M, M); above 0 is target.
+        windows: See :func:`mask_logistic_loss`.
+
+    Returns:
+        Scalars: ``mask_iou``, the mean overlap, and the shares of windows whose overlap exceeds
+        0.5 and 0.7, ``mask_iou_50`` and ``mask_iou_70``; 0 without windows.
+    """
+    found, truth = (logits > 0) & (windows != 0), windows > 0
+    both = (found & truth).sum(dim=(1, 2)).float()
+    either = (found | truth).sum(dim=(1, 2)).float()
+    overlap = torch.where(either > 0, both / either.clamp(min=1), 1.0)
+    values = {"mask_iou": overlap, "mask_iou_50": overlap > 0.5, "mask_iou_70": overlap > 0.7}
+    return {name: value.float().sum() / max(len(windows), 1) for name, value in values.items()}

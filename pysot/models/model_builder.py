@@ -5,8 +5,12 @@ z template, x search image, zf and xf their features; B batch, A anchors, R resp
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pysot.models.backbone
@@ -18,11 +22,17 @@ from pysot.models.backbone.pretrained import TORCHVISION, load_backbone
 from pysot.models.head.mask import Position
 from pysot.models.loss import (
     balanced_logistic_loss,
+    count_labels,
     log_softmax_cls,
+    mask_logistic_loss,
+    mask_overlaps,
+    mask_windows,
     select_cross_entropy_loss,
     weight_l1_loss,
 )
-from pysot.models.wiring import check_anchors, check_wiring
+from pysot.models.wiring import check_anchors, check_wiring, refine_inputs
+
+_MASK_SIDE = 127  # pixels of the window that a mask covers: those of a template
 
 
 class MaskKernels(NamedTuple):
@@ -81,11 +91,13 @@ class ModelBuilder(nn.Module):
         if cfg.MASK.MASK:
             self.mask_head = MASK_HEADS.build(cfg.MASK.TYPE, **cfg.MASK.KWARGS)
         if cfg.REFINE.REFINE:
-            self.refine_head = REFINE_HEADS.build(cfg.REFINE.TYPE)
-        parts = ("backbone", "neck", "rpn_head", "mask_head", "refine_head")
+            inputs = refine_inputs(self.backbone, getattr(self, "mask_head", None))
+            self.refine_head = REFINE_HEADS.build(cfg.REFINE.TYPE, **inputs)
+        parts = ("backbone", "neck", "rpn_head", "mask_head")
         check_wiring(*(getattr(self, part, None) for part in parts))
         check_anchors(self.rpn_head, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES, cfg.ANCHOR.ANCHOR_NUM)
-        self.loss_weights = {"cls_loss": cfg.TRAIN.CLS_WEIGHT, "loc_loss": cfg.TRAIN.LOC_WEIGHT}
+        weights = {"cls": "CLS_WEIGHT", "loc": "LOC_WEIGHT", "mask": "MASK_WEIGHT"}
+        self.loss_weights = {f"{name}_loss": cfg.TRAIN[key] for name, key in weights.items()}
         self._kernels: Any = None
         self._prediction: MaskPrediction | None = None
 
@@ -204,35 +216,105 @@ class ModelBuilder(nn.Module):
             data: ``template`` (B, 3, 127, 127) and ``search`` (B, 3, S, S), BGR in 0..255;
                 ``label_cls`` (B, A, R, R) in {-1, 0, 1}; ``label_loc`` (B, 4, A, R, R);
                 ``label_loc_weight`` (B, A, R, R); all on the model's device. A head without
-                boxes takes ``label_cls`` alone, with A = 1.
+                boxes takes ``label_cls`` alone, with A = 1. Masks take ``label_mask`` (B, S, S)
+                in {-1, 1} and ``label_mask_weight`` (B, R, R), 1 where a cell's mask is learnt.
+                A batch that is one of several parts of a step brings ``label_counts``, the mean
+                of all parts' :meth:`label_counts`.
 
         Returns:
-            Scalars ``total_loss`` (weighted sum), ``cls_loss`` and, with boxes, ``loc_loss``.
-
-        Raises:
-            ValueError: If the network has masks.
+            Scalars ``total_loss`` (weighted sum), ``cls_loss``, with boxes ``loc_loss``, and with
+            masks ``mask_loss``, ``mask_iou``, ``mask_iou_50`` and ``mask_iou_70`` (see
+            ``pysot.models.loss``). A loss whose weight is 0 is not computed.
         """
-        if self.has_masks:
-            raise ValueError("MASK.MASK: there is no training of masks; set it to false")
-        cls, loc = self.predict(self.encode_template(data["template"]), data["search"])
-        if loc is None:
-            losses = {"cls_loss": balanced_logistic_loss(cls, data["label_cls"])}
-        else:
-            losses = {
-                "cls_loss": select_cross_entropy_loss(log_softmax_cls(cls), data["label_cls"]),
-                "loc_loss": weight_l1_loss(loc, data["label_loc"], data["label_loc_weight"]),
-            }
-        total = sum(self.loss_weights[name] * loss for name, loss in losses.items())
-        return {"total_loss": total, **losses}
+        counts = data.get("label_counts")
+        kernels = self.encode_template(data["template"])
+        search = data["search"]
+        extra = (search.shape[-1] - data["template"].shape[-1]) // self.backbone.stride
+        low, xf = self._features(search, extra)
+        values: dict[str, Tensor] = {}
+        if self.loss_weights["cls_loss"] or self.loss_weights["loc_loss"]:
+            found = self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
+            values |= _box_losses(*found, data, None if counts is None else counts[:2])
+        if self.has_masks and self.loss_weights["mask_loss"]:
+            correlation = self.mask_head.correlate(kernels.mask, xf)
+            values |= self._mask_losses(
+                low, correlation, data, None if counts is None else counts[2]
+            )
+        weights = self.loss_weights.items()
+        total = sum(weight * values[name] for name, weight in weights if name in values)
+        return {"total_loss": total, **values}
 
-    def _features(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor | list[Tensor]]:
-        """Compute the maps for Refine (none without masks) and those for the heads."""
+    def label_counts(self, data: dict[str, Tensor]) -> Tensor:
+        """Count what the losses of a batch average over: positives, negatives, mask windows.
+
+        Returns:
+            (2,), or (3,) with masks.
+        """
+        counts = count_labels(data["label_cls"])
+        if not self.has_masks:
+            return counts
+        return torch.cat([counts, data["label_mask_weight"].sum().to(counts)[None]])
+
+    def _mask_losses(
+        self,
+        low: tuple[Tensor, ...],
+        correlation: Tensor,
+        data: dict[str, Tensor],
+        count: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """Compare the masks of the chosen cells with their labels.
+
+        Coarse masks count while the mask head learns, refined ones if there is a refine head; the
+        overlap is that of the refined ones, if there are any.
+        """
+        cells = data["label_mask_weight"].nonzero()
+        windows = mask_windows(data["label_mask"], cells, correlation.shape[-1], _MASK_SIDE)
+        masks = list(self._masks_at(low, correlation, cells))
+        loss = sum(mask_logistic_loss(logits, windows, count) for logits in masks)
+        return {"mask_loss": loss, **mask_overlaps(masks[-1], windows)}
+
+    def _masks_at(
+        self, low: tuple[Tensor, ...], correlation: Tensor, cells: Tensor
+    ) -> Iterator[Tensor]:
+        """Compute the mask logits of cells, (N, 127, 127), coarse and refined."""
+        some = cells if len(cells) else cells.new_zeros(1, 3)  # else gradients would be missing
+        refines = hasattr(self, "refine_head")
+        if not refines or any(p.requires_grad for p in self.mask_head.head.parameters()):
+            coarse = self.mask_head.masks_at(correlation, some)
+            side = math.isqrt(coarse.shape[1])
+            coarse = coarse.reshape(-1, 1, side, side)
+            size = (_MASK_SIDE, _MASK_SIDE)
+            coarse = F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)
+            yield coarse[: len(cells), 0]
+        if refines:
+            fine = self.refine_head.masks_at(low, correlation, some.tolist())
+            yield fine.reshape(-1, _MASK_SIDE, _MASK_SIDE)[: len(cells)]
+
+    def _features(
+        self, images: Tensor, extra: int = 0
+    ) -> tuple[tuple[Tensor, ...], Tensor | list[Tensor]]:
+        """Compute the maps for Refine (none without masks) and those for the heads.
+
+        ``extra`` are the cells by which the maps of these images are wider than a template's.
+        """
         low: tuple[Tensor, ...] = ()
         maps = self.backbone(images)
         if self.has_masks and not isinstance(maps, Tensor):
             *first, maps = maps
             low = tuple(first)
-        return low, self.neck(maps) if hasattr(self, "neck") else maps
+        return low, self.neck(maps, extra) if hasattr(self, "neck") else maps
+
+
+def _box_losses(
+    cls: Tensor, loc: Tensor | None, data: dict[str, Tensor], counts: Tensor | None
+) -> dict[str, Tensor]:
+    label = data["label_cls"]
+    if loc is None:
+        return {"cls_loss": balanced_logistic_loss(cls, label, counts)}
+    return {
+        "cls_loss": select_cross_entropy_loss(log_softmax_cls(cls), label, counts),
+        "loc_loss": weight_l1_loss(loc, data["label_loc"], data["label_loc_weight"]),
+    }
 
 
 def build_model(cfg: configuration.Config) -> ModelBuilder:

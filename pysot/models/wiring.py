@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 
@@ -10,7 +12,6 @@ def check_wiring(
     neck: nn.Module | None,
     rpn_head: nn.Module,
     mask_head: nn.Module | None,
-    refine_head: nn.Module | None,
 ) -> None:
     """Follow the channels of the maps through a network.
 
@@ -18,15 +19,15 @@ def check_wiring(
         backbone: See ``BACKBONES`` for what it states, and so on for the others.
         neck: None where ``ADJUST.ADJUST`` is false.
         rpn_head: Always there.
-        mask_head: With it, neck and heads get the last map and ``refine_head`` the others.
-        refine_head: None where ``REFINE.REFINE`` is false.
+        mask_head: With it, neck and heads get the last map alone. None where ``MASK.MASK`` is
+            false.
 
     Raises:
         ValueError: If a part takes other channels than it gets.
     """
-    low, maps = [], list(backbone.out_channels)
+    maps = list(backbone.out_channels)
     if mask_head is not None:
-        low, maps = maps[:-1], maps[-1:]
+        maps = maps[-1:]
     if neck is not None:
         _check_neck(neck, maps)
         maps = neck.out_channels
@@ -37,8 +38,25 @@ def check_wiring(
             f"MASK.KWARGS.in_channels: the mask head takes {mask_head.in_channels} channels, the "
             f"{giver} gives {maps[0]}"
         )
-    if refine_head is not None:
-        _check_refine_head(refine_head, mask_head, low)
+
+
+def refine_inputs(backbone: nn.Module, mask_head: nn.Module | None) -> dict[str, Any]:
+    """Find what a refine head gets: ``low_channels`` of three maps, ``in_channels`` of the masks.
+
+    Raises:
+        ValueError: If there is no mask head, or the maps before the backbone's last one are not at
+            strides 2, 4 and 8.
+    """
+    if mask_head is None:
+        raise ValueError("REFINE.REFINE: there are no masks to refine; set MASK.MASK to true")
+    strides = list(backbone.strides[:-1]) if hasattr(backbone, "strides") else []
+    if strides != [2, 4, 8]:
+        raise ValueError(
+            "BACKBONE.KWARGS.used_layers: before its last map the refine head needs three, at "
+            f"strides [2, 4, 8]; the backbone gives {strides}; use a ResNet with used_layers "
+            "[0, 1, 2, 3], or set REFINE.REFINE to false"
+        )
+    return {"low_channels": backbone.out_channels[:-1], "in_channels": mask_head.hidden}
 
 
 def check_anchors(rpn_head: nn.Module, ratios: list, scales: list, anchor_num: int) -> None:
@@ -77,22 +95,6 @@ def _check_rpn_head(head: nn.Module, maps: list[int], giver: str) -> None:
         raise ValueError(
             f"RPN.KWARGS.in_channels (feature_in for UPChannelRPN): the head takes {_shown(takes)} "
             f"channels, the {giver} gives {_shown(maps)}; change it, or {keys}"
-        )
-
-
-def _check_refine_head(refine_head: nn.Module, mask_head: nn.Module | None, low: list[int]) -> None:
-    if mask_head is None:
-        raise ValueError("REFINE.REFINE: there are no masks to refine; set MASK.MASK to true")
-    if refine_head.in_channels != mask_head.hidden:
-        raise ValueError(
-            f"MASK.KWARGS.hidden: the refine head takes {refine_head.in_channels} channels, not "
-            f"{mask_head.hidden}"
-        )
-    if refine_head.low_channels != low:
-        raise ValueError(
-            f"BACKBONE.KWARGS.used_layers: before its last map the refine head needs maps of "
-            f"{_shown(refine_head.low_channels)} channels, the backbone gives {_shown(low)}; use "
-            "resnet50 with used_layers [0, 1, 2, 3], or set REFINE.REFINE to false"
         )
 
 

@@ -70,7 +70,8 @@ class MobileNetV2(nn.Module):
 
     Attributes:
         out_channels: One number per map.
-        stride: Pixels between two cells of the deepest map.
+        strides: Pixels between two cells of each map.
+        stride: The same for the deepest map.
 
     Raises:
         ValueError: If a number is unknown, or a layer has no channels left.
@@ -97,6 +98,7 @@ class MobileNetV2(nn.Module):
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
             previous = dilation
         self.out_channels = [widths[number] for number in self.used_layers]
+        self.strides = [_MAP_STRIDES[number] for number in self.used_layers]
         self.stride = _MAP_STRIDES[max(self.used_layers)]
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pysot.core.registry import BACKBONES
-from pysot.models.backbone.layers import checked_layers, selected
+from pysot.models.backbone.layers import checked_layers, scaled_widths, selected
 
 _PLANES = (64, 128, 256, 512)
 _STRIDES = (1, 2, 1, 1)
@@ -123,14 +123,16 @@ class ResNet(nn.Module):
         depths: Blocks of each of the four stages.
         used_layers: Maps to return, in this order: 0 the stem, 1 to 4 the stages ``layer1`` to
             ``layer4``. The last two stages exist only where they are named.
+        width_mult: Factor on every layer's channels, truncated to an integer.
 
     Attributes:
         out_channels: One number per map.
-        stride: Pixels between two cells of the deepest map.
+        strides: Pixels between two cells of each map.
+        stride: The same for the deepest map.
 
     Raises:
-        ValueError: If a number is unknown, or 4 comes without 3: ``layer4`` would follow on
-            ``layer2``, for which no weights exist.
+        ValueError: If a number is unknown, a layer has no channels left, or 4 comes without 3:
+            ``layer4`` would follow on ``layer2``, for which no weights exist.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class ResNet(nn.Module):
         block: type[BasicBlock] | type[Bottleneck],
         depths: Sequence[int],
         used_layers: Sequence[int],
+        width_mult: float = 1.0,
     ) -> None:
         super().__init__()
         self.used_layers = checked_layers(used_layers, len(_MAP_STRIDES))
@@ -146,16 +149,18 @@ class ResNet(nn.Module):
                 f"BACKBONE.KWARGS.used_layers: {self.used_layers} has 4 but not 3, and layer4 "
                 "needs the output of layer3; name 3 too"
             )
-        self.conv1 = _conv(3, _PLANES[0], 7, stride=2)
-        self.bn1 = nn.BatchNorm2d(_PLANES[0])
+        planes = scaled_widths(_PLANES, width_mult)
+        self.conv1 = _conv(3, planes[0], 7, stride=2)
+        self.bn1 = nn.BatchNorm2d(planes[0])
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        channels = [_PLANES[0]]
+        channels = [planes[0]]
         for number in range(1, max(2, *self.used_layers) + 1):
-            stage, width = _stage(block, channels[-1], number, depths[number - 1])
+            stage = _stage(block, channels[-1], planes[number - 1], number, depths[number - 1])
             self.add_module(f"layer{number}", stage)
-            channels.append(width)
+            channels.append(planes[number - 1] * block.expansion)
         self.out_channels = [channels[number] for number in self.used_layers]
+        self.strides = [_MAP_STRIDES[number] for number in self.used_layers]
         self.stride = _MAP_STRIDES[max(self.used_layers)]
         _initialise(self)
 
@@ -177,14 +182,13 @@ class ResNet(nn.Module):
 
 
 def _stage(
-    block: type[BasicBlock] | type[Bottleneck], inputs: int, number: int, depth: int
-) -> tuple[nn.Sequential, int]:
-    """Build the stage ``layer<number>``; return it and the channels of its output."""
-    planes, dilation = _PLANES[number - 1], _DILATIONS[number - 1]
-    width = planes * block.expansion
+    block: type[BasicBlock] | type[Bottleneck], inputs: int, planes: int, number: int, depth: int
+) -> nn.Sequential:
+    """Build the stage ``layer<number>``."""
+    width, dilation = planes * block.expansion, _DILATIONS[number - 1]
     blocks = [block(inputs, planes, _STRIDES[number - 1], dilation)]
     blocks += [block(width, planes, dilation=dilation) for _ in range(depth - 1)]
-    return nn.Sequential(*blocks), width
+    return nn.Sequential(*blocks)
 
 
 def _initialise(network: nn.Module) -> None:
@@ -196,18 +200,18 @@ def _initialise(network: nn.Module) -> None:
 
 
 @BACKBONES.register("resnet18")
-def resnet18(used_layers: Sequence[int]) -> ResNet:
+def resnet18(used_layers: Sequence[int], width_mult: float = 1.0) -> ResNet:
     """Build ResNet-18; see :class:`ResNet`."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), used_layers)
+    return ResNet(BasicBlock, (2, 2, 2, 2), used_layers, width_mult)
 
 
 @BACKBONES.register("resnet34")
-def resnet34(used_layers: Sequence[int]) -> ResNet:
+def resnet34(used_layers: Sequence[int], width_mult: float = 1.0) -> ResNet:
     """Build ResNet-34; see :class:`ResNet`."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), used_layers)
+    return ResNet(BasicBlock, (3, 4, 6, 3), used_layers, width_mult)
 
 
 @BACKBONES.register("resnet50")
-def resnet50(used_layers: Sequence[int]) -> ResNet:
+def resnet50(used_layers: Sequence[int], width_mult: float = 1.0) -> ResNet:
     """Build ResNet-50; see :class:`ResNet`."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), used_layers)
+    return ResNet(Bottleneck, (3, 4, 6, 3), used_layers, width_mult)

@@ -49,6 +49,21 @@ class MaskCorr(DepthwiseXCorr):
         """Predict mask logits of all cells, (B, out_channels, R, R), from the correlation."""
         return self.head(correlation)
 
+    def masks_at(self, correlation: Tensor, cells: Tensor) -> Tensor:
+        """Predict the mask logits of some cells alone, in training too.
+
+        Args:
+            correlation: (B, hidden, R, R).
+            cells: (N, 3) integers: sample, row and column.
+
+        Returns:
+            (N, out_channels), as :meth:`masks` has them. Batch norm sees all cells there and here;
+            only the last convolution, which has nearly all of the work, is left out for the rest.
+        """
+        sample, row, column = cells.unbind(dim=1)
+        chosen = self.head[:-1](correlation)[sample, :, row, column]
+        return self.head[-1](chosen[:, :, None, None]).flatten(1)
+
     def forward(self, zf: Tensor, xf: Tensor) -> tuple[Tensor, Tensor]:
         """Compare template and search features.
 
@@ -61,24 +76,29 @@ class MaskCorr(DepthwiseXCorr):
 
 @REFINE_HEADS.register("Refine")
 class Refine(nn.Module):
-    """Refines the mask of one cell to 127 x 127 pixels with three maps of ResNet-50.
+    """Refines the mask of one cell to 127 x 127 pixels with the backbone's first three maps.
 
     Every level brings its map and the mask so far to the same channels (``v`` and ``h``), adds
     them, and enlarges (``post``). Level 2 is the coarsest.
+
+    Args:
+        low_channels: Of the maps at strides 2, 4 and 8; those of ResNet-50 where they are not
+            given.
+        in_channels: C, of the mask head's correlation.
     """
 
-    low_channels = [64, 256, 512]
-    in_channels = 256
-
-    def __init__(self) -> None:
+    def __init__(
+        self, low_channels: Sequence[int] = (64, 256, 512), in_channels: int = 256
+    ) -> None:
         super().__init__()
-        self.v0 = _two_convolutions(64, 16, 4)
-        self.v1 = _two_convolutions(256, 64, 16)
-        self.v2 = _two_convolutions(512, 128, 32)
+        first, second, third = low_channels
+        self.v0 = _two_convolutions(first, first // 4, 4)
+        self.v1 = _two_convolutions(second, second // 4, 16)
+        self.v2 = _two_convolutions(third, third // 4, 32)
         self.h2 = _two_convolutions(32, 32, 32)
         self.h1 = _two_convolutions(16, 16, 16)
         self.h0 = _two_convolutions(4, 4, 4)
-        self.deconv = nn.ConvTranspose2d(256, 32, kernel_size=15, stride=15)
+        self.deconv = nn.ConvTranspose2d(in_channels, 32, kernel_size=15, stride=15)
         self.post0 = nn.Conv2d(32, 16, kernel_size=3, padding=1)
         self.post1 = nn.Conv2d(16, 4, kernel_size=3, padding=1)
         self.post2 = nn.Conv2d(4, 1, kernel_size=3, padding=1)
@@ -87,8 +107,8 @@ class Refine(nn.Module):
         """Refine the mask at a response cell.
 
         Args:
-            low: Search features of stem, ``layer1`` and ``layer2``.
-            correlation: The mask head's, (B, 256, R, R).
+            low: Search features at strides 2, 4 and 8: of stem, ``layer1`` and ``layer2``.
+            correlation: The mask head's, (B, C, R, R).
             position: One cell for all samples, or one per sample.
 
         Returns:
@@ -101,15 +121,40 @@ class Refine(nn.Module):
         side = correlation.shape[-1]
         if not all(0 <= index < side for cell in cells for index in cell):
             raise ValueError(f"position {position} is outside of the {side} x {side} response")
+        return self.masks_at(low, correlation, [(n, *cell) for n, cell in enumerate(cells)])
+
+    def masks_at(
+        self, low: Sequence[Tensor], correlation: Tensor, cells: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """Refine the masks of any cells.
+
+        Args:
+            low: See :meth:`forward`.
+            correlation: The mask head's, (B, C, R, R).
+            cells: N times sample, row and column; at least one.
+
+        Returns:
+            Mask logits, (N, 127 * 127), rows first.
+        """
         # a cell's window in each map: side, padding that the border cells need, map cells per step
-        p0 = _patches(low[0], cells, side=61, padding=16, step=4)
-        p1 = _patches(low[1], cells, side=31, padding=8, step=2)
-        p2 = _patches(low[2], cells, side=15, padding=4, step=1)
+        border = _border(correlation.shape[-1], low[2].shape[-1])
+        p0 = _patches(low[0], cells, side=61, padding=4 * border, step=4)
+        p1 = _patches(low[1], cells, side=31, padding=2 * border, step=2)
+        p2 = _patches(low[2], cells, side=15, padding=border, step=1)
         out = self.deconv(_patches(correlation, cells, side=1, padding=0, step=1))
         out = self.post0(F.interpolate(self.h2(out) + self.v2(p2), size=31))
         out = self.post1(F.interpolate(self.h1(out) + self.v1(p1), size=61))
         out = self.post2(F.interpolate(self.h0(out) + self.v0(p0), size=127))
         return out.flatten(1)
+
+
+def _border(response_side: int, map_side: int) -> int:
+    """Cells by which the windows of all response cells together exceed a map, on each side.
+
+    A window has 15 cells, the next one begins one cell later: 4 for a 25 x 25 response over 31
+    cells; 0 for a 3 x 3 response over 17, where the neck has cut the border of the search map.
+    """
+    return (response_side + 14 - map_side) // 2
 
 
 def _two_convolutions(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -122,18 +167,18 @@ def _two_convolutions(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 def _patches(
-    features: Tensor, cells: list[list[int]], side: int, padding: int, step: int
+    features: Tensor, cells: Sequence[Sequence[int]], side: int, padding: int, step: int
 ) -> Tensor:
-    """Cut each sample's window, (B, C, side, side), zeros outside the map.
+    """Cut the window of each cell (sample, row, column), (N, C, side, side), zeros outside the map.
 
     It is the window, not the whole map, that is padded.
     """
+    height, width = features.shape[2:]
     windows = []
-    for sample, (row, column) in zip(features, cells, strict=True):
+    for sample, row, column in cells:
         top, left = step * row - padding, step * column - padding
         bottom, right = top + side, left + side
-        height, width = sample.shape[1:]
-        inside = sample[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        inside = features[sample, :, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
         border = (max(-left, 0), max(right - width, 0), max(-top, 0), max(bottom - height, 0))
         windows.append(F.pad(inside, border) if any(border) else inside)
     return torch.stack(windows)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pysot.core.registry import NECKS
 
-# narrower maps are taken for a template's (PySOT's rule); so are those of search images below 167
+# narrower maps are taken for a template's (PySOT's rule), unless they are said to be larger
 _CROP_BELOW = 20
 
 
@@ -44,8 +44,14 @@ class AdjustLayer(nn.Module):
             nn.BatchNorm2d(out_channels),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, extra: int = 0) -> Tensor:
         """Compute (B, in_channels, H, H) -> (B, out_channels, H', H').
+
+        Args:
+            x: A map of the backbone.
+            extra: Cells by which it is wider than the template's. A search map of the second stage
+                of SiamMask is narrow enough to be cut; it loses as many cells at each side as the
+                template's does.
 
         Raises:
             ValueError: If a map that is to be cut is smaller than the centre.
@@ -54,13 +60,13 @@ class AdjustLayer(nn.Module):
         width = x.shape[3]
         if width >= _CROP_BELOW:
             return x
-        if width < self.center_size:
+        side = self.center_size + extra
+        if width < side:
             raise ValueError(
-                f"ADJUST.KWARGS.center_size: a map of {width} cells has no centre of "
-                f"{self.center_size}"
+                f"ADJUST.KWARGS.center_size: a map of {width} cells has no centre of {side}"
             )
-        start = (width - self.center_size) // 2
-        stop = start + self.center_size
+        start = (width - side) // 2
+        stop = start + side
         return x[:, :, start:stop, start:stop]
 
 
@@ -96,11 +102,11 @@ class AdjustAllLayer(nn.Module):
             name = "downsample" if single else f"downsample{number + 2}"
             self.add_module(name, AdjustLayer(inputs, outputs, center_size))
 
-    def forward(self, features: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+    def forward(self, features: Tensor | Sequence[Tensor], extra: int = 0) -> Tensor | list[Tensor]:
         """Compute every level; see :class:`AdjustLayer`."""
         if isinstance(features, Tensor):
-            return next(self.children())(features)
-        return [layer(x) for layer, x in zip(self.children(), features, strict=True)]
+            return next(self.children())(features, extra)
+        return [layer(x, extra) for layer, x in zip(self.children(), features, strict=True)]
 
 
 def _is_list(value: object) -> bool:

@@ -81,7 +81,8 @@ def test_patches_are_windows_of_the_padded_map(cell, map_side, side, padding, st
     padded = nn.functional.pad(features, [padding] * 4)
     top, left = cell[0] * step, cell[1] * step
     expected = padded[:, :, top : top + side, left : left + side]
-    assert torch.equal(_patches(features, [list(cell)] * 2, side, padding, step), expected)
+    cells = [(sample, *cell) for sample in range(2)]
+    assert torch.equal(_patches(features, cells, side, padding, step), expected)
 
 
 @pytest.fixture(scope="module")
