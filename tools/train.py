@@ -155,7 +155,8 @@ def _first_state(
     if found is None:
         load_pretrained_backbone(model, cfg)
         if cfg.TRAIN.PRETRAINED:
-            load_weights(model, cfg.TRAIN.PRETRAINED)
+            # the second stage of SiamMask begins from the first one's weights
+            load_weights(model, cfg.TRAIN.PRETRAINED, may_lack=("refine_head",))
         return cfg.TRAIN.START_EPOCH, None, RunState(seed)
     path, content = found
     restore_model(model, content, path)

@@ -216,6 +216,8 @@ def _train_defaults() -> dict[str, Any]:
         # (ours) unreadable training images that are replaced by another sample, over a whole
         # run; one more stops it
         "MAX_BAD_IMAGES": 100,
+        # (ours) parts that do not learn: neck, rpn_head, mask_head, refine_head
+        "FROZEN": [],
     }
 
 
@@ -225,6 +227,9 @@ def _dataset_defaults() -> dict[str, Any]:
         "TEMPLATE": _augmentation(shift=4, scale=0.05),
         "SEARCH": _augmentation(shift=64, scale=0.18),
         "NEG": 0.2,
+        # (ours) share of the negative pairs whose two objects are of one category, but in different
+        # videos; the others' are of two. Below 0 the second object is any of any set's (PySOT).
+        "NEG_SAME_CATEGORY": -1.0,
         "GRAY": 0.0,
         "NAMES": ["VID", "COCO", "DET", "YOUTUBEBB"],
         "VID": _training_set(f"{folder}/vid/crop511", f"{folder}/vid/train.json", 100, 100000),

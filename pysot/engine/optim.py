@@ -162,6 +162,7 @@ class OptimizerPlan:
         weight_decay: Of all parameters, batch norm and biases included.
         train_layers: Children of the backbone that learn.
         train_epoch: Epoch from which they do.
+        frozen: Other parts of the model that never learn.
     """
 
     schedule: Schedule
@@ -171,6 +172,7 @@ class OptimizerPlan:
     weight_decay: float
     train_layers: tuple[str, ...]
     train_epoch: int
+    frozen: tuple[str, ...] = ()
 
 
 def build_optimizer_plan(cfg: CfgNode) -> OptimizerPlan:
@@ -187,6 +189,7 @@ def build_optimizer_plan(cfg: CfgNode) -> OptimizerPlan:
         weight_decay=cfg.TRAIN.WEIGHT_DECAY,
         train_layers=tuple(cfg.BACKBONE.TRAIN_LAYERS),
         train_epoch=cfg.BACKBONE.TRAIN_EPOCH,
+        frozen=tuple(cfg.TRAIN.FROZEN),
     )
 
 
@@ -208,10 +211,12 @@ def begin_epoch(
         An optimiser over what learns now, at this epoch's learning rates.
 
     Raises:
-        ValueError: If ``BACKBONE.TRAIN_LAYERS`` names a layer that the backbone has not.
+        ValueError: If ``BACKBONE.TRAIN_LAYERS`` names a layer that the backbone has not, or
+            ``TRAIN.FROZEN`` a part that the model has not.
     """
     unfrozen = epoch >= plan.train_epoch
     freeze_backbone(model, plan.train_layers if unfrozen else ())
+    freeze_parts(model, plan.frozen)
     groups = parameter_groups(model, plan.base_lr, plan.layers_lr)
     optimizer = torch.optim.SGD(
         groups, lr=plan.base_lr, momentum=plan.momentum, weight_decay=plan.weight_decay
@@ -247,19 +252,34 @@ def freeze_backbone(model: nn.Module, train_layers: Sequence[str]) -> None:
         children[name].requires_grad_(True)
 
 
+def freeze_parts(model: nn.Module, frozen: Sequence[str]) -> None:
+    """Take gradients from whole parts of a model; their batch norm uses its running statistics.
+
+    Raises:
+        ValueError: If the model has no such part; the message lists those it has.
+    """
+    known = [part for part in _PARTS if hasattr(model, part)]
+    for name in frozen:
+        if name not in known:
+            raise ValueError(
+                f"TRAIN.FROZEN: the model has no part {name!r} that could be frozen; it has: "
+                f"{', '.join(known)} (for the backbone, see BACKBONE.TRAIN_LAYERS)"
+            )
+        getattr(model, name).eval().requires_grad_(False)
+
+
 def parameter_groups(model: nn.Module, base_lr: float, layers_lr: float) -> list[dict[str, Any]]:
     """Divide what learns into PySOT's groups: the backbone, then each other part of the model.
 
-    The backbone's group exists even while it is empty, so that checkpoints keep their layout.
+    The groups of what is frozen are there, but empty, so that checkpoints keep their layout.
 
     Returns:
         Dicts with ``params``, ``lr`` and ``initial_lr``.
     """
-    backbone = [p for p in model.backbone.parameters() if p.requires_grad]
-    groups = [(backbone, base_lr * layers_lr)]
-    groups += [
-        (list(getattr(model, part).parameters()), base_lr)
-        for part in _PARTS
+    rates = {"backbone": base_lr * layers_lr} | dict.fromkeys(_PARTS, base_lr)
+    groups = [
+        ([p for p in getattr(model, part).parameters() if p.requires_grad], rate)
+        for part, rate in rates.items()
         if hasattr(model, part)
     ]
     return [{"params": params, "lr": lr, "initial_lr": lr} for params, lr in groups]

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import pickle
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,15 @@ def state_dict_of(checkpoint: Any, source: str) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in weights.items()}
 
 
-def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+def load_weights(model: nn.Module, path: str | Path, may_lack: Sequence[str] = ()) -> nn.Module:
     """Load a checkpoint into a model, all of it or not at all.
 
     Args:
         model: Any network. Where none of its names occur in the file, names with the prefix
             ``features.`` are tried, as backbone files of AlexNet have it.
         path: See :func:`read_checkpoint` and :func:`state_dict_of`.
+        may_lack: Parts of the model that the file may be without, all of such a part: they keep
+            their weights, and a log line names them.
 
     Returns:
         The model.
@@ -107,6 +110,11 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     own = model.state_dict()
     if not own.keys() & weights.keys():
         weights = {f"features.{key}": value for key, value in weights.items()}
+    for part in may_lack:
+        entries = {key for key in own if key.startswith(f"{part}.")}
+        if entries and not entries & weights.keys():
+            logger.info("%s has no %s: it keeps its initial weights", path, part)
+            own = {key: value for key, value in own.items() if key not in entries}
     problems = _mismatches(own, weights)
     if problems:
         raise ValueError(f"{path} does not fit this model: " + "; ".join(problems))

@@ -35,7 +35,9 @@ def test_defaults_are_those_of_pysot():
     distractors = (f"DISTRACTOR_{name}" for name in ("INFLUENCE", "THRESHOLD", "NUM"))
     network = ("PRECISION", "COMPILE", "WINOGRAD")
     added = {f"TRACK.{name}" for name in (*tracking, *distractors, *network)}
-    assert set(ours) - set(published) == {"DEVICE", "TRAIN.MAX_BAD_IMAGES"} | added
+    added |= {f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "FROZEN")}
+    added |= {"DATASET.NEG_SAME_CATEGORY"}
+    assert set(ours) - set(published) == {"DEVICE"} | added
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.parent.name)

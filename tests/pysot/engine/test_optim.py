@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -142,6 +143,25 @@ def test_a_backbone_that_learns_from_the_start():
     model = TwoPartModel()
     optimizer = begin_epoch(model, plan(train_epoch=0, layers=("layer1", "layer2")), 0)
     assert [len(group["params"]) for group in optimizer.param_groups] == [8, 2]
+
+
+def test_a_frozen_part_neither_learns_nor_counts():
+    model = TwoPartModel()
+    model.neck = torch.nn.BatchNorm2d(3)
+    model.refine_head = torch.nn.Conv2d(3, 1, 1)
+    frozen = dataclasses.replace(plan(train_epoch=9), frozen=("neck", "rpn_head"))
+    optimizer = begin_epoch(model, frozen, 0)
+    # backbone, neck, rpn_head, refine_head
+    assert [len(group["params"]) for group in optimizer.param_groups] == [0, 0, 0, 2]
+    learning = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert learning == ["refine_head.weight", "refine_head.bias"]
+    assert not model.neck.training and model.refine_head.training
+
+
+def test_unknown_frozen_part_is_named():
+    frozen = dataclasses.replace(plan(), frozen=("backbone",))
+    with pytest.raises(ValueError, match=r"FROZEN: .*'backbone'.*it has: rpn_head"):
+        begin_epoch(TwoPartModel(), frozen, 0)
 
 
 def test_plan_follows_the_configuration():

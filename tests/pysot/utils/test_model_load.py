@@ -46,6 +46,22 @@ def test_backbone_files_without_their_prefix_load(tmp_path):
     assert same(model.features, weights)
 
 
+def test_a_named_part_may_be_missing_as_a_whole(tmp_path, caplog):
+    caplog.set_level("INFO")
+    weights = {f"body.{key}": value for key, value in small().state_dict().items()}
+    model = nn.ModuleDict({"body": small(), "extra": small()})
+    before = model["extra"][0].weight.clone()
+    load_weights(model, saved(tmp_path, weights), may_lack=("extra",))
+    assert torch.equal(model["extra"][0].weight, before)
+    assert same(model["body"], {key[5:]: value for key, value in weights.items()})
+    assert "has no extra" in caplog.text
+    with pytest.raises(ValueError, match="6 missing: extra"):
+        load_weights(model, saved(tmp_path, weights))
+    weights["extra.0.bias"] = torch.zeros(2)  # a part of the part is no whole
+    with pytest.raises(ValueError, match="missing: extra"):
+        load_weights(model, saved(tmp_path, weights), may_lack=("extra",))
+
+
 def test_counters_may_be_missing(tmp_path):
     weights = {k: v for k, v in small().state_dict().items() if "num_batches" not in k}
     load_weights(small(), saved(tmp_path, weights))
