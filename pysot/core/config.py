@@ -277,6 +277,8 @@ def _track_defaults() -> dict[str, Any]:
         # (ours) wide 3x3 convolutions by Winograd's algorithm, on a CPU in fp32: faster, but they
         # take four times the memory of their weights (siamrpn_r50_l234_dwxcorr: 216 -> 674 MB)
         "WINOGRAD": True,
+        # (ours) start the network's kernels on a CUDA device as one recorded graph; not with COMPILE
+        "CUDA_GRAPHS": True,
     }
 
 

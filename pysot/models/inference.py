@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pysot.models.fuse import fuse_batch_norm
+from pysot.models.replay import CudaGraphs, Record, Replayed
 from pysot.models.winograd import WinogradConv2d
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -20,7 +21,11 @@ _TEMPLATE_ONLY = re.compile(r"conv_kernel|template_")
 
 
 def prepare_for_tracking(
-    model: nn.Module, precision: str = "fp32", compile: bool = False, winograd: bool = True
+    model: nn.Module,
+    precision: str = "fp32",
+    compile: bool = False,
+    winograd: bool = True,
+    cuda_graphs: bool = True,
 ) -> nn.Module:
     """Return a faster copy of a network for tracking; trackers may share it as any other.
 
@@ -33,6 +38,8 @@ def prepare_for_tracking(
         compile: Whether ``torch.compile`` shall compile backbone and neck, in their first frames.
         winograd: Whether wide 3x3 convolutions shall be computed by Winograd's algorithm, on a CPU
             in fp32, where it is faster: they take four times the memory of their weights.
+        cuda_graphs: Whether ``predict`` and ``predict_with_mask`` shall be recorded as CUDA graphs
+            on a CUDA device, for each shape of their inputs; not together with ``compile``.
 
     Returns:
         A network of the same methods (``encode_template``, ``predict``, ...), without gradients.
@@ -46,7 +53,8 @@ def prepare_for_tracking(
         )
     dtype = PRECISIONS[precision]
     network = fuse_batch_norm(model).to(dtype=dtype, memory_format=torch.channels_last)
-    if winograd and dtype == torch.float32 and next(network.parameters()).device.type == "cpu":
+    device = next(network.parameters()).device
+    if winograd and dtype == torch.float32 and device.type == "cpu":
         _use_winograd(network)
 
     def take_image(backbone: nn.Module, images: tuple[Tensor]) -> Tensor:
@@ -57,7 +65,15 @@ def prepare_for_tracking(
         for part in ("backbone", "neck"):
             if hasattr(network, part):
                 getattr(network, part).compile()
+    elif cuda_graphs and device.type == "cuda":
+        _replay(network, CudaGraphs(device))
     return network
+
+
+def _replay(network: nn.Module, record: Record) -> None:
+    """Let recordings answer for the methods that run once per frame."""
+    for name in ("predict", "predict_with_mask"):
+        setattr(network, name, Replayed(getattr(network, name), record))
 
 
 def _use_winograd(network: nn.Module) -> None:

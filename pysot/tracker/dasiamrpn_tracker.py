@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pysot.core.registry import TRACKERS
+from pysot.models.kernels import mixed, select
 from pysot.tracker.base_tracker import TrackState, to_tensor
 from pysot.tracker.geometry import Target, template_crop
-from pysot.tracker.kernels import mixed, select
 from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, Step
 from pysot.tracker.siamrpnlt_tracker import LOST_WINDOW_INFLUENCE, LongTermParams, is_lost
 from pysot.utils.bbox import IoU, center2corner

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pysot.models.kernels import join
 from pysot.tracker.api import TrackResult
 from pysot.tracker.base_tracker import as_batch, to_tensor
 from pysot.tracker.geometry import check_frame
-from pysot.tracker.kernels import join
 from pysot.tracker.tracker_builder import build_tracker, load_network
 
 _Job = tuple[int, NDArray, float]  # number of a target, its crops (K, S, S, 3), its zoom

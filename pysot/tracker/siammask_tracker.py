@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pysot.core.registry import TRACKERS
+from pysot.models.kernels import select
 from pysot.tracker.geometry import Target
-from pysot.tracker.kernels import select
 from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, TrackParams
 
 MIN_AREA = 100

@@ -65,8 +65,8 @@ def prepare_model(model: ModelBuilder, cfg: configuration.Config) -> nn.Module:
     Raises:
         ValueError: If ``TRACK.PRECISION`` is unknown, or the model is in training mode.
     """
-    track = cfg.TRACK
-    return prepare_for_tracking(model, track.PRECISION, track.COMPILE, track.WINOGRAD)
+    names = ("PRECISION", "COMPILE", "WINOGRAD", "CUDA_GRAPHS")
+    return prepare_for_tracking(model, **{name.lower(): cfg.TRACK[name] for name in names})
 
 
 def load_network(

@@ -33,7 +33,7 @@ def test_defaults_are_those_of_pysot():
     }
     tracking = ("SCALE_NUM", "SCALE_STEP", "SCALE_PENALTY", "NMS_IOU", "TEMPLATE_LR", "LOST_STEP")
     distractors = (f"DISTRACTOR_{name}" for name in ("INFLUENCE", "THRESHOLD", "NUM"))
-    network = ("PRECISION", "COMPILE", "WINOGRAD")
+    network = ("PRECISION", "COMPILE", "WINOGRAD", "CUDA_GRAPHS")
     added = {f"TRACK.{name}" for name in (*tracking, *distractors, *network)}
     added |= {f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "FROZEN")}
     added |= {"DATASET.NEG_SAME_CATEGORY"}

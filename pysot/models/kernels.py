@@ -1,6 +1,6 @@
-"""Arithmetic on what a network computes from templates: tensors in nested tuples.
+"""Arithmetic on what a network computes: tensors in nested tuples.
 
-The first dimension of every tensor is the template's number in the batch.
+The first dimension of every tensor is the number in the batch.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ def map_kernels(function: Callable[..., Tensor], *kernels: Any) -> Any:
 
     Args:
         function: Takes as many tensors as there are structures.
-        kernels: Tensors, or (named) tuples of such.
+        kernels: Tensors, or (named) tuples of such; None, for what there is not, stays.
 
     Returns:
         The same structure, of the function's results.
     """
     first = kernels[0]
+    if first is None:
+        return None
     if isinstance(first, Tensor):
         return function(*kernels)
     parts = [map_kernels(function, *items) for items in zip(*kernels, strict=True)]
