@@ -11,11 +11,7 @@ from pysot.models.inference import prepare_for_tracking
 from pysot.models.winograd import WinogradConv2d
 
 ALEXNETS = [name for name in FORWARD if "alex" in name]
-LARGE = [
-    name
-    for name in FORWARD
-    if name in ("siamrpn_r50_l234_dwxcorr", "siamrpn_mobilev2_l234_dwxcorr", "siammask_r50_l3")
-]
+LARGE = [name for name in FORWARD if name not in ALEXNETS]
 
 
 @pytest.mark.parametrize(
