@@ -1,22 +1,75 @@
-"""How a tracker is run over a video."""
+"""How a tracker is run over a video.
+
+A protocol is a class that is shown the frames of one video in order: `run_protocol` shows them to
+one tracker, `toolkit.running.run_together` to many at once, so that frames are decoded once.
+"""
+
+from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
+
+from toolkit.datasets.regions import box_around, vot_corners
+from toolkit.utils.region import vot_overlap
+
+SKIPPED, STARTED, LOST = [0], [1], [2]
+"""Regions of the reset protocol that are codes."""
+
+RESTART = 5
+"""Frames between a failure and the new start in the reset protocol (VOT 2013 to 2019)."""
 
 
 class Tracker(Protocol):
-    """What a protocol needs of a tracker; frames are BGR uint8, (H, W, 3)."""
+    """What a protocol needs of a tracker; frames are BGR uint8, (H, W, 3).
+
+    An attribute ``deterministic`` that is false tells that two runs may differ.
+    """
 
     def init(self, image: NDArray, bbox: Sequence[float]) -> Any:
         """Start on the box x, y, w, h in 0-based pixels."""
 
     def track(self, image: NDArray) -> dict[str, Any]:
-        """Return ``bbox`` (x, y, w, h) and ``best_score``."""
+        """Return ``bbox`` (x, y, w, h).
+
+        There may be ``best_score``, ``polygon`` (x1, y1, ..., x4, y4) and ``mask``, the
+        probability of each pixel (H, W).
+        """
+
+
+class StaticTracker:
+    """The baseline that any tracker must beat: the target never moves."""
+
+    def init(self, image: NDArray, bbox: Sequence[float]) -> None:
+        """Take over the first box (x, y, w, h); the frame is not looked at."""
+        self.bbox = list(bbox)
+
+    def track(self, image: NDArray) -> dict[str, Any]:
+        """Return the first box again."""
+        return {"bbox": self.bbox}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a protocol leaves to its user.
+
+    Attributes:
+        start: Box x, y, w, h to start a tracker on, of the ground truth of that frame: a box or
+            the four corners of a polygon. The default is the box around it.
+        mask_threshold: Probability above which a pixel belongs to an object.
+    """
+
+    start: Callable[[Sequence[float]], Sequence[float]] = box_around
+    mask_threshold: float = 0.5
+
+
+DEFAULT_RULES = Rules()
 
 
 @dataclass
@@ -24,61 +77,327 @@ class Run:
     """What a tracker said of a video, one entry per frame.
 
     Attributes:
-        boxes: x, y, w, h in pixels, the numbers as the tracker gave them; the first is the box
-            it was started on.
-        scores: Confidence; NaN for the first frame, and for a tracker that gives none.
-        seconds: Time spent in the tracker, reading of the frame not included.
+        regions: Boxes x, y, w, h or polygons x1, y1, ..., x4, y4 in 0-based pixels, the numbers as
+            the tracker gave them, or the codes of the reset protocol. The first is the box that
+            the tracker was started on. Empty for the protocol of masks.
+        scores: Confidence; NaN where the tracker did not track, or gives none.
+        seconds: Time spent in the tracker; the reading of the frame is not in it.
+        labels: Label images (H, W) uint8, only for the protocol of masks.
+        frame_names: Names of their files, without suffix.
     """
 
-    boxes: list[list[float]] = field(default_factory=list)
+    regions: list[Sequence[float]] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    labels: list[NDArray] = field(default_factory=list)
+    frame_names: list[str] = field(default_factory=list)
 
     @property
     def fps(self) -> float:
         """Tracked frames per second (the first frame is not tracked but its time counts)."""
-        return (len(self.boxes) - 1) / max(sum(self.seconds), 1e-9)
+        return (len(self.seconds) - 1) / max(sum(self.seconds), 1e-9)
+
+    @property
+    def lost(self) -> int:
+        """Number of failures in the reset protocol."""
+        return self.regions.count(LOST)
 
 
-def one_pass(
-    tracker: Tracker, frames: Iterable[tuple[NDArray, Any]], init_rect: Sequence[float]
-) -> Run:
-    """Start a tracker on the first frame and let it run to the end (OPE of the OTB benchmark).
+class OnePass:
+    """Start on the first frame and run to the end: OPE of the OTB benchmark.
+
+    Long-term benchmarks are run the same way; only their files differ. The ground truth of later
+    frames is not looked at.
 
     Args:
-        tracker: The tracker.
-        frames: Pairs of a BGR uint8 frame (H, W, 3) and its ground truth, which is not looked at.
-        init_rect: Box x, y, w, h in 0-based pixels to start on; ints are kept as ints.
-
-    Raises:
-        ValueError: If there is no frame, if the box is not finite or has no size, or if a frame
-            differs in size from the first.
+        build: Makes a tracker.
+        rules: See `Rules`.
     """
-    _check_box(init_rect)
-    run, size = Run(), None
-    for index, (image, _) in enumerate(frames):
-        size = size or image.shape[:2]
-        if image.shape[:2] != size:
+
+    restarts = False
+    """Whether failures are counted."""
+
+    def __init__(self, build: Callable[[], Tracker], rules: Rules) -> None:
+        self.build, self.rules, self.run = build, rules, Run()
+        self._size: tuple[int, ...] | None = None
+        self._tracker: Tracker | None = None
+
+    @staticmethod
+    def frames(video: Iterable[tuple[NDArray, Any]]) -> Iterator[tuple[NDArray, Any]]:
+        """Frames of a video with what `see` is told of each."""
+        return iter(video)
+
+    def see(self, image: NDArray, truth: Sequence[float]) -> None:
+        """Take the next frame, BGR uint8 (H, W, 3), and its ground truth.
+
+        Raises:
+            ValueError: If the first box is not finite or has no size, or if the frame differs in
+                size from the first.
+        """
+        self._check_size(image)
+        if self._tracker is None:
+            self._note(*self._start(image, truth))
+            return
+        output, seconds = _timed(self._tracker.track, image)
+        self._note(list(output["bbox"]), seconds, _score(output))
+
+    def finish(self, video: Any) -> Run:
+        """All that was said of the video.
+
+        Raises:
+            ValueError: If it had no frame.
+        """
+        if not self.run.seconds:
+            raise ValueError("the video has no frame")
+        return self.run
+
+    def _start(self, image: NDArray, truth: Sequence[float]) -> tuple[list[float], float]:
+        box = list(self.rules.start(truth))
+        _check_box(box)
+        self._tracker = self._tracker or self.build()
+        _, seconds = _timed(self._tracker.init, image, box)
+        return box, seconds
+
+    def _note(self, region: Sequence[float], seconds: float, score: float = math.nan) -> None:
+        self.run.regions.append(region)
+        self.run.seconds.append(seconds)
+        self.run.scores.append(score)
+
+    def _check_size(self, image: NDArray) -> None:
+        size = image.shape[:2]
+        self._size = self._size or size
+        if size != self._size:
             raise ValueError(
-                f"frame {index} is {_size_text(image.shape)} but the video began with "
-                f"{_size_text(size)}"
+                f"frame {len(self.run.seconds)} is {_size_text(size)} but the video began with "
+                f"{_size_text(self._size)}"
             )
-        begin = time.perf_counter()
-        if index:
-            output = tracker.track(image)
+
+
+class Reset(OnePass):
+    """Start again after each failure: the supervised experiment of VOT 2013 to 2019.
+
+    A failure is a frame where region and ground truth do not overlap; it is marked 2, the next
+    four frames 0, and the tracker starts on the fifth, marked 1. The overlap is that of
+    `toolkit.utils.region` within the frame. A tracker that gives polygons is judged by those.
+    """
+
+    restarts = True
+
+    def __init__(self, build: Callable[[], Tracker], rules: Rules) -> None:
+        super().__init__(build, rules)
+        self._next_start = 0
+
+    def see(self, image: NDArray, truth: Sequence[float]) -> None:
+        """Take the next frame, BGR uint8 (H, W, 3), and its ground truth, a box or a polygon.
+
+        Raises:
+            ValueError: As `OnePass.see`, and if the frame has no ground truth.
+        """
+        self._check_size(image)
+        index = len(self.run.seconds)
+        if not all(map(math.isfinite, truth)):
+            raise ValueError(
+                f"frame {index} has no ground truth, which this protocol needs to see failures"
+            )
+        corners = vot_corners(truth)
+        if index < self._next_start:
+            self._note(SKIPPED, 0.0)
+        elif index == self._next_start:
+            _, seconds = self._start(image, corners)
+            self._note(STARTED, seconds)
         else:
-            tracker.init(image, init_rect)
-            output = {"bbox": init_rect}
-        run.seconds.append(time.perf_counter() - begin)
-        run.boxes.append(list(output["bbox"]))
-        run.scores.append(float(output.get("best_score", math.nan)))
-    if size is None:
-        raise ValueError("the video has no frame")
-    return run
+            self._judge(image, corners)
+
+    def _judge(self, image: NDArray, corners: Sequence[float]) -> None:
+        output, seconds = _timed(self._tracker.track, image)
+        region = list(output.get("polygon", output["bbox"]))
+        if not vot_overlap(region, corners, (image.shape[1], image.shape[0])) > 0:
+            self._next_start = len(self.run.seconds) + RESTART
+            region = LOST
+        self._note(region, seconds, _score(output))
+
+
+class Masks(OnePass):
+    """Give every object of the first mask a tracker of its own, and merge what they see (DAVIS).
+
+    A tracker starts on the box around its object. In the later frames a pixel belongs to the
+    object that finds it most probable, to the one of the lower number where two agree, and to none
+    if no probability exceeds the threshold. A tracker without masks stands for the area of its
+    polygon or box, as probable as its score.
+    """
+
+    def __init__(self, build: Callable[[], Tracker], rules: Rules) -> None:
+        super().__init__(build, rules)
+        self._trackers: dict[int, Tracker] = {}
+
+    @staticmethod
+    def frames(video: Any) -> Iterator[tuple[NDArray, Any]]:
+        """Frames of a `toolkit.datasets.Video` with the label image of the first.
+
+        Raises:
+            ValueError: If the video has no masks.
+        """
+        labels = first_labels(video)
+        for image, _ in video:
+            yield image, labels
+            labels = None
+
+    def see(self, image: NDArray, truth: NDArray | None) -> None:
+        """Take the next frame, BGR uint8 (H, W, 3), the first one with its labels (H, W) uint8.
+
+        Raises:
+            ValueError: If the labels hold no object or do not fit the frame, or if the frame
+                differs in size from the first.
+        """
+        self._check_size(image)
+        if not self.run.seconds:
+            self.run.labels.append(truth)
+            self.run.seconds.append(self._start_all(image, truth))
+            return
+        outputs, times = {}, []
+        for label, tracker in self._trackers.items():
+            outputs[label], seconds = _timed(tracker.track, image)
+            times.append(seconds)
+        self.run.labels.append(merge_masks(outputs, image.shape[:2], self.rules.mask_threshold))
+        self.run.seconds.append(sum(times))
+
+    def finish(self, video: Any) -> Run:
+        """All that was said of the video, with the names of its frames.
+
+        Raises:
+            ValueError: If two frames have the same name.
+        """
+        self.run.frame_names = frame_names(video)
+        return super().finish(video)
+
+    def _start_all(self, image: NDArray, labels: NDArray) -> float:
+        from toolkit.utils.masks import mask_box
+
+        if labels.shape != image.shape[:2]:
+            raise ValueError(
+                f"the first mask is {_size_text(labels.shape)}, the frame {_size_text(image.shape)}"
+            )
+        numbers = [int(label) for label in np.unique(labels) if label]
+        if not numbers:
+            raise ValueError("the first mask holds no object")
+        seconds = 0.0
+        for label in numbers:
+            tracker = self._trackers[label] = self.build()
+            seconds += _timed(tracker.init, image, mask_box(labels == label))[1]
+        return seconds
 
 
 #: Protocols by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
-PROTOCOLS: dict[str, Callable[..., Run]] = {"one_pass": one_pass}
+PROTOCOLS: dict[str, type[OnePass]] = {
+    "one_pass": OnePass,
+    "reset": Reset,
+    "long_term": OnePass,
+    "masks": Masks,
+}
+
+
+def run_protocol(
+    protocol: str, build: Callable[[], Tracker], video: Any, rules: Rules = DEFAULT_RULES
+) -> Run:
+    """Run a tracker over a video.
+
+    Args:
+        protocol: Key of ``PROTOCOLS``.
+        build: Makes a tracker; called once, or once for each object of a mask.
+        video: A `toolkit.datasets.Video`, or any pairs of a BGR uint8 frame (H, W, 3) and its
+            ground truth.
+        rules: See `Rules`.
+
+    Raises:
+        OSError: If a frame cannot be read.
+        ValueError: If frames, ground truth or first box are unusable.
+    """
+    session = PROTOCOLS[protocol](build, rules)
+    for image, truth in session.frames(video):
+        session.see(image, truth)
+    return session.finish(video)
+
+
+def first_labels(video: Any) -> NDArray:
+    """Label image (H, W) uint8 of a video's first frame.
+
+    Args:
+        video: A `toolkit.datasets.Video`; its ``mask_value`` names the only object, if it has one.
+
+    Raises:
+        FileNotFoundError: If the mask is not there.
+        ValueError: If the video has no masks, or this one is damaged.
+    """
+    from toolkit.utils.masks import read_labels
+
+    if not video.mask_names:
+        raise ValueError("the video has no annotation masks, which this protocol starts from")
+    labels = read_labels(video.mask_names[0])
+    if video.mask_value in (None, 255):  # 255 is read as 1
+        return labels
+    return (labels == video.mask_value).astype(np.uint8)
+
+
+def frame_names(video: Any) -> list[str]:
+    """Names for one file per frame: those of the images without folder and suffix.
+
+    Raises:
+        ValueError: If two frames have the same name.
+    """
+    names = [Path(name).stem for name in video.img_names]
+    if len(set(names)) != len(names):
+        raise ValueError("two frames have the same file name, as would their masks")
+    return names
+
+
+def merge_masks(
+    outputs: Mapping[int, Mapping[str, Any]], shape: tuple[int, int], threshold: float
+) -> NDArray:
+    """Label image (H, W) uint8 of what the trackers of several objects see; see `Masks`.
+
+    Args:
+        outputs: Output of a tracker by the number of its object, in rising order.
+        shape: (H, W) of the frame.
+        threshold: Probability that a pixel of an object exceeds.
+    """
+    labels = np.zeros(shape, np.uint8)
+    best = np.full(shape, threshold, np.float32)
+    for label, output in outputs.items():
+        mask = output.get("mask")
+        if mask is None:
+            mask = _filled(output, shape, threshold)
+        nearer = mask > best
+        labels[nearer] = label
+        best[nearer] = mask[nearer]
+    return labels
+
+
+def _filled(output: Mapping[str, Any], shape: tuple[int, int], threshold: float) -> NDArray:
+    """Polygon or box as a mask whose value rises with the score from above the threshold to 1."""
+    import cv2
+
+    region = np.asarray(output.get("polygon", output["bbox"]), np.float64)
+    mask = np.zeros(shape, np.float32)
+    if not np.isfinite(region).all():
+        return mask
+    if len(region) == 4:
+        x, y, w, h = region
+        region = np.array([x, y, x + w - 1, y, x + w - 1, y + h - 1, x, y + h - 1])
+    score = _score(output)
+    share = 1.0 if math.isnan(score) else min(max(score, 1e-3), 1.0)
+    points = np.rint(region.reshape(-1, 2).clip(-32000, 32000)).astype(np.int32)
+    cv2.fillPoly(mask, [points], threshold + (1 - threshold) * share)
+    return mask
+
+
+def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+    begin = time.perf_counter()
+    result = function(*args)
+    return result, time.perf_counter() - begin
+
+
+def _score(output: Mapping[str, Any]) -> float:
+    return float(output.get("best_score", math.nan))
 
 
 def _check_box(box: Sequence[float]) -> None:

@@ -66,6 +66,10 @@ class ResultFiles:
         """Those that the layout has."""
         return [path for path in (self.regions, self.scores, self.times) if path is not None]
 
+    def discard(self) -> None:
+        """Delete the regions, without which the run counts as missing."""
+        _remove(self.regions)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -151,10 +155,14 @@ def remove_results(layout: str, tracker: str | os.PathLike, video: str) -> None:
         if not files.regions.exists():
             return
         for path in files.all():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def count_lost(path: str | os.PathLike) -> int:

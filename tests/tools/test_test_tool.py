@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,11 @@ from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
 from pysot.utils.cli import RunFailed, run
 from toolkit.datasets import Video
-from toolkit.results import read_boxes
+from toolkit.protocols import StaticTracker
+from toolkit.reading import read_boxes
+from toolkit.running import Plan, WorkerDied, run_all, run_video
 from toolkit.video_io import open_source
+from toolkit.visualization import result_video
 from tools import test as tool
 
 ROOT = Path(__file__).parents[2]
@@ -258,7 +262,7 @@ def test_vis_plays_in_a_window_where_there_is_one(arguments, tmp_path, monkeypat
             return len(shown) != 2  # the user presses q in the second frame of A
 
     monkeypatch.setattr(tool, "window_available", lambda: True)
-    monkeypatch.setattr(tool, "Window", FakeWindow)
+    monkeypatch.setattr(result_video, "Window", FakeWindow)
     tool.main([*arguments, "--vis"])
     assert "".join(shown) == "AA" + "BBBBBB" + "CCCCCC"
     assert not (tmp_path / "results_vis").exists()
@@ -410,7 +414,6 @@ def unknown_video(arguments, tmp_path):
         other_model,
         missing_json,
         broken_json,
-        other_protocol,
         results_in_a_file,
         bad_name,
         unknown_key,
@@ -454,7 +457,7 @@ class Killer(Video):
 
 
 def test_a_dead_worker_is_reported(tmp_path):
-    settings = tool.Settings(tool.Recipe(), "one_pass", "flat", tmp_path)
-    with pytest.raises(RunFailed, match="a worker process died"):
-        list(tool.run_all(settings, [Killer()], workers=2))
+    plan = Plan(StaticTracker, "one_pass", "flat", tmp_path)
+    with pytest.raises(WorkerDied, match="a worker process died"):
+        list(run_all(partial(run_video, plan), [Killer()], workers=2))
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,208 @@
+"""Running trackers over many videos: in several processes, going on where a run was stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+
+from toolkit.datasets import Video
+from toolkit.protocols import DEFAULT_RULES, PROTOCOLS, Rules, Run, Tracker, run_protocol
+from toolkit.results import (
+    ResultFiles,
+    count_lost,
+    is_finished,
+    remove_results,
+    result_files,
+    write_run,
+)
+
+#: What may go wrong with one video and not with the next; torch reports full memory so, too.
+FAILURES = (ValueError, OSError, RuntimeError, MemoryError, cv2.error)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended without a word, as the lack of memory makes it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a tracker is run over videos, and where the results go.
+
+    Attributes:
+        build: Makes the tracker; it is sent to the worker processes, and called for every video.
+        protocol: Key of `toolkit.protocols.PROTOCOLS`.
+        layout: Key of `toolkit.results.LAYOUTS`.
+        folder: Folder of the tracker's results.
+        rules: What the protocol leaves open.
+        repetitions: Runs over each video.
+        overwrite: Run finished videos again.
+    """
+
+    build: Callable[[], Tracker]
+    protocol: str
+    layout: str
+    folder: Path
+    rules: Rules = DEFAULT_RULES
+    repetitions: int = 1
+    overwrite: bool = False
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the protocol counts failures."""
+        return PROTOCOLS[self.protocol].restarts
+
+    def files(self, video: str, repetition: int = 1) -> ResultFiles:
+        """Paths of the results of a video."""
+        return result_files(self.layout, self.folder, video, repetition)
+
+    def is_finished(self, video: Video) -> bool:
+        """Tell whether all results of a video are there."""
+        numbers = range(1, self.repetitions + 1)
+        return all(is_finished(self.files(video.name, r), len(video), r) for r in numbers)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a run took."""
+
+    seconds: float
+    fps: float
+    lost: int | None = None
+    """Failures; None where the protocol does not count them."""
+
+    @classmethod
+    def of(cls, run: Run, restarts: bool) -> Timing:
+        """Timing of a run."""
+        return cls(sum(run.seconds), run.fps, run.lost if restarts else None)
+
+    def line(self, video: str) -> str:
+        """What PySOT's tools print of a run."""
+        if self.lost is None:
+            return f"Video: {video:12s} Time: {self.seconds:5.1f}s Speed: {self.fps:3.1f}fps"
+        return (
+            f"Video: {video:12s} Time: {self.seconds:4.1f}s Speed: {self.fps:3.1f}fps "
+            f"Lost: {self.lost:d}"
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a video."""
+
+    name: str
+    runs: tuple[Timing, ...] = ()
+    """One per repetition that was run."""
+    skipped: bool = False
+    """Whether all results were there."""
+    lost: int = 0
+    """Failures in all repetitions, those of earlier runs included."""
+    error: str = ""
+
+
+def allowed_repetitions(tracker: Any, asked: int | None, most: int) -> int:
+    """Number of runs over each video.
+
+    A deterministic tracker runs once, because every run would give the same result.
+
+    Args:
+        tracker: May have an attribute ``deterministic``; without one it is deterministic.
+        asked: What the user wants; None means as many as the protocol asks for.
+        most: What the protocol asks for.
+
+    Raises:
+        ValueError: If more are asked for than the protocol knows, or less than one.
+    """
+    asked = most if asked is None else asked
+    if not 1 <= asked <= most:
+        raise ValueError(f"repetitions: expected 1 to {most} for this benchmark, got {asked}")
+    return 1 if getattr(tracker, "deterministic", True) else asked
+
+
+def run_video(plan: Plan, video: Video) -> Outcome:
+    """Run a tracker over a video as often as planned, and write what is not there yet.
+
+    An error is part of the outcome, so that the other videos go on.
+    """
+    timings = []
+    try:
+        if plan.overwrite:
+            remove_results(plan.layout, plan.folder, video.name)
+        for repetition in range(1, plan.repetitions + 1):
+            files = plan.files(video.name, repetition)
+            if is_finished(files, len(video), repetition):
+                continue
+            files.discard()
+            run = run_protocol(plan.protocol, plan.build, video, plan.rules)
+            write_run(files, plan.layout, run, repetition)
+            timings.append(Timing.of(run, plan.restarts))
+        return Outcome(video.name, tuple(timings), not timings, lost_in(plan, video.name))
+    except FAILURES as error:
+        return Outcome(video.name, tuple(timings), error=describe(error))
+
+
+def lost_in(plan: Plan, video: str) -> int:
+    """Failures in the results of a video, over all repetitions; 0 if they are not counted."""
+    if not plan.restarts:
+        return 0
+    numbers = range(1, plan.repetitions + 1)
+    return sum(count_lost(plan.files(video, number).regions) for number in numbers)
+
+
+def describe(error: BaseException) -> str:
+    """First line of an error's message."""
+    return str(error).splitlines()[0] if str(error) else repr(error)
+
+
+def run_all(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[Result]:
+    """Do some work on every item and yield what comes of it in the same order.
+
+    Args:
+        work: Must not raise; it is sent to the worker processes as the items are.
+        items: What to work on.
+        workers: Number of processes; 1 means this one.
+
+    Raises:
+        WorkerDied: If a worker process dies.
+    """
+    if workers == 1:
+        yield from map(work, items)
+        return
+    # forking a process that has threads may hang, and CUDA does not survive it
+    context = get_context("spawn")
+    quiet = (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends an idle worker without a traceback
+    pool = ProcessPoolExecutor(min(workers, len(items)), context, signal.signal, quiet)
+    try:
+        futures: list[Future] = [pool.submit(_in_worker, work, item) for item in items]
+        for future in futures:
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            "a worker process died, perhaps for lack of memory; start again with fewer --workers, "
+            "finished videos are kept"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_worker(work: Callable[[Item], Result], item: Item) -> Result:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # time to remove temporary files
+    try:
+        return work(item)
+    except KeyboardInterrupt:
+        os._exit(130)  # else the pool would go on with the next item that is queued
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
