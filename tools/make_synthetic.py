@@ -17,17 +17,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pysot.datasets.annotation import categories_path
 from pysot.datasets.crop import write_annotation, write_crops, write_image
 from pysot.utils.cli import run
 from toolkit.synthetic import ATTRIBUTES, Shot, build_stage, contact_sheet, effects_of, make_video
 from toolkit.utils.files import atomic_write
 
-FORMAT = 3  # raise it when the same settings give other pixels or files
+FORMAT = 4  # raise it when the same settings give other pixels or files
 STAMP = ".synthetic.json"
 CROPS = "crop511"
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -154,7 +156,7 @@ def _videos(root: Path) -> list[Path]:
     return crops + [path.parent for path in root.glob("*/img") if path.is_dir()]
 
 
-def _each(job: Callable[[int], dict], count: int, workers: int) -> Iterable[dict]:
+def _each(job: Callable[[int], Any], count: int, workers: int) -> Iterable[Any]:
     """Results of a job for 0 ... count - 1, in that order."""
     if workers == 1:
         yield from map(job, range(count))
@@ -168,14 +170,22 @@ def _each(job: Callable[[int], dict], count: int, workers: int) -> Iterable[dict
 
 
 def make_training_set(root: Path, plan: Plan, workers: int) -> None:
-    """Write ``crop511/`` and ``train.json``; see ``pysot.datasets.crop`` for their format."""
+    """Write ``crop511/``, ``train.json`` and the kinds of its objects.
+
+    See ``pysot.datasets.crop`` and ``pysot.datasets.annotation`` for their format.
+    """
     annotation: dict = {}
-    for video in _each(partial(write_training_video, root / CROPS, plan), plan.videos, workers):
-        annotation |= video
-    write_annotation(_index(root, plan.split), annotation)
+    kinds: dict = {}
+    job = partial(write_training_video, root / CROPS, plan)
+    for tracks, kinds_of_video in _each(job, plan.videos, workers):
+        annotation |= tracks
+        kinds |= kinds_of_video
+    index = _index(root, plan.split)
+    _write_json(categories_path(index), kinds)
+    write_annotation(index, annotation)
 
 
-def write_training_video(root: Path, plan: Plan, index: int) -> dict:
+def write_training_video(root: Path, plan: Plan, index: int) -> tuple[dict, dict]:
     """Shoot a scene at a few times and write crops of the objects that can be seen well.
 
     Args:
@@ -184,7 +194,8 @@ def write_training_video(root: Path, plan: Plan, index: int) -> dict:
         index: Which video of the set.
 
     Returns:
-        Its annotation: {video: {track: {frame: [x1, y1, x2, y2]}}}.
+        Its annotation, {video: {track: {frame: [x1, y1, x2, y2]}}}, and what kinds of objects
+        these are, {video: {track: kind}}.
     """
     rng = np.random.default_rng([plan.split, plan.seed, index])
     size = _SIZES[rng.integers(len(_SIZES))]
@@ -199,10 +210,11 @@ def write_training_video(root: Path, plan: Plan, index: int) -> dict:
     for at in np.sort(rng.choice(span, plan.frames, replace=False)).tolist():
         shot = stage.shoot(at)
         boxes = {i: _corners(shot.boxes[i]) for i, ok in enumerate(_usable(shot)) if ok}
-        write_crops(root / name, shot.image, boxes, at)
+        write_crops(root / name, shot.image, boxes, at, dict(enumerate(shot.masks)))
         for track, box in boxes.items():
             tracks.setdefault(f"{track:02d}", {})[f"{at:06d}"] = box
-    return {name: tracks}
+    kinds = {track: stage.kinds[int(track)] for track in tracks}
+    return {name: tracks}, {name: kinds}
 
 
 def _usable(shot: Shot) -> NDArray:
@@ -254,20 +266,25 @@ def write_test_video(root: Path, plan: Plan, index: int) -> dict:
     paths = [f"{name}/img/{i:04d}.jpg" for i in range(1, plan.frames + 1)]
     for path, frame, mask in zip(paths, video.frames, video.masks, strict=True):
         write_image(root / path, frame, (cv2.IMWRITE_JPEG_QUALITY, 90))
-        png = root / name / "mask" / f"{Path(path).stem}.png"
-        write_image(png, mask * np.uint8(255), (cv2.IMWRITE_PNG_BILEVEL, 1))
+        write_image(root / _mask_name(path), mask * np.uint8(255), (cv2.IMWRITE_PNG_BILEVEL, 1))
     height, width = video.frames[0].shape[:2]
     return {
         name: {
             "video_dir": name,
             "init_rect": video.boxes[0].tolist(),
             "img_names": paths,
+            "mask_names": [_mask_name(path) for path in paths],
             "gt_rect": video.boxes.tolist(),
             "attr": attributes,
             "width": width,
             "height": height,
         }
     }
+
+
+def _mask_name(image: str) -> str:
+    """Path of the mask of a frame below the benchmark's root: nonzero where the target is seen."""
+    return image.replace("/img/", "/mask/").replace(".jpg", ".png")
 
 
 def write_preview(root: Path, path: Path) -> None:

@@ -27,6 +27,8 @@ class Annotations:
         first_row: (tracks + 1,) int64.
         frames: (rows,) int64 frame numbers.
         sizes: (rows, 2) float64 width and height of the target in pixels of the original frame.
+        category_names: What kinds of objects there are; empty where that is not known.
+        categories: (tracks,) int64 number of each track's kind in ``category_names``, or -1.
     """
 
     videos: tuple[str, ...]
@@ -35,6 +37,8 @@ class Annotations:
     first_row: NDArray
     frames: NDArray
     sizes: NDArray
+    category_names: tuple[str, ...]
+    categories: NDArray
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -44,7 +48,8 @@ def read_annotations(path: Path) -> Annotations:
     """Read ``{video: {track: {frame: [x1, y1, x2, y2] or [w, h]}}}`` (PySOT's format).
 
     Boxes without area, tracks and videos without boxes, and entries whose frame is no number are
-    left out.
+    left out. Beside ``train.json`` there may be ``train.categories.json``, ``{video: {track: name
+    of its kind}}`` (ours); tracks that it does not name have no kind.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -53,12 +58,7 @@ def read_annotations(path: Path) -> Annotations:
     """
     if not path.is_file():
         raise FileNotFoundError(f"training annotations not found: {path}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: {_expected('an object of videos', content)}")
+    content = _read_object(path)
     videos: list[str] = []
     tracks: list[str] = []
     track_counts: list[int] = []
@@ -72,7 +72,41 @@ def read_annotations(path: Path) -> Annotations:
             rows += [boxes for _, boxes in usable]
     if not videos:
         raise ValueError(f"{path} holds no usable box (width and height above 0)")
-    return _flattened(videos, tracks, track_counts, rows)
+    names, categories = _categories(categories_path(path), videos, tracks, track_counts)
+    return _flattened(videos, tracks, track_counts, rows, names, categories)
+
+
+def categories_path(path: Path) -> Path:
+    """Where the kinds of the objects of an annotation file are named, if they are."""
+    return path.with_name(f"{path.stem}.categories.json")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: {_expected('an object of videos', content)}")
+    return content
+
+
+def _categories(
+    path: Path, videos: list[str], tracks: list[str], track_counts: list[int]
+) -> tuple[tuple[str, ...], NDArray]:
+    """Names of all kinds, and the number of each track's, -1 for none."""
+    if not path.is_file():
+        return (), np.full(len(tracks), -1)
+    content = _read_object(path)
+    kinds: list[str | None] = []
+    for video, count in zip(videos, track_counts, strict=True):
+        named = content.get(video, {})
+        if not isinstance(named, dict) or not all(isinstance(v, str) for v in named.values()):
+            raise ValueError(f"{path}: {video}: {_expected('an object of names by track', named)}")
+        kinds += [named.get(track) for track in tracks[len(kinds) : len(kinds) + count]]
+    names = sorted({kind for kind in kinds if kind is not None})
+    numbers = {name: number for number, name in enumerate(names)}
+    return tuple(names), np.array([numbers.get(kind, -1) for kind in kinds])
 
 
 def _flattened(
@@ -80,6 +114,8 @@ def _flattened(
     tracks: list[str],
     track_counts: list[int],
     rows: list[list[tuple[int, float, float]]],
+    category_names: tuple[str, ...],
+    categories: NDArray,
 ) -> Annotations:
     table = np.array([row for boxes in rows for row in boxes], dtype=np.float64)
     return Annotations(
@@ -89,6 +125,8 @@ def _flattened(
         first_row=np.cumsum([0, *(len(boxes) for boxes in rows)]),
         frames=table[:, 0].astype(np.int64),
         sizes=table[:, 1:].copy(),
+        category_names=category_names,
+        categories=categories,
     )
 
 

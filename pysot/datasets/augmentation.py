@@ -67,8 +67,36 @@ class Augmentation:
             Image (size, size, 3), float32, values of about 0..255 (a colour offset is not
             clipped), and the target in it.
         """
+        image, box, _ = self.with_mask(image, box, None, size, rng, gray)
+        return image, box
+
+    def with_mask(
+        self,
+        image: NDArray,
+        box: Corner,
+        mask: NDArray | None,
+        size: int,
+        rng: np.random.Generator,
+        gray: bool = False,
+    ) -> tuple[NDArray, Corner, NDArray | None]:
+        """Do the same with a mask beside the image, which moves as the image does.
+
+        Args:
+            image: As in :meth:`__call__`; so are the others.
+            box: The target in the crop.
+            mask: (H, W) uint8, 0 outside of the target; or None. It changes no draw.
+            size: Side of the result in pixels.
+            rng: Source of randomness.
+            gray: Whether to remove the colours first.
+
+        Returns:
+            Image, target, and the mask (size, size) with the values it had, each taken from the
+            nearest pixel; 0 beyond the crop.
+        """
         window = draw_window(image.shape[:2], size, self.scale, self.shift, rng)
         image = cut_window(to_gray(image) if gray else image, window, size)
+        if mask is not None:
+            mask = cut_window(mask, window, size, cv2.INTER_NEAREST)
         box = box_in_window(box, window, size)
         image = image.astype(np.float32)
         if self.color > rng.random():
@@ -77,7 +105,8 @@ class Augmentation:
             image = motion_blur(image, rng)
         if self.flip and self.flip > rng.random():
             image, box = mirror(image, box)
-        return image, box
+            mask = None if mask is None else cv2.flip(mask, 1)
+        return image, box, mask
 
 
 def draw_window(
@@ -109,12 +138,16 @@ def draw_window(
     return Corner(low[0], low[1], high[0], high[1])
 
 
-def cut_window(image: NDArray, window: Corner, size: int) -> NDArray:
-    """Warp a window to (size, size, 3); its corners become the centres of the corner pixels."""
+def cut_window(
+    image: NDArray, window: Corner, size: int, interpolation: int = cv2.INTER_LINEAR
+) -> NDArray:
+    """Warp a window to (size, size); its corners become the centres of the corner pixels."""
     x_zoom = (size - 1) / (window.x2 - window.x1)
     y_zoom = (size - 1) / (window.y2 - window.y1)
     matrix = np.array([[x_zoom, 0, -x_zoom * window.x1], [0, y_zoom, -y_zoom * window.y1]])
-    return cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_CONSTANT)
+    return cv2.warpAffine(
+        image, matrix, (size, size), flags=interpolation, borderMode=cv2.BORDER_CONSTANT
+    )
 
 
 def box_in_window(box: Corner, window: Corner, size: int) -> Corner:

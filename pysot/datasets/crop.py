@@ -2,7 +2,7 @@
 
 A data set is a folder of crops and one annotation file. An object in a frame of a video has the
 crops ``<root>/<video>/<frame %06d>.<track %02d>.x.jpg`` (search, 511 pixels) and ``.z.jpg``
-(template, 127 pixels); the annotation is ``{video: {track: {frame: [x1, y1, x2, y2]}}}``.
+(template, 127 pixels), where masks are known also ``.m.png`` (of the search crop); the annotation is ``{video: {track: {frame: [x1, y1, x2, y2]}}}``.
 """
 
 import json
@@ -60,15 +60,43 @@ def crop_pair(
 def _crop(
     image: NDArray, centre: tuple[float, float], side: float, size: int, fill: Sequence[float]
 ) -> NDArray:
-    """Map a square of a BGRA image so that its corners fall on the middles of corner pixels."""
-    scale = (size - 1) / side
-    shift = [-scale * (c - side / 2) for c in centre]
-    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    """Warp a square of a BGRA image."""
     border = (*(float(v) for v in fill), 0.0)
     crop = cv2.warpAffine(
-        image, matrix, (size, size), borderMode=cv2.BORDER_CONSTANT, borderValue=border
+        image,
+        _square(centre, side, size),
+        (size, size),
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=border,
     )
     return cv2.cvtColor(crop, cv2.COLOR_BGRA2BGR)
+
+
+def _square(centre: tuple[float, float], side: float, size: int) -> NDArray:
+    """Affine map of a square whose corners fall on the middles of the corner pixels."""
+    scale = (size - 1) / side
+    shift = [-scale * (c - side / 2) for c in centre]
+    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+
+
+def crop_mask(mask: NDArray, box_xyxy: Sequence[float]) -> NDArray:
+    """Cut the mask of one object as :func:`crop_pair` cuts its search crop.
+
+    Args:
+        mask: (H, W) bool or uint8, nonzero on the object.
+        box_xyxy: The object, x1, y1, x2, y2 in pixels.
+
+    Returns:
+        (511, 511) uint8, 0 or 255, each from the nearest pixel; 0 outside the image.
+    """
+    x1, y1, x2, y2 = (float(v) for v in box_xyxy)
+    context = CONTEXT_AMOUNT * (x2 - x1 + y2 - y1)
+    side = float(np.sqrt((x2 - x1 + context) * (y2 - y1 + context)))
+    matrix = _square(
+        ((x1 + x2) / 2, (y1 + y2) / 2), side * SEARCH_SIZE / TEMPLATE_SIZE, SEARCH_SIZE
+    )
+    binary = np.where(mask, np.uint8(255), np.uint8(0))
+    return cv2.warpAffine(binary, matrix, (SEARCH_SIZE, SEARCH_SIZE), flags=cv2.INTER_NEAREST)
 
 
 def crop_name(frame: int, track: int, kind: str) -> str:
@@ -77,12 +105,12 @@ def crop_name(frame: int, track: int, kind: str) -> str:
     Args:
         frame: Number of the frame.
         track: Number of the object in the video.
-        kind: "x" for the search crop, "z" for the template.
+        kind: "x" for the search crop, "z" for the template, "m" for the search crop's mask.
 
     Returns:
-        For example ``000012.00.x.jpg``.
+        For example ``000012.00.x.jpg``; masks end in ``.png``.
     """
-    return f"{frame:06d}.{track:02d}.{kind}.jpg"
+    return f"{frame:06d}.{track:02d}.{kind}.{'png' if kind == 'm' else 'jpg'}"
 
 
 def write_crops(
@@ -90,6 +118,7 @@ def write_crops(
     image: NDArray,
     boxes_xyxy: Mapping[int, Sequence[float]],
     frame: int,
+    masks: Mapping[int, NDArray] | None = None,
 ) -> None:
     """Write the crops of all objects in one frame.
 
@@ -98,6 +127,7 @@ def write_crops(
         image: The frame, (H, W, 3) uint8, BGR.
         boxes_xyxy: Track number -> x1, y1, x2, y2 in pixels.
         frame: Number of the frame.
+        masks: Track number -> mask of the frame, see :func:`crop_mask`; tracks may be missing.
 
     Raises:
         OSError: If a file cannot be written.
@@ -108,6 +138,9 @@ def write_crops(
     for track, box in boxes_xyxy.items():
         for kind, crop in zip("zx", crop_pair(image, box, padding), strict=True):
             write_image(folder / crop_name(frame, track, kind), crop)
+        if masks and track in masks:
+            mask = crop_mask(masks[track], box)
+            write_image(folder / crop_name(frame, track, "m"), mask, (cv2.IMWRITE_PNG_BILEVEL, 1))
 
 
 def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None:

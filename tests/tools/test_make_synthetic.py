@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from toolkit.synthetic import ATTRIBUTES
+from toolkit.synthetic.puppets import JOINTED, RIGID
 from tools import make_synthetic
 from tools.make_synthetic import STAMP, main
 
@@ -53,12 +54,38 @@ def test_training_set_is_in_the_crop_format(made):
             for frame, (x1, y1, x2, y2) in frames.items():
                 assert min(x2 - x1, y2 - y1) >= 8
                 crops |= {f"{video}/{frame}.{track}.{kind}.jpg" for kind in "xz"}
-    written = (made / "t" / "crop511").rglob("*.jpg")
+                crops.add(f"{video}/{frame}.{track}.m.png")
+    written = (made / "t" / "crop511").rglob("*.*")
     assert {f"{path.parent.name}/{path.name}" for path in written} == crops and len(crops) > 12
-    sizes = {"x": (511, 511, 3), "z": (127, 127, 3)}
+    sizes = {"x": (511, 511, 3), "z": (127, 127, 3), "m": (511, 511)}
     for name in crops:
-        image = cv2.imread(str(made / "t" / "crop511" / name))
+        image = cv2.imread(str(made / "t" / "crop511" / name), cv2.IMREAD_UNCHANGED)
         assert image.shape == sizes[name[-5]]
+
+
+def test_mask_crops_show_the_object_in_its_box(made):
+    annotation = json.loads((made / "t" / "train.json").read_text())
+    for video, tracks in annotation.items():
+        for track, frames in tracks.items():
+            for frame, (x1, y1, x2, y2) in frames.items():
+                path = made / "t" / "crop511" / video / f"{frame}.{track}.m.png"
+                mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+                assert set(np.unique(mask)) == {0, 255}
+                w, h = x2 - x1, y2 - y1
+                half = 127 / ((w + (w + h) / 2) * (h + (w + h) / 2)) ** 0.5 * np.array([w, h]) / 2
+                rows, columns = np.nonzero(mask)
+                reach = np.abs([columns.min() - 255, columns.max() - 255]).max()
+                assert reach <= half[0] + 3  # the visible part is within the box
+                assert np.abs([rows.min() - 255, rows.max() - 255]).max() <= half[1] + 3
+
+
+def test_kinds_of_the_objects_are_named(made):
+    annotation = json.loads((made / "t" / "train.json").read_text())
+    kinds = json.loads((made / "t" / "train.categories.json").read_text())
+    assert {v: sorted(tracks) for v, tracks in kinds.items()} == {
+        v: sorted(tracks) for v, tracks in annotation.items()
+    }
+    assert {kind for tracks in kinds.values() for kind in tracks.values()} <= set(RIGID + JOINTED)
 
 
 def test_benchmark_has_otbs_fields_and_all_files(made):
@@ -68,10 +95,10 @@ def test_benchmark_has_otbs_fields_and_all_files(made):
         assert record["video_dir"] == name and (record["width"], record["height"]) == (320, 240)
         assert record["init_rect"] == record["gt_rect"][0] and len(record["gt_rect"]) == 4
         assert record["img_names"] == [f"{name}/img/{i:04d}.jpg" for i in (1, 2, 3, 4)]
-        for path, (x, y, w, h) in zip(record["img_names"], record["gt_rect"], strict=True):
+        rows = zip(record["img_names"], record["mask_names"], record["gt_rect"], strict=True)
+        for path, file, (x, y, w, h) in rows:
             assert cv2.imread(str(made / "Mini" / path)).shape == (240, 320, 3)
-            file = made / "Mini" / path.replace("img", "mask").replace("jpg", "png")
-            mask = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+            mask = cv2.imread(str(made / "Mini" / file), cv2.IMREAD_UNCHANGED)
             assert mask.shape == (240, 320) and set(np.unique(mask)) == {0, 255}
             box = np.array(cv2.boundingRect(mask))  # of the visible part
             assert (box[:2] >= (x, y)).all() and (box[:2] + box[2:] <= (x + w, y + h)).all()

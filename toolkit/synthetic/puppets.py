@@ -46,11 +46,13 @@ class Design:
         pieces: From the rearmost to the foremost.
         colours: One palette per slot; see ``textures.palette``.
         stretch: Factors on x and y that set the aspect ratio; the larger one is 1.
+        kind: What sort of thing it is, of ``RIGID`` and ``JOINTED``.
     """
 
     pieces: tuple[Piece, ...]
     colours: tuple[NDArray, ...]
     stretch: tuple[float, float]
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ def draw_design(rng: np.random.Generator, kinds: tuple[str, ...] = RIGID + JOINT
         tuple(pieces),
         tuple(palette(rng, rng.random() < 0.35) for _ in range(3)),
         _stretch(rng, kind, aspect),
+        kind,
     )
 
 

@@ -150,6 +150,7 @@ def build_stage(
         camera=camera,
         actors=actors,
         watched=[order.index(i) for i in range(num_targets)],
+        kinds=[design.kind for design in designs[:num_targets]],
         **_atmosphere(rng, effects, size),
     )
 

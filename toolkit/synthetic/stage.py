@@ -198,6 +198,7 @@ class Stage:
         glow: (h, w) float32 field of light that drifts over the picture; 1 is neutral.
         noise: (H, W, 3) uint8 strength of sensor noise, larger than the picture by ``NOISE_SLACK``.
         softness: Deviation in pixels of the lens blur.
+        kinds: What sort of thing each watched actor is, where that is known.
     """
 
     background: NDArray
@@ -210,6 +211,7 @@ class Stage:
     glow: NDArray | None
     noise: NDArray
     softness: float
+    kinds: Sequence[str] = ()
 
     def shoot(self, time: float) -> Shot:
         """Take the frame at a time, in frames."""

@@ -6,7 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from pysot.datasets.crop import crop_name, crop_pair, write_annotation, write_crops, write_image
+from pysot.datasets.crop import (
+    crop_mask,
+    crop_name,
+    crop_pair,
+    write_annotation,
+    write_crops,
+    write_image,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "crops"
 SHARED = Path(os.environ.get("PYSOT_SHARED", Path(__file__).parents[3].parent / "shared"))
@@ -58,6 +65,19 @@ def test_outside_of_the_image_has_its_mean_colour():
     assert search[0, 0].tolist() == [20, 40, 60]
     given = crop_pair(image, [0, 0, 20, 20], padding=(1, 2, 3))[1]
     assert given[0, 0].tolist() == [1, 2, 3]
+
+
+def test_a_mask_is_cut_as_its_search_crop():
+    image = np.zeros((160, 200, 3), np.uint8)
+    image[60:90, 85:130] = 255
+    image[20:24, :] = 255  # far from the object
+    box = [82.5, 61.25, 131, 92]
+    _, search = crop_pair(image, box, padding=(0, 0, 0))
+    mask = crop_mask(image[..., 0] > 0, box)
+    assert mask.shape == (511, 511) and set(np.unique(mask)) == {0, 255}
+    # between the two values there are only pixels that the image's interpolation has mixed
+    assert ((search[..., 0] > 128) == (mask > 0)).mean() > 0.99
+    assert (mask[search[..., 0] == 255] == 255).all() and (mask[search[..., 0] == 0] == 0).all()
 
 
 @pytest.mark.parametrize(
