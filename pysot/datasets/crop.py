@@ -1,8 +1,9 @@
 """Training crops in PySOT's format: each object in the middle of a 511-pixel square.
 
 A data set is a folder of crops and one annotation file. An object in a frame of a video has the
-crops ``<root>/<video>/<frame %06d>.<track %02d>.x.jpg`` (search, 511 pixels) and ``.z.jpg``
-(template, 127 pixels), where masks are known also ``.m.png`` (of the search crop); the annotation is ``{video: {track: {frame: [x1, y1, x2, y2]}}}``.
+crops ``<root>/<video>/<frame %06d>.<track %02d>.x.jpg`` (search, 511 pixels), ``.z.jpg`` (template,
+127 pixels) and, where it is known, ``.m.png`` (mask of the search crop); the annotation is
+``{video: {track: {frame: [x1, y1, x2, y2]}}}``.
 """
 
 import json

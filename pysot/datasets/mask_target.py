@@ -1,4 +1,4 @@
-"""What a network should answer as the target's mask. S side of the search image, R response side."""
+"""What a network should answer as the target's mask. S search side, R response side."""
 
 from __future__ import annotations
 
