@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.results import read_boxes, result_path, write_boxes
+from toolkit.protocols import Run
+from toolkit.results import (
+    LAYOUTS,
+    count_lost,
+    is_finished,
+    read_boxes,
+    remove_results,
+    result_files,
+    result_path,
+    write_boxes,
+    write_run,
+)
+from toolkit.utils.masks import read_labels
 
 SAMPLE = Path(__file__).parents[1] / "golden" / "toolkit" / "sample" / "results" / "OTB100"
 NAN = float("nan")
@@ -82,3 +94,97 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
         write_boxes(tmp_path / "video.txt", [[1, 2, 3, 4], None])
     assert os.listdir(tmp_path) == []
+
+
+# ---------------------------------------------------------------------------------- other layouts
+
+
+def run(regions, **fields):
+    length = len(regions)
+    return Run(regions, [NAN, *[0.25] * (length - 1)], [0.5, *[0.001] * (length - 1)], **fields)
+
+
+def written(folder):
+    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_reset_files_hold_codes_and_32_bit_floats(tmp_path):
+    regions = [[1], [1, 1.00005, 16777217, 1e-9], [2], [0], [0.5] * 8, [-0.0, NAN, 3, 4]]
+    write_run(result_files("vot", tmp_path, "v", 2), "vot", run(regions), 2)
+    lines = [
+        "1",
+        "1.0000,1.0000,16777216.0000,0.0000",  # 1.00005 would be 1.0001 in 64 bits
+        "2",
+        "0",
+        ",".join(["0.5000"] * 8),
+        "-0.0000,nan,3.0000,4.0000",
+    ]
+    assert written(tmp_path) == {"baseline/v/v_002.txt": "\n".join([*lines, ""])}
+    assert count_lost(tmp_path / "baseline" / "v" / "v_002.txt") == 1
+
+
+def test_long_term_files(tmp_path):
+    files = result_files("longterm", tmp_path, "v")
+    write_run(files, "longterm", run([[1.5, 2, 3, 4], [5, 6.25, 7, 10]]))
+    assert written(tmp_path) == {
+        "longterm/v/v_001.txt": "1\n5,6.25,7,10\n",
+        "longterm/v/v_001_confidence.value": "\n0.250000\n",
+        "longterm/v/v_time.txt": "0.500000\n0.001000\n",
+    }
+
+
+def test_got10k_files_have_a_column_of_times_per_run(tmp_path):
+    for repetition in (1, 2):
+        files = result_files("got10k", tmp_path, "v", repetition)
+        assert not is_finished(files, 2, repetition)
+        write_run(files, "got10k", run([[1.5, 2, 3, repetition], [5, 6, 7, 8]]), repetition)
+        assert is_finished(files, 2, repetition)
+    assert written(tmp_path) == {
+        "v/v_001.txt": "1.5,2,3,1\n5,6,7,8\n",
+        "v/v_002.txt": "1.5,2,3,2\n5,6,7,8\n",
+        "v/v_time.txt": "0.500000,0.500000\n0.001000,0.001000\n",
+    }
+    write_run(result_files("got10k", tmp_path, "v"), "got10k", run([[1, 2, 3, 4], [5, 6, 7, 8]]))
+    assert not is_finished(result_files("got10k", tmp_path, "v", 2), 2, 2)  # its times are gone
+
+
+def test_masks_replace_older_ones_whole_or_not_at_all(tmp_path):
+    files = result_files("masks", tmp_path, "v")
+    labels = [np.zeros((2, 3), np.uint8), np.ones((2, 3), np.uint8)]
+    write_run(files, "masks", Run(labels=labels, frame_names=["1", "2"]))
+    assert is_finished(files, 2) and not is_finished(files, 3)
+    with pytest.raises(ValueError):
+        write_run(files, "masks", Run(labels=labels, frame_names=["1", "2", "3"]))
+    assert sorted(written_names(tmp_path)) == ["v/1.png", "v/2.png"]
+    write_run(files, "masks", Run(labels=labels[1:], frame_names=["7"]))
+    assert written_names(tmp_path) == ["v/7.png"]
+    assert read_labels(tmp_path / "v" / "7.png").tolist() == labels[1].tolist()
+
+
+def written_names(folder):
+    return [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_results_are_finished_when_all_is_there(tmp_path, layout):
+    files = result_files(layout, tmp_path, "v")
+    assert not is_finished(files, 1)
+    what = run([[1, 2, 3, 4]], labels=[np.zeros((2, 3), np.uint8)], frame_names=["1"])
+    write_run(files, layout, what)
+    assert is_finished(files, 1)
+    assert not is_finished(files, 2)
+    files.discard()
+    assert not is_finished(files, 1)
+    write_run(files, layout, what)
+    remove_results(layout, tmp_path, "v")
+    assert written_names(tmp_path) == []
+    remove_results(layout, tmp_path, "v")  # nothing to do
+
+
+def test_all_repetitions_are_removed(tmp_path):
+    for repetition in (1, 2, 3):
+        files = result_files("vot", tmp_path, "v", repetition)
+        write_run(files, "vot", run([[1]]), repetition)
+    write_run(result_files("vot", tmp_path, "w"), "vot", run([[1]]))
+    remove_results("vot", tmp_path, "v")
+    assert written_names(tmp_path) == ["baseline/w/w_001.txt"]
