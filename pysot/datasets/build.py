@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from pathlib import Path
 
 import cv2
+import torch
 from torch.utils.data import DataLoader
 
 import pysot.models.head  # noqa: F401 - the import registers what a configuration may name
@@ -14,9 +17,10 @@ from pysot.core.registry import RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
+from pysot.datasets.batches import RunBatches, Share
 from pysot.datasets.center_target import CenterTarget
 from pysot.datasets.crop_store import open_crops
-from pysot.datasets.dataset import Labeller, PairDataset, RunBatches, TrainingSet, collate
+from pysot.datasets.dataset import Labeller, PairDataset, TrainingSet, collate
 from pysot.utils.anchor import anchor_shapes, training_anchors
 
 logger = logging.getLogger(__name__)
@@ -53,6 +57,8 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
         exemplar_size=cfg.TRAIN.EXEMPLAR_SIZE,
         search_size=cfg.TRAIN.SEARCH_SIZE,
         max_attempts=cfg.TRAIN.MAX_BAD_IMAGES,
+        neg_same_category=cfg.DATASET.NEG_SAME_CATEGORY,
+        masks=cfg.MASK.MASK,
     )
 
 
@@ -130,33 +136,64 @@ def build_anchor_target(cfg: Config) -> AnchorTarget:
 
 
 def build_train_loader(
-    cfg: Config, dataset: PairDataset, first_epoch: int = 0, pin_memory: bool = False
+    cfg: Config,
+    dataset: PairDataset,
+    first_epoch: int = 0,
+    pin_memory: bool = False,
+    share: Share | None = None,
+    done: int = 0,
 ) -> DataLoader:
     """Build the loader of a whole run.
 
-    Its batches run through all epochs from ``first_epoch`` to the last without a pause; an epoch
-    has ``loader.batch_sampler.steps_per_epoch`` of them. See ``PairDataset`` for their keys.
+    Its batches run through all epochs from ``first_epoch`` to the last without a pause; how many
+    there are, ``loader.batch_sampler`` says. See ``PairDataset`` for their keys.
+
+    Args:
+        cfg: The experiment.
+        dataset: The pairs.
+        first_epoch: Counted from 0.
+        pin_memory: Whether batches lie where a GPU can fetch them while it computes.
+        share: What this process takes of every step.
+        done: Pairs of the first epoch that were used before.
+
+    Raises:
+        ValueError: If an epoch is smaller than a step.
     """
     workers = cfg.TRAIN.NUM_WORKERS
+    batches = RunBatches(
+        dataset.epoch_length, cfg.TRAIN.BATCH_SIZE, first_epoch, cfg.TRAIN.EPOCH, share, done
+    )
+    if not batches.steps_per_epoch:
+        raise ValueError(
+            f"an epoch of {dataset.epoch_length} pairs (DATASET.VIDEOS_PER_EPOCH) is smaller than "
+            f"one step of {batches.pairs_per_step} (TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE}, times "
+            "processes and TRAIN.ACCUMULATE)"
+        )
     return DataLoader(
         dataset,
-        batch_sampler=RunBatches(
-            dataset.epoch_length, cfg.TRAIN.BATCH_SIZE, first_epoch, cfg.TRAIN.EPOCH
-        ),
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
         prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # else it would draw from the run's random numbers
     )
 
 
-def _one_thread(worker: int) -> None:
-    """Keep OpenCV in a worker from competing with the other workers for the cores.
+def _begin_worker(worker: int) -> None:
+    """Prepare a loader's process.
 
-    0 runs everything in the calling thread. 1 would wait for ever: it stops OpenCV's own threads,
-    and in a forked worker those of the parent do not exist.
+    Ctrl-C, and the SIGTERM of many job schedulers, reach every process of a run. The main one saves
+    its work first: a worker that Ctrl-C stopped, or that ended with an error, would raise in the
+    middle of a step there.
+
+    OpenCV must not compete with the other workers for the cores. 0 runs everything in the calling
+    thread. 1 would wait for ever: it stops OpenCV's own threads, and in a forked worker those of
+    the parent do not exist.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     cv2.setNumThreads(0)
 
 
