@@ -1,13 +1,15 @@
-"""Builds the optional compiled region overlap; everything else is declared in pyproject.toml."""
+"""Builds the optional compiled parts of toolkit; everything else is declared in pyproject.toml."""
 
 import logging
 import sys
 
 from setuptools import Extension, setup
 
+MODULES = ("_numbers", "_region")  # of toolkit.utils
+
 
 def extensions() -> list[Extension]:
-    """List the Cython extension, or nothing where Cython is not installed.
+    """List the Cython extensions, or nothing where Cython is not installed.
 
     ``optional`` turns a missing or failing compiler into a warning: the package then works with
     its NumPy version of the same functions.
@@ -15,16 +17,15 @@ def extensions() -> list[Extension]:
     try:
         from Cython.Build import cythonize
     except ImportError:
-        logging.warning("Cython is not installed: the region overlap will run in NumPy")
+        logging.warning("Cython is not installed: toolkit will run in NumPy, more slowly")
         return []
     # A fused multiply-add would move a pixel here and there, so results would differ by machine.
     flags = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"]
-    region = Extension(
-        "toolkit.utils._region",
-        ["toolkit/utils/_region.pyx"],
-        extra_compile_args=flags,
-    )
-    modules = cythonize([region], build_dir="build/cython", language_level=3)
+    sources = [
+        Extension(f"toolkit.utils.{name}", [f"toolkit/utils/{name}.pyx"], extra_compile_args=flags)
+        for name in MODULES
+    ]
+    modules = cythonize(sources, build_dir="build/cython", language_level=3)
     for module in modules:
         module.optional = True  # set here because cythonize does not pass it on
     return modules

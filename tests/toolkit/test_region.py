@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.utils import _region_numpy, region
+from toolkit.utils import _region_numpy, compiled, numbers, region
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "toolkit"
 NAN = float("nan")
@@ -128,8 +128,8 @@ def test_trajectories_of_two_lengths_are_refused():
         region.vot_overlap_traj([[1], [1]], [[1]])
 
 
-numbers = st.floats(-500, 500, width=32)
-shapes = st.integers(2, 7).flatmap(lambda n: st.lists(numbers, min_size=2 * n, max_size=2 * n))
+coordinates = st.floats(-500, 500, width=32)
+shapes = st.integers(2, 7).flatmap(lambda n: st.lists(coordinates, min_size=2 * n, max_size=2 * n))
 limits = st.none() | st.tuples(st.floats(1, 600), st.floats(1, 600))
 
 
@@ -147,17 +147,22 @@ def test_overlap_is_symmetric_bounded_and_the_same_in_both_versions(a, b, bounds
     assert value == "nan" or 0 <= value <= 1
 
 
-def test_without_the_compiled_module_numpy_takes_over_with_one_warning(monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "toolkit.utils._region", None)  # makes the import fail
-    monkeypatch.delattr("toolkit.utils._region", raising=False)
-    region._backend.cache_clear()
+def test_without_the_compiled_modules_numpy_takes_over_with_one_warning(monkeypatch, caplog):
+    for name in ("_region", "_numbers"):
+        monkeypatch.setitem(sys.modules, f"toolkit.utils.{name}", None)  # makes the import fail
+        monkeypatch.delattr(f"toolkit.utils.{name}", raising=False)
+    caches = compiled.compiled_or_not, compiled._warn
+    for function in caches:
+        function.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert region.vot_overlap([0, 0, 9, 9], [0, 0, 9, 9]) == 1
+            assert numbers.parse_numbers(b"1,2")[0].tolist() == [1, 2]
     assert region._backend() is _region_numpy
-    region._backend.cache_clear()
+    for function in caches:
+        function.cache_clear()
     assert len(caplog.records) == 1
-    assert "compiled region overlap is not built" in caplog.text
+    assert "the compiled parts of toolkit are not built" in caplog.text
 
 
 def test_float2str_matches_the_recorded_texts(functions):

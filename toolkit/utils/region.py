@@ -13,15 +13,15 @@ pixel of their own, and regions with a NaN or infinite coordinate, overlap nothi
 The work is done by a compiled module where it was built, else by NumPy with the same results.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from enum import IntEnum
-from functools import cache
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from toolkit.utils.compiled import compiled_or_not
 
 __all__ = [
     "Polygon",
@@ -207,20 +207,8 @@ def vot_float2str(template: str, value: float) -> str:
     return text
 
 
-@cache
 def _backend() -> ModuleType:
-    """Choose the compiled functions if they are built; says so once if they are not."""
-    try:
-        from toolkit.utils import _region
-    except ImportError:
-        from toolkit.utils import _region_numpy
-
-        logging.getLogger(__name__).warning(
-            "the compiled region overlap is not built, using NumPy (slower, same results); "
-            "build it with: python setup.py build_ext --inplace"
-        )
-        return _region_numpy
-    return _region
+    return compiled_or_not("_region", "_region_numpy")
 
 
 def _as_regions(regions: ArrayLike) -> NDArray:

@@ -1,0 +1,150 @@
+import random
+import struct
+from importlib import import_module
+from itertools import chain
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from toolkit.utils import numbers
+from toolkit.utils.numbers import NotNumbers, parse_numbers
+
+
+def backends():
+    names = ["toolkit.utils._numbers_python"]
+    try:
+        import_module("toolkit.utils._numbers")
+        names.append("toolkit.utils._numbers")
+    except ImportError:
+        pass
+    return names
+
+
+@pytest.fixture(params=backends())
+def backend(request, monkeypatch):
+    """Each of the tests runs on the Python and on the compiled version."""
+    module = import_module(request.param)
+    monkeypatch.setattr(numbers, "_backend", lambda: module)
+
+
+def bits(values):
+    """The doubles as integers, so that signs of zero and the last bit count; one kind of NaN."""
+    values = np.asarray(values, np.float64)
+    return np.where(np.isnan(values), np.uint64(1), values.view(np.uint64)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "commas", "expected"),
+    [
+        ("1,2,3,4", True, [[1, 2, 3, 4]]),
+        ("1.5,-2,.25,4.\n5e2,+6E-1,0.0,1e400", True, [[1.5, -2, 0.25, 4], [500, 0.6, 0, np.inf]]),
+        ("1\n0.1,0.2,0.3,0.4\n2\n0", True, [[1], [0.1, 0.2, 0.3, 0.4], [2], [0]]),
+        ("nan,NaN,inf,-Infinity", True, [[np.nan, np.nan, np.inf, -np.inf]]),
+        (" 1 ,\t2\r\n3, 4 \r\n5 ,6", True, [[1, 2], [3, 4], [5, 6]]),
+        ("1 2\t3\r\n  4   5 ", False, [[1, 2, 3], [4, 5]]),
+        ("-0,0.0", True, [[-0.0, 0.0]]),
+        # Halfway between two doubles, a bit less and a bit more.
+        ("9007199254740993,9007199254740992.9,9007199254740993.1", True, None),
+        ("1152921504606847105,1152921504606847104.9,1152921504606847105.1", True, None),
+        ("0.3,123456789012345678,1234567890.123456789,5e-324,1.7976931348623157e308", True, None),
+        ("1e999999999999999999999,1e-999999999999999999999,0e99999999999", True, None),
+        (
+            "0" * 40 + "1.5" + "0" * 40 + ",1" + "0" * 40 + "e-40,0." + "0" * 400 + "1e400",
+            True,
+            None,
+        ),
+    ],
+)
+def test_numbers_are_those_of_float(backend, text, commas, expected):
+    rows = [row.split("," if commas else None) for row in text.split("\n")]
+    values, counts = parse_numbers(text.encode(), commas)
+    assert counts.tolist() == [len(row) for row in rows]
+    assert bits(values) == bits([float(token) for row in rows for token in row])
+    if expected is not None:
+        assert bits(values) == bits([*chain.from_iterable(expected)])
+
+
+@pytest.mark.parametrize("bad", ["", " ", "1,2,", ",1", "1,,2", "1;2", "1 2", "1.2.3", "0x10"])
+@pytest.mark.parametrize("end", ["", "\n5,6"])
+def test_the_first_bad_line_is_named(backend, bad, end):
+    with pytest.raises(NotNumbers, match=r"^line 3: expected numbers, got ") as caught:
+        parse_numbers(f"1,2\n3,4\n{bad}{end}".encode())
+    assert caught.value.index == 2
+    assert caught.value.text == bad
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "1_0",
+        "\u0661",
+        "1e",
+        "e5",
+        ".",
+        "-",
+        "+-1",
+        "1-",
+        "nano",
+        "infin",
+        "1\x002",
+        "1e+",
+        "--1",
+        "1\x0b",
+    ],
+)
+@pytest.mark.parametrize("commas", [True, False])
+def test_what_is_no_number_is_refused(backend, bad, commas):
+    with pytest.raises(NotNumbers, match="line 1"):
+        parse_numbers(bad.encode(), commas)
+
+
+def test_an_error_shows_the_start_of_a_long_line(backend):
+    with pytest.raises(NotNumbers, match=r"line 1: expected numbers, got 'x{60}'$"):
+        parse_numbers(b"x" * 1000)
+
+
+def one_number(rng):
+    """Text of a number of any size, near a halfway point, or as result files have it."""
+    kind = rng.randrange(5)
+    if kind == 0:
+        return repr(struct.unpack("d", rng.randbytes(8))[0])
+    if kind == 1:
+        return f"{rng.lognormvariate(0, rng.choice([1, 10, 50])):.{rng.randrange(22)}e}"
+    if kind == 2:
+        return f"{rng.getrandbits(rng.randrange(1, 63))}.{rng.getrandbits(rng.randrange(1, 63))}"
+    if kind == 3:
+        # An odd multiple of 2^-(k+1) of 54 bits: halfway between two doubles.
+        k, odd = rng.randrange(1, 6), rng.getrandbits(53) * 2 + (1 << 53) + 1
+        digits = str(odd * 5 ** (k + 1))
+        return f"{digits[: -k - 1]}.{digits[-k - 1 :]}"
+    return f"{rng.uniform(-50, 2000):.{rng.randrange(18)}f}"
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(range(1, 60), marks=pytest.mark.slow)])
+def test_every_bit_is_that_of_float(backend, seed):
+    for number in [seed] if isinstance(seed, int) else seed:
+        rng = random.Random(number)
+        tokens = [one_number(rng) for _ in range(20000)]
+        values, counts = parse_numbers(",".join(tokens).encode())
+        assert counts.tolist() == [len(tokens)]
+        assert bits(values) == bits([*map(float, tokens)])
+
+
+likely = st.text("0123456789.,-+eE \t\r\nnaif_x\x00", max_size=40).map(str.encode)
+
+
+@given(likely | st.binary(max_size=40), st.booleans())
+@example(b"1,2\n", True)
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_give_numbers_or_the_same_error(data, commas):
+    outcomes = []
+    for name in backends():
+        found = import_module(name).parse(data, commas)
+        outcomes.append(found if isinstance(found, int) else (bits(found[0]), found[1].tolist()))
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+    if not isinstance(outcomes[0], int):
+        separator = b"," if commas else None
+        rows = [line.split(separator) for line in data.split(b"\n")]
+        assert outcomes[0] == (bits([float(t) for row in rows for t in row]), [*map(len, rows)])

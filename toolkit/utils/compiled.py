@@ -1,0 +1,34 @@
+"""The choice between compiled modules and their NumPy or Python versions."""
+
+import logging
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+_PACKAGE = "toolkit.utils"
+
+
+@cache
+def compiled_or_not(compiled: str, plain: str) -> ModuleType:
+    """Import a compiled module if it is built, else its version without a compiler.
+
+    What they return is the same. The first time that a compiled module is missing, a warning
+    says so.
+
+    Args:
+        compiled: Name of a module in this package.
+        plain: Name of the other one.
+    """
+    try:
+        return import_module(f"{_PACKAGE}.{compiled}")
+    except ImportError:
+        _warn()
+        return import_module(f"{_PACKAGE}.{plain}")
+
+
+@cache
+def _warn() -> None:
+    logging.getLogger(__name__).warning(
+        "the compiled parts of toolkit are not built, using NumPy (slower, same results); "
+        "build them with: python setup.py build_ext --inplace"
+    )
