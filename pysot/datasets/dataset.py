@@ -9,17 +9,19 @@ interruption change nothing. Every draw comes from
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from pysot.datasets.annotation import Annotations
 from pysot.datasets.augmentation import Augmentation
 from pysot.datasets.crop_store import CropFolder, UnreadableImage
+from pysot.datasets.mask_target import mask_labels
+from pysot.datasets.negatives import Negatives
 from pysot.utils.bbox import Center, Corner, center2corner
 
 Labeller = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
@@ -68,6 +70,11 @@ class Crop:
         """Read the image, or with kind "m" its mask; see ``CropFolder.read``."""
         return self.crops.read(self.video, self.frame, self.track, kind)
 
+    def mask(self) -> NDArray | None:
+        """Read the mask, (H, W) uint8, 0 outside of the target; None where there is none."""
+        known = self.crops.has(self.video, self.frame, self.track, "m")
+        return self.read("m") if known else None
+
 
 class PairDataset(Dataset):
     """Pairs of crops with labels; item n is sample n % L of epoch n // L, L = ``epoch_length``.
@@ -84,6 +91,9 @@ class PairDataset(Dataset):
         exemplar_size: Side of template images in pixels.
         search_size: Side of search images in pixels.
         max_attempts: Samples that may take the place of one with an unreadable image.
+        neg_same_category: Share of negative pairs whose two objects are of one kind, see
+            :class:`~pysot.datasets.negatives.Negatives`; below 0 the second is any object.
+        masks: Whether samples have masks.
     """
 
     def __init__(
@@ -99,6 +109,8 @@ class PairDataset(Dataset):
         exemplar_size: int = 127,
         search_size: int = 255,
         max_attempts: int = 100,
+        neg_same_category: float = -1.0,
+        masks: bool = False,
     ) -> None:
         self.sets = tuple(sets)
         self.epoch_length, self.seed = epoch_length, seed
@@ -106,16 +118,20 @@ class PairDataset(Dataset):
         self._neg, self._gray = neg, gray
         self._exemplar_size, self._search_size = exemplar_size, search_size
         self._max_attempts = max_attempts
+        self._negatives = None
+        if neg_same_category >= 0:
+            self._negatives = Negatives([s.annotations for s in self.sets], neg_same_category)
+        self._masks = masks
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         """Make one sample.
 
         Returns:
             ``template`` (3, 127, 127) and ``search`` (3, S, S) float32 BGR 0..255; the labels,
-            see ``AnchorTarget.labels`` and ``CenterTarget.labels``; ``bbox`` (4,) float64, the
-            target in the search image as x1, y1, x2, y2; ``bad_images``: paths and reasons of the
-            images that could not be read. If no replacement could be read either, ``bad_images``
-            alone.
+            see ``AnchorTarget.labels`` and ``CenterTarget.labels``, and with masks
+            :func:`~pysot.datasets.mask_target.mask_labels`; ``bbox`` (4,) float64, the target in
+            the search image as x1, y1, x2, y2; ``bad_images``: paths and reasons of the images
+            that could not be read. If no replacement could be read either, ``bad_images`` alone.
         """
         epoch, index = divmod(item, self.epoch_length)
         bad: list[str] = []
@@ -150,56 +166,48 @@ class PairDataset(Dataset):
     ) -> tuple[Crop, Crop, bool]:
         """Draw template and search image of a video, and whether they show different targets."""
         if self._neg > rng.random():
+            return *self._draw_negative(subset, video, rng), True
+        return *_near_crops(subset, video, rng), False
+
+    def _draw_negative(
+        self, subset: TrainingSet, video: int, rng: np.random.Generator
+    ) -> tuple[Crop, Crop]:
+        if self._negatives is None:
             other = self.sets[rng.integers(len(self.sets))]
             other_video = int(rng.integers(len(other.annotations)))
-            return _any_crop(subset, video, rng), _any_crop(other, other_video, rng), True
-        return *_near_crops(subset, video, rng), False
+            return _any_crop(subset, video, rng), _any_crop(other, other_video, rng)
+        track, first, end = _any_track(subset, video, rng)
+        template = _crop(subset, video, track, int(rng.integers(first, end)))
+        place = next(number for number, other in enumerate(self.sets) if other is subset)
+        number, track = self._negatives.draw(place, track, rng)
+        rows = self.sets[number].annotations.first_row[track : track + 2]
+        video = self._negatives.video_of(number, track)
+        return template, _crop(self.sets[number], video, track, int(rng.integers(*rows)))
 
     def _sample(
         self, picked: tuple[TrainingSet, int], rng: np.random.Generator
     ) -> dict[str, NDArray]:
         gray = self._gray > rng.random()
         template_crop, search_crop, neg = self.draw_pair(*picked, rng)
-        template, _ = self._augmented(template_crop, self._template, self._exemplar_size, rng, gray)
-        search, box = self._augmented(search_crop, self._search, self._search_size, rng, gray)
+        image, box = self._read(template_crop)
+        template, _ = self._template(image, box, self._exemplar_size, rng, gray)
+        image, box = self._read(search_crop)
+        mask = search_crop.mask() if self._masks and not neg else None
+        size = self._search_size
+        search, box, mask = self._search.with_mask(image, box, mask, size, rng, gray)
+        labels = self._labels(box, rng, neg)
+        if self._masks:
+            labels |= mask_labels(mask, labels["label_cls"], size)
         return {
             "template": _channels_first(template),
             "search": _channels_first(search),
-            **self._labels(box, rng, neg),
+            **labels,
             "bbox": np.array(box, dtype=np.float64),
         }
 
-    def _augmented(
-        self, crop: Crop, change: Augmentation, size: int, rng: np.random.Generator, gray: bool
-    ) -> tuple[NDArray, Corner]:
+    def _read(self, crop: Crop) -> tuple[NDArray, Corner]:
         image = crop.read()
-        box = box_in_crop(image.shape[:2], crop.size, self._exemplar_size)
-        return change(image, box, size, rng, gray)
-
-
-class RunBatches(Sampler):
-    """Items of every batch of a run, epoch after epoch, so that workers never pause between them.
-
-    Args:
-        epoch_length: Samples per epoch.
-        batch_size: Samples per batch; the rest of an epoch that fills no batch is left out.
-        first_epoch: Epoch to begin with, counted from 0.
-        epochs: Epoch to stop before.
-    """
-
-    def __init__(self, epoch_length: int, batch_size: int, first_epoch: int, epochs: int) -> None:
-        self.steps_per_epoch = epoch_length // batch_size
-        self._epoch_length, self._batch_size = epoch_length, batch_size
-        self._epochs = range(first_epoch, epochs)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for epoch in self._epochs:
-            for step in range(self.steps_per_epoch):
-                start = epoch * self._epoch_length + step * self._batch_size
-                yield list(range(start, start + self._batch_size))
-
-    def __len__(self) -> int:
-        return len(self._epochs) * self.steps_per_epoch
+        return image, box_in_crop(image.shape[:2], crop.size, self._exemplar_size)
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
