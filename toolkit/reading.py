@@ -1,8 +1,8 @@
 """Reading result files of every layout into arrays, strictly.
 
 A file is read as PySOT writes it: numbers between commas, one line per frame. Tabs and spaces
-between the numbers are read too, and noted in `Run.oddities`, as are lines of NaN; anything else
-is an error that names file and line.
+between the numbers are read too, and noted in `Trajectory.oddities`, as are lines of NaN; anything
+else is an error that names file and line.
 """
 
 import os
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 #: Codes of lines that hold no region, in reset-based and long-term files.
 SKIPPED, START, FAILURE = 0, 1, 2
-#: Stands in `Run.codes` for a line that holds a region.
+#: Stands in `Trajectory.codes` for a line that holds a region.
 REGION = -1
 
 #: What a file may have that is read, but noted.
@@ -32,7 +32,7 @@ _TEXT_WIDTH = 60  # characters of a faulty line that an error shows
 
 
 @dataclass(frozen=True)
-class Run:
+class Trajectory:
     """What a tracker said of a video, one entry per frame.
 
     Attributes:
@@ -57,7 +57,7 @@ class Run:
         """The regions (N, 4) of a run of boxes."""
         return self.regions[:, :4]
 
-    def resized(self, length: int, code: int = REGION) -> "Run":
+    def resized(self, length: int, code: int = REGION) -> "Trajectory":
         """Cut the run, or lengthen it by frames without a region.
 
         Args:
@@ -83,9 +83,9 @@ class Run:
         )
 
 
-def empty_run(scores: bool = False) -> Run:
-    """A run of no frame; `Run.resized` makes one that holds nothing."""
-    return Run(np.empty(0, np.int8), np.empty((0, 4)), np.empty(0) if scores else None)
+def empty_trajectory(scores: bool = False) -> Trajectory:
+    """A run of no frame; `Trajectory.resized` makes one that holds nothing."""
+    return Trajectory(np.empty(0, np.int8), np.empty((0, 4)), np.empty(0) if scores else None)
 
 
 def find_runs(first: str | os.PathLike) -> list[Path]:
@@ -122,19 +122,19 @@ def read_boxes(path: str | os.PathLike) -> NDArray:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty or a line is not four numbers, naming file and line.
     """
-    return read_box_run(path).regions
+    return read_box_trajectory(path).regions
 
 
-def read_box_run(path: str | os.PathLike) -> Run:
+def read_box_trajectory(path: str | os.PathLike) -> Trajectory:
     """Read a file of boxes as a run; see `read_boxes`."""
     rows = _read_rows(path, "4 numbers x,y,w,h")
     rows.check(rows.counts == 4)
     regions = rows.values.reshape(-1, 4)
     codes = np.full(len(regions), REGION, np.int8)
-    return Run(codes, regions, oddities=_oddities(rows, codes, regions))
+    return Trajectory(codes, regions, oddities=_oddities(rows, codes, regions))
 
 
-def read_reset_run(path: str | os.PathLike) -> Run:
+def read_reset_trajectory(path: str | os.PathLike) -> Trajectory:
     """Read a run of VOT's reset-based protocol.
 
     A line holds a code (1 start, 2 failure, 0 skipped), a box or a polygon.
@@ -144,10 +144,10 @@ def read_reset_run(path: str | os.PathLike) -> Run:
         ValueError: If the file is empty or a line holds something else, naming file and line.
     """
     rows = _read_rows(path, "a code 0, 1 or 2, a box or a polygon")
-    return _run_with_codes(rows)
+    return _with_codes(rows)
 
 
-def read_long_term_run(path: str | os.PathLike) -> Run:
+def read_long_term_trajectory(path: str | os.PathLike) -> Trajectory:
     """Read a long-term run: regions, and confidences from the file beside it.
 
     ``<video>_001.txt`` begins with a code, ``<video>_001_confidence.value`` with a line of no
@@ -159,7 +159,7 @@ def read_long_term_run(path: str | os.PathLike) -> Run:
             code or a confidence.
     """
     path = Path(path)
-    run = _run_with_codes(_read_rows(path, "a code, a box or a polygon"))
+    run = _with_codes(_read_rows(path, "a code, a box or a polygon"))
     scores = read_confidences(path.with_name(f"{path.stem}_confidence.value"))
     length = min(len(run), len(scores))
     oddities = run.oddities
@@ -198,10 +198,10 @@ def read_times(path: str | os.PathLike) -> NDArray:
 
 #: Reader of a run by layout, a key of `toolkit.results.LAYOUTS`.
 READERS = {
-    "flat": read_box_run,
-    "got10k": read_box_run,
-    "vot": read_reset_run,
-    "longterm": read_long_term_run,
+    "flat": read_box_trajectory,
+    "got10k": read_box_trajectory,
+    "vot": read_reset_trajectory,
+    "longterm": read_long_term_trajectory,
 }
 
 
@@ -286,7 +286,7 @@ def _is_number(token: str) -> bool:
     return True
 
 
-def _run_with_codes(rows: _Rows) -> Run:
+def _with_codes(rows: _Rows) -> Trajectory:
     counts, starts = rows.counts, np.cumsum(rows.counts) - rows.counts
     first = rows.values[starts]
     is_code = counts == 1
@@ -298,16 +298,16 @@ def _run_with_codes(rows: _Rows) -> Run:
     for size in sizes:
         lines = np.flatnonzero(counts == size)
         block = rows.values[starts[lines, None] + np.arange(size)]
-        regions[lines] = _widened(block, width)
-    return Run(codes, regions, oddities=_oddities(rows, codes, regions))
+        regions[lines] = widened(block, width)
+    return Trajectory(codes, regions, oddities=_oddities(rows, codes, regions))
 
 
 def _is_region(counts: NDArray) -> NDArray:
     return (counts >= 4) & (counts % 2 == 0)
 
 
-def _widened(regions: NDArray, width: int) -> NDArray:
-    """Regions (N, K) as polygons of ``width`` numbers; see `Run`."""
+def widened(regions: NDArray, width: int) -> NDArray:
+    """Regions (N, K) as polygons of ``width`` numbers, unless they have them; see `Trajectory`."""
     if regions.shape[1] == width:
         return regions
     if regions.shape[1] == 4:
@@ -325,7 +325,7 @@ def corners(boxes: NDArray) -> NDArray:
 def as_regions(trajectory: Sequence[Sequence[float]]) -> NDArray:
     """Regions of differing length, boxes or polygons, as one array (N, 4) or (N, 2K).
 
-    As in `Run.regions`; a region of fewer than 4 numbers (a code) becomes NaN.
+    As in `Trajectory.regions`; a region of fewer than 4 numbers (a code) becomes NaN.
     """
     counts = np.array([len(region) for region in trajectory])
     sizes = sorted({count for count in counts.tolist() if count >= 4})
@@ -336,7 +336,7 @@ def as_regions(trajectory: Sequence[Sequence[float]]) -> NDArray:
     for size in sizes:
         frames = np.flatnonzero(counts == size)
         block = np.array([trajectory[frame] for frame in frames], np.float64)
-        regions[frames] = _widened(block, width)
+        regions[frames] = widened(block, width)
     return regions
 
 

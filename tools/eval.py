@@ -1,17 +1,18 @@
-"""Score the result files of trackers: success, precision and normalised precision.
+"""Score the result files of trackers, whatever the benchmark's protocol is.
 
-Needs the JSON of the data set, but neither its images nor torch.
+Needs the JSON of the data set, but neither torch nor, except for mask sequences, its images.
 
     python tools/eval.py -p results -d OTB100                     every tracker in results/OTB100
-    python tools/eval.py -p results -d OTB100 -t 'siam*' -s       some of them, video by video
+    python tools/eval.py -p results -d VOT2018 -t 'siam*' -s      some of them, video by video
     python tools/eval.py -p results -d UAV123 --json scores.json --plot plots
+    python tools/eval.py -p results -d LaSOT --bootstrap 2000 --compare siamrpn siammask
 """
 
 import argparse
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,17 +22,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from pysot.utils.cli import RunFailed, run
-from toolkit.datasets import BENCHMARKS, Dataset, DatasetFactory, find_root
-from toolkit.evaluation import INCOMPLETE, OPEBenchmark
-from toolkit.evaluation.report import ranked, tracker_data
+from toolkit.datasets import BENCHMARKS, DatasetFactory, find_root
+from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation
+from toolkit.evaluation.bootstrap import add_intervals, compare
+from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT
+from toolkit.evaluation.report import comparison_table, interval_table
 from toolkit.utils.files import atomic_write
-from toolkit.utils.statistics import ERROR_THRESHOLDS, IOU_THRESHOLDS, NORM_ERROR_THRESHOLDS
 from toolkit.visualization import draw_success_precision, save_figure
 
 logger = logging.getLogger("eval")
 
 TESTING_DATASET = Path(__file__).resolve().parents[1] / "testing_dataset"
-VIDEO_TABLE_LIMIT = 9  # trackers that fit side by side
+COMPARE_SAMPLES = 2000  # unless --bootstrap says how many
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -53,8 +55,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--color", choices=("auto", "always", "never"), default="auto", help="red for low scores")
     policies = "; ".join(f"{name}: {text}" for name, text in INCOMPLETE.items())
     add("--incomplete", choices=tuple(INCOMPLETE), default="lost", help=f"{policies}")
+    add("--strict", action="store_true", help="the same as --incomplete error")
     add("--strict-gt", action="store_true", help="absent targets are no precision hits")
-    return parser.parse_args(argv)
+    add("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N samples")
+    add("--compare", nargs=2, metavar=("A", "B"), help="test trackers A and B on the same samples")
+    args = parser.parse_args(argv)
+    if args.num < 1 or args.top < 1 or args.bootstrap < 0:
+        parser.error("--num and --top take numbers from 1, --bootstrap from 0")
+    if args.strict:
+        args.incomplete = "error"
+    return args
 
 
 def find_trackers(tracker_path: Path, dataset: str, prefix: str) -> list[str]:
@@ -89,66 +99,97 @@ def _hint(wanted: str, there: Sequence[str]) -> str:
     return (f"did you mean {' or '.join(near)}? " if near else "") + f"there is: {listed}"
 
 
-def score(benchmark: OPEBenchmark, trackers: Sequence[str], num_workers: int) -> list[str]:
+def score(evaluation: Evaluation, trackers: Sequence[str], num_workers: int) -> list[str]:
     """Score all trackers that have results; returns their names, best first.
 
     Raises:
         ValueError: If none has.
     """
-    scored = [name for name in trackers if benchmark.has_results(name)]
+    scored = [name for name in trackers if evaluation.has_results(name)]
     for name in sorted(set(trackers) - set(scored)):
         if scored:
             logger.warning("%s: no result for any video, left out", name)
         else:
-            benchmark.scores(name)  # raises, and says what it looked for
-    progress = benchmark.evaluate(scored, num_workers)
+            evaluation.scores(name)  # raises, and says what it looked for
+    progress = evaluation.evaluate(scored, num_workers)
     for _ in tqdm(progress, "eval", len(scored), ncols=100, leave=False, disable=None):
         pass
-    return ranked(benchmark.eval_success(scored))
+    return evaluation.ranked(scored)
 
 
-def write_json(path: Path, benchmark: OPEBenchmark, trackers: Sequence[str]) -> None:
+def write_json(path: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:
     """Write every figure, curve and problem of the trackers, in the order given."""
-    dataset = benchmark.dataset
-    report = {
-        "dataset": dataset.name,
-        "protocol": dataset.benchmark.protocol,
-        "num_videos": len(dataset),
-        "num_frames": sum(map(len, dataset)),
-        "incomplete": benchmark.incomplete,
-        "strict_gt": benchmark.strict,
-        "thresholds": {
-            "success": IOU_THRESHOLDS.round(2).tolist(),
-            "precision": ERROR_THRESHOLDS.tolist(),
-            "norm_precision": NORM_ERROR_THRESHOLDS.tolist(),
-        },
-        "trackers": {name: _tracker_report(benchmark, name) for name in trackers},
-    }
     with atomic_write(path) as file:
-        json.dump(report, file, indent=1, allow_nan=False)
+        json.dump(evaluation.as_data(trackers), file, indent=1, allow_nan=False)
         file.write("\n")
 
 
-def _tracker_report(benchmark: OPEBenchmark, name: str) -> dict[str, object]:
-    scores = benchmark.scores(name)
-    return tracker_data(scores.curves, benchmark.dataset.attr, scores.problems)
+def write_plots(folder: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:
+    """Draw success, precision and normalised precision as ``<folder>/<DATASET>_<metric>.png``.
 
-
-def write_plots(folder: Path, dataset: Dataset, returns: Mapping[str, Mapping]) -> list[Path]:
-    """Draw success, precision and normalised precision as ``<folder>/<DATASET>_<metric>.png``."""
+    Raises:
+        ValueError: If the evaluation has no such curves.
+    """
+    dataset = evaluation.dataset
+    if dataset.benchmark.evaluation != "ope":
+        raise ValueError(f"there are no plots of the scores of {dataset.name}")
     figures = draw_success_precision(
-        returns["success"],
+        evaluation.eval_success(trackers),
         dataset.name,
         list(dataset.videos),
         "ALL",
-        returns["precision"],
-        returns["norm_precision"],
+        evaluation.eval_precision(trackers),
+        evaluation.eval_norm_precision(trackers),
         show=False,
     )
-    paths = [folder / f"{dataset.name}_{metric}.png" for metric in figures]
-    for figure, path in zip(figures.values(), paths, strict=True):
-        save_figure(figure, path)
-    return paths
+    for metric, figure in figures.items():
+        save_figure(figure, folder / f"{dataset.name}_{metric}.png")
+
+
+#: Writers of what may be asked for, by the name of the option that holds the path.
+OUTPUTS: Mapping[str, Callable[[Path, Evaluation, Sequence[str]], None]] = {
+    "json": write_json,
+    "plot": write_plots,
+}
+
+
+def write_outputs(
+    args: argparse.Namespace, evaluation: Evaluation, trackers: Sequence[str]
+) -> None:
+    """Write all that was asked for.
+
+    Raises:
+        RunFailed: If an optional package is missing.
+    """
+    for option, write in OUTPUTS.items():
+        path = getattr(args, option)
+        if path is None:
+            continue
+        try:
+            write(path, evaluation, trackers)
+        except ModuleNotFoundError as error:
+            raise RunFailed(str(error)) from error
+
+
+def print_statistics(
+    args: argparse.Namespace, evaluation: Evaluation, trackers: Sequence[str]
+) -> None:
+    """Print confidence intervals and the comparison, if they were asked for."""
+    if args.bootstrap:
+        print(
+            "\n" + interval_table({name: evaluation.scores(name) for name in trackers[: args.top]})
+        )
+    if args.compare:
+        samples = args.bootstrap or COMPARE_SAMPLES
+        print("\n" + comparison_table(*args.compare, compare(evaluation, *args.compare, samples)))
+
+
+def _check_compared(names: Sequence[str], scored: Sequence[str]) -> None:
+    for name in names:
+        if name not in scored:
+            raise ValueError(
+                f"--compare: no scored tracker {name!r}; {_hint(name, sorted(scored))}"
+            )
 
 
 def _note_what_is_not_shown(args: argparse.Namespace, num_trackers: int) -> None:
@@ -169,29 +210,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     trackers = find_trackers(args.tracker_path, args.dataset, args.tracker_prefix)
     root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
     dataset = DatasetFactory.create_dataset(name=args.dataset, dataset_root=root)
-    if dataset.benchmark.evaluation != "ope":
-        raise ValueError(
-            f"{args.dataset} needs the evaluation {dataset.benchmark.evaluation!r}; there is: ope"
-        )
     dataset.set_tracker(args.tracker_path / args.dataset, trackers)
-    benchmark = OPEBenchmark(dataset, args.incomplete, args.strict_gt)
-    scored = score(benchmark, trackers, args.num)
-    returns = {
-        "success": benchmark.eval_success(scored),
-        "precision": benchmark.eval_precision(scored),
-        "norm_precision": benchmark.eval_norm_precision(scored),
-    }
-    shown = [returns[m] if m in dataset.benchmark.metrics else None for m in returns]
+    evaluation = build_evaluation(dataset, args.incomplete, args.strict_gt)
+    scored = score(evaluation, trackers, args.num)
+    _check_compared(args.compare or (), scored)
     color = {"auto": None, "always": True, "never": False}[args.color]
-    benchmark.show_result(*shown, args.show_video_level, top=args.top, color=color)
+    evaluation.show(scored, args.show_video_level, args.top, color)
     _note_what_is_not_shown(args, len(scored))
-    if args.json:
-        write_json(args.json, benchmark, scored)
-    if args.plot:
-        try:
-            write_plots(args.plot, dataset, returns)
-        except ModuleNotFoundError as error:
-            raise RunFailed(str(error)) from error
+    if args.bootstrap:
+        add_intervals(evaluation, scored, args.bootstrap)
+    print_statistics(args, evaluation, scored)
+    write_outputs(args, evaluation, scored)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import pytest
 
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import OPEBenchmark
-from toolkit.evaluation.report import format_table, mean_score, ope_table, tracker_data
+from toolkit.evaluation.report import format_table, mean_score, ope_table
 from toolkit.results import write_boxes
 
+FIGURES = {"success": "auc", "precision": "precision20", "norm_precision": "norm_precision20"}
 SETS = ["OTB100", "UAV123", "UAV20L", "NFS30", "LaSOT"]
 GT = [[10 + i, 20, 30, 40] for i in range(3)]
 
@@ -48,25 +49,22 @@ def test_scores_match_the_recorded_ones(mini_benchmark, mini_numbers, name):
     benchmark = mini_benchmark(name)
     for tracker, recorded in mini_numbers[name]["trackers"].items():
         scores = benchmark.scores(tracker)
-        assert scores.problems == []
-        for metric, figure in (
-            ("success", "auc"),
-            ("precision", "precision20"),
-            ("norm_precision", "norm_precision20"),
-        ):
-            curves = scores.curves[metric]
-            mean = np.mean(list(curves.values()), axis=0)
-            assert mean == pytest.approx(recorded[f"{metric}_curve"], abs=1e-12)
-            assert mean_score(metric, curves) == pytest.approx(recorded[figure], abs=1e-12)
-        data = tracker_data(scores.curves, benchmark.dataset.attr)
-        for video, (auc, precision, norm, _, _) in recorded["per_video"].items():
-            assert data["videos"][video] == pytest.approx(
-                {"success": auc, "precision": precision, "norm_precision": norm}, abs=1e-12
-            )
-        for attribute, (auc, precision, norm) in recorded["per_attribute"].items():
-            assert data["attributes"][attribute] == pytest.approx(
-                {"success": auc, "precision": precision, "norm_precision": norm}, abs=1e-12
-            )
+        assert bool(scores.problems) == ("nan" in tracker)
+        for metric, figure in FIGURES.items():
+            mean = recorded[f"{metric}_curve"]
+            assert scores.curves[metric].y == pytest.approx(mean, abs=1e-12)
+            assert scores.metrics[metric] == pytest.approx(recorded[figure], abs=1e-12)
+        assert scores.metrics["op50"] == pytest.approx(recorded["success_curve"][10], abs=1e-12)
+        assert scores.metrics["op75"] == pytest.approx(recorded["success_curve"][15], abs=1e-12)
+        for video, (auc, precision, norm, _, op50) in recorded["per_video"].items():
+            expected = {"success": auc, "precision": precision, "norm_precision": norm}
+            values = dict(scores.videos[video])
+            del values["op75"]
+            assert values == pytest.approx({**expected, "op50": op50}, abs=1e-12)
+        assert set(scores.attributes) == set(recorded["per_attribute"])
+        for attribute, values in recorded["per_attribute"].items():
+            figures = [scores.attributes[attribute][metric] for metric in FIGURES]
+            assert figures == pytest.approx(values, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -105,9 +103,9 @@ def test_workers_give_the_same_scores(mini_benchmark):
     alone, together = mini_benchmark("OTB100"), mini_benchmark("OTB100")
     assert list(alone.evaluate(names)) == list(together.evaluate(names, num_workers=2)) == names
     for name in names:
-        for metric, curves in alone.scores(name).curves.items():
-            for video, curve in curves.items():
-                assert (curve == together.scores(name).curves[metric][video]).all()
+        assert alone.scores(name).videos == together.scores(name).videos
+        for metric, curves in alone.scores(name).measures.sums.items():
+            assert (curves == together.scores(name).measures.sums[metric]).all()
 
 
 def test_files_are_read_once(benchmark_of, tmp_path):
@@ -255,9 +253,9 @@ def test_published_numbers_come_out(tmp_path, name, tracker, incomplete, success
     root = SHARED / "data" / "benchmarks" / name
     dataset = DatasetFactory.create_dataset(name=name, dataset_root=root)
     dataset.set_tracker(tmp_path / name, [tracker])
-    scores = OPEBenchmark(dataset, incomplete).scores(tracker).curves
-    assert round(mean_score("success", scores["success"]), 3) == success
-    assert round(mean_score("precision", scores["precision"]), 3) == precision
+    metrics = OPEBenchmark(dataset, incomplete).scores(tracker).metrics
+    assert round(metrics["success"], 3) == success
+    assert round(metrics["precision"], 3) == precision
 
 
 @pytest.mark.data
@@ -275,7 +273,5 @@ def test_made_up_results_on_otb100_match_the_recorded_scores(tmp_path, tracker):
     recorded = json.loads((golden / "ope" / "OTB100_syn.json").read_text())["trackers"][tracker]
     dataset = DatasetFactory.create_dataset(name="OTB100", dataset_root=root)
     dataset.set_tracker(tmp_path, [tracker])
-    scores = OPEBenchmark(dataset).scores(tracker).curves
-    for metric, curves in scores.items():
-        mean = np.mean(list(curves.values()), axis=0)
-        assert mean == pytest.approx(recorded[f"{metric}_curve"], abs=1e-12)
+    for metric, curve in OPEBenchmark(dataset).scores(tracker).curves.items():
+        assert curve.y == pytest.approx(recorded[f"{metric}_curve"], abs=1e-12)

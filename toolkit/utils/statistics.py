@@ -130,9 +130,29 @@ METRICS: dict[str, Callable[..., NDArray]] = {
 }
 
 
-def headline(metric: str, curve: NDArray) -> float:
-    """Published figure of a curve: the mean (AUC) of success, the value at 20 of the others."""
-    return float(np.mean(curve) if metric == "success" else curve[HEADLINE])
+#: One-pass figures: the curve each is read from, and where; None is the mean over its thresholds.
+FIGURES: dict[str, tuple[str, int | None]] = {
+    "success": ("success", None),
+    "norm_precision": ("norm_precision", HEADLINE),
+    "precision": ("precision", HEADLINE),
+    "op50": ("success", 10),
+    "op75": ("success", 15),
+}
+
+
+def headline(figure: str, curves: NDArray) -> NDArray:
+    """Published figure of curves.
+
+    Args:
+        figure: Key of ``FIGURES``: the mean of success (AUC), the value at 20 pixels of precision
+            and at 0.20 target sizes of normalised precision, success at the overlaps 0.5 and 0.75.
+        curves: (..., T) curves of the metric it is read from.
+
+    Returns:
+        (...,) values.
+    """
+    index = FIGURES[figure][1]
+    return np.mean(curves, axis=-1) if index is None else np.asarray(curves)[..., index]
 
 
 def calculate_failures(trajectory: Sequence[Sequence[float]]) -> tuple[int, list[int]]:
@@ -237,19 +257,42 @@ def calculate_expected_overlap(fragments: NDArray, fweights: NDArray) -> NDArray
         (M,) float32: entry i is the weighted mean, over fragments that reach frame i, of their
         mean overlap over the frames 1 to i; entry 0 is 1.
     """
-    fragments, fweights = np.asarray(fragments, np.float64), np.asarray(fweights, np.float64)
+    weights = np.asarray(fweights, np.float64)[None]
+    weighted, total, reached = expected_overlap_sums(fragments, weights)
+    return expected_overlap_curve(weighted, total, reached)[0]
+
+
+def expected_overlap_sums(fragments: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Sums that the expected overlap is made of; those of several sequences may be added.
+
+    Args:
+        fragments: (F, M) overlap by frames since the start; NaN where a fragment has ended.
+        weights: (T, F) weights of the fragments, in each of T averages.
+
+    Returns:
+        Weighted sum (T, M) of the mean overlap over the frames 1 to i, sum (T, M) of the weights
+        of the fragments that reach frame i, and their number (M,); all are 0 at frame 0.
+    """
+    fragments = np.asarray(fragments, np.float64)
     length = fragments.shape[1]
-    expected = np.zeros(length, np.float32)
-    expected[:1] = 1
-    if length < 2:
-        return expected
-    alive = ~np.isnan(fragments[:, 1:])
-    means = np.cumsum(fragments[:, 1:], axis=1) / np.arange(1, length)
-    total = fweights @ alive
+    alive = ~np.isnan(fragments)
+    alive[:, 0] = False
+    values = np.where(alive, fragments, 0)
+    means = np.where(alive, np.cumsum(values, axis=1) / np.maximum(np.arange(length), 1), 0)
+    return weights @ means, weights @ alive, alive.sum(axis=0)
+
+
+def expected_overlap_curve(weighted: NDArray, total: NDArray, reached: NDArray) -> NDArray:
+    """Expected overlap of sums as `expected_overlap_sums` gives them.
+
+    Returns:
+        (T, M) float32; entry 0 is 1, entries that no fragment reaches are 0, and those where the
+        weights of all that do are 0 are NaN.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        curve = fweights @ np.where(alive, means, 0) / total
-    expected[1:] = np.where(alive.any(axis=0), curve, 0)
-    return expected
+        curve = np.where(reached > 0, weighted / total, 0).astype(np.float32)
+    curve[:, :1] = 1
+    return curve
 
 
 def _check_lengths(gt: NDArray, pred: NDArray) -> None:

@@ -1,0 +1,236 @@
+"""What the evaluations of all benchmarks share: reading, averaging, keeping, several processes."""
+
+import logging
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.datasets.dataset import Dataset
+from toolkit.datasets.video import Video
+from toolkit.evaluation.gathering import INCOMPLETE, Gathered, gather, result_files, tracker_folder
+from toolkit.evaluation.report import Column, metric_table, video_table
+from toolkit.evaluation.scores import METRICS, Curve, Measures, Scores
+from toolkit.reading import READERS, Trajectory
+
+logger = logging.getLogger(__name__)
+
+VIDEO_TABLE_LIMIT = 9  # trackers that fit side by side, as in PySOT
+
+
+class Evaluation(ABC):
+    """Scores the trackers that a data set was given by ``set_tracker``.
+
+    Every result file is read once, whatever is asked for; what is wrong with the results of a
+    tracker is logged once, as one warning. An average over videos is always made by `combine`,
+    from weights of the videos, so that attributes, single videos and bootstrap samples are scored
+    by the same lines as the whole set.
+
+    Args:
+        dataset: The videos and the trackers' names and folder.
+        incomplete: What to do about missing, unreadable, short and long results, a key of
+            ``INCOMPLETE``. By default frames without a result count as lost, so that no tracker
+            gains by being incomplete; ``skip`` scores each video over the frames it has, as the
+            published numbers of some older archives do. Surplus lines are ignored.
+        strict: Count frames without ground truth as misses in precision (one-pass sets only).
+
+    Attributes:
+        key: Metric that trackers are ranked by.
+        headlines: Metrics that confidence intervals and comparisons are made of.
+        columns: Of the table of videos.
+
+    Raises:
+        ValueError: If ``incomplete`` is unknown.
+    """
+
+    key: ClassVar[str]
+    headlines: ClassVar[tuple[str, ...]]
+    columns: ClassVar[tuple[Column, ...]]
+
+    def __init__(self, dataset: Dataset, incomplete: str = "lost", strict: bool = False) -> None:
+        if incomplete not in INCOMPLETE:
+            raise ValueError(f"unknown policy {incomplete!r}; known: {', '.join(INCOMPLETE)}")
+        self.dataset, self.incomplete, self.strict = dataset, incomplete, strict
+        self._scores: dict[str, Scores] = {}
+
+    @abstractmethod
+    def measure(self, results: Gathered) -> Measures:
+        """Measure each video of a tracker."""
+
+    @abstractmethod
+    def combine(self, measures: Measures, weights: NDArray) -> dict[str, NDArray]:
+        """Average the videos of a tracker.
+
+        Args:
+            measures: Of V videos.
+            weights: (B, V) how often each video counts, in each of B averages.
+
+        Returns:
+            (B,) values by metric; NaN where one is not defined.
+        """
+
+    def curves(self, measures: Measures) -> dict[str, Curve]:
+        """Average curves over all videos, by name; none by default."""
+        return {}
+
+    def attributes(self, measures: Measures) -> dict[str, dict[str, float]]:
+        """Scores over the videos of each attribute that has any."""
+        groups = {
+            name: np.isin(measures.videos, videos).astype(float)
+            for name, videos in self.dataset.attr.items()
+        }
+        groups = {name: weights for name, weights in groups.items() if weights.any()}
+        return by_name(self.combine(measures, np.array(list(groups.values()))), groups)
+
+    def show(
+        self,
+        trackers: Sequence[str],
+        show_video_level: bool = False,
+        top: int = 20,
+        color: bool | None = None,
+    ) -> None:
+        """Print the table of trackers, best first, and on request that of the videos.
+
+        Args:
+            trackers: Names, in the order the table of the videos has them.
+            show_video_level: Print the table of the videos too, for fewer than 10 trackers.
+            top: Number of trackers in the first table.
+            color: Print low scores in red; None only if the output is a terminal.
+        """
+        best = {name: self.scores(name).metrics for name in self.ranked(trackers)[:top]}
+        print(metric_table(best, self.dataset.benchmark.metrics))
+        if show_video_level and len(trackers) <= VIDEO_TABLE_LIMIT:
+            videos = {name: self.scores(name).videos for name in trackers}
+            print("\n\n", video_table(videos, self.columns, color=wants_color(color)), sep="\n")
+
+    def has_results(self, tracker: str) -> bool:
+        """Tell whether a tracker has a result file for any video."""
+        folder = tracker_folder(self.dataset, tracker)
+        return any(self.find_results(folder, video) for video in self.dataset)
+
+    def find_results(self, folder: Path, video: Video) -> list[Path]:
+        """Result files of a video below the folder of a tracker."""
+        return result_files(self.dataset, folder, video)
+
+    def evaluate(self, trackers: Sequence[str], num_workers: int = 1) -> Iterable[str]:
+        """Score trackers, in several processes if wanted, and yield each name when it is done.
+
+        Raises:
+            ValueError: As `scores`.
+        """
+        todo = [name for name in trackers if name not in self._scores]
+        num_workers = min(num_workers, len(todo))
+        if num_workers <= 1:
+            for name in todo:
+                self.scores(name)
+                yield name
+            return
+        # The data set travels once per worker, not once per tracker.
+        with ProcessPoolExecutor(num_workers, initializer=_adopt, initargs=(self,)) as pool:
+            for name, scores in zip(todo, pool.map(_score_adopted, todo), strict=True):
+                self._keep_and_warn(name, scores)
+                yield name
+
+    def scores(self, tracker: str) -> Scores:
+        """All scores of a tracker; read and computed the first time only.
+
+        Raises:
+            ValueError: If the tracker has no result for any video, or, with the policy
+                ``error``, if anything is wrong with its results.
+        """
+        if tracker not in self._scores:
+            self._keep_and_warn(tracker, self._score(tracker))
+        return self._scores[tracker]
+
+    def ranked(self, trackers: Sequence[str]) -> list[str]:
+        """Trackers, best first; equals stay in the order given, undefined scores are last."""
+        sign = -1 if METRICS[self.key].higher_is_better else 1
+
+        def rank(name: str) -> tuple[bool, float]:
+            value = self.scores(name).metrics[self.key]
+            return (True, 0.0) if np.isnan(value) else (False, sign * value)
+
+        return sorted(trackers, key=rank)
+
+    def keep(self, tracker: str, scores: Scores) -> None:
+        """Replace the scores of a tracker."""
+        self._scores[tracker] = scores
+
+    def as_data(self, trackers: Sequence[str]) -> dict[str, Any]:
+        """Scores of trackers and how they came about, as plain data; see `scores`."""
+        dataset = self.dataset
+        return {
+            "dataset": dataset.name,
+            "protocol": dataset.benchmark.protocol,
+            "evaluation": dataset.benchmark.evaluation,
+            "num_videos": len(dataset),
+            "num_frames": sum(map(len, dataset)),
+            "incomplete": self.incomplete,
+            "strict_gt": self.strict,
+            "trackers": {name: self.scores(name).as_data() for name in trackers},
+        }
+
+    def read(self, tracker: str, video: str) -> list[Trajectory]:
+        """Read the repetitions of one video, as long as they are; raises what the reader does."""
+        folder = tracker_folder(self.dataset, tracker)
+        read = READERS[self.dataset.benchmark.layout]
+        of = self.dataset.videos[video]
+        return [read(path).resized(len(of)) for path in self.find_results(folder, of)]
+
+    def gather(self, tracker: str) -> Gathered:
+        """Read the results of a tracker."""
+        return gather(self.dataset, tracker, self.incomplete)
+
+    def names(self, trackers: str | Sequence[str] | None) -> list[str]:
+        """Names of trackers as PySOT's functions take them; None means all of the data set."""
+        if trackers is None:
+            return self.dataset.tracker_names
+        return [trackers] if isinstance(trackers, str) else list(trackers)
+
+    def _keep_and_warn(self, tracker: str, scores: Scores) -> None:
+        self.keep(tracker, scores)
+        if scores.problems:
+            logger.warning("%s:%s", tracker, "\n  ".join(["", *scores.problems]))
+
+    def _score(self, tracker: str) -> Scores:
+        results = self.gather(tracker)
+        measures = self.measure(results)
+        videos = measures.videos
+        return Scores(
+            metrics=by_name(self.combine(measures, np.ones((1, len(videos)))), [tracker])[tracker],
+            videos=by_name(self.combine(measures, np.eye(len(videos))), videos),
+            attributes=self.attributes(measures),
+            curves=self.curves(measures),
+            measures=measures,
+            problems=results.problems,
+        )
+
+
+def by_name(values: Mapping[str, NDArray], names: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Turn columns (B,) by metric into values by one of B names and metric."""
+    return {
+        name: {metric: float(column[i]) for metric, column in values.items()}
+        for i, name in enumerate(names)
+    }
+
+
+def wants_color(color: bool | None) -> bool:
+    """Whether to print in colour; None asks the terminal."""
+    return sys.stdout.isatty() if color is None else color
+
+
+_adopted: list[Evaluation] = []
+
+
+def _adopt(evaluation: Evaluation) -> None:
+    """Keep the evaluation in this worker process."""
+    _adopted.append(evaluation)
+
+
+def _score_adopted(tracker: str) -> Scores:
+    return _adopted[-1]._score(tracker)

@@ -1,0 +1,292 @@
+"""Reset-based evaluation of VOT2016-2019: accuracy, robustness, expected average overlap.
+
+Definitions follow the VOT challenge as PySOT computes them. Its quirks that published numbers
+contain are kept: accuracy bounds overlaps by the frame's (width, height), the expected overlap by
+(width - 1, height - 1); a failure in the last frames, after which the tracker is not started
+again, does not end a fragment; the frame of the next start belongs to the fragment before it.
+
+Two things differ on purpose. A skipped frame (code 0) in a run without failure counts as overlap 0
+in the expected overlap, where PySOT gives NaN for the whole tracker. And every repetition that is
+there counts: weights are divided by the number of a video's own repetitions, not of the last one's.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.datasets.dataset import Dataset
+from toolkit.datasets.video import Video
+from toolkit.evaluation.evaluation import Evaluation
+from toolkit.evaluation.gathering import Gathered
+from toolkit.evaluation.report import Column
+from toolkit.evaluation.scores import Curve, Measures
+from toolkit.reading import FAILURE, REGION, START, Trajectory, as_regions, widened
+from toolkit.utils.region import overlaps
+from toolkit.utils.statistics import expected_overlap_curve, expected_overlap_sums
+
+BURNIN = 10  # frames from a start on that accuracy leaves out
+SKIPPING = 5  # frames from a failure to the next start
+
+
+class ResetEvaluation(Evaluation):
+    """Accuracy, robustness and expected average overlap from one reading of the results.
+
+    Args:
+        dataset: The videos and the trackers' names and folder; its benchmark has an
+            ``eao_window``.
+        incomplete: See `Evaluation`; with ``lost`` the first frame without a result is a failure
+            and the rest has no overlap.
+        strict: Changes nothing here.
+        burnin: Frames from a start on that accuracy leaves out.
+        skipping: Frames from a failure to the next start.
+
+    Raises:
+        ValueError: If ``incomplete`` is unknown or the data set has no ``eao_window``.
+    """
+
+    key = "eao"
+    headlines = ("accuracy", "robustness", "lost_number", "eao")
+    columns = (Column("Acc", 8, "accuracy", low=0.5), Column("LN", 8, "lost_number", high=0))
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        incomplete: str = "lost",
+        strict: bool = False,
+        burnin: int = BURNIN,
+        skipping: int = SKIPPING,
+    ) -> None:
+        super().__init__(dataset, incomplete, strict)
+        if dataset.benchmark.eao_window is None:
+            raise ValueError(f"{dataset.name} has no eao_window in the table of benchmarks")
+        self.burnin, self.skipping = burnin, skipping
+
+    def measure(self, results: Gathered) -> Measures:
+        """Overlaps and failures per video, and the sums that the expected overlap is made of.
+
+        Returns:
+            ``sums``: overlap and number of frames with one, frames, failures per repetition (V,);
+            of the expected overlap (V, M) weighted, total and reached, see
+            `toolkit.utils.statistics.expected_overlap_sums`. ``shared``: the same with the weights
+            of each tag, over all videos, (T, M). ``by_video``: overlaps (N,) for accuracy, mean
+            over repetitions, and failures (R,).
+        """
+        runs = {
+            name: measure_runs(self.dataset.videos[name], trajectories, self.burnin)
+            for name, trajectories in results.runs.items()
+        }
+        length = max(len(run.raw) for of in runs.values() for run in of)
+        frames = {name: mean_known(padded([run.burnt for run in of])) for name, of in runs.items()}
+        failures = {name: np.array([len(run.failures) for run in of]) for name, of in runs.items()}
+        sums, tag_sums = self._expected_overlap(runs, length)
+        sums["overlap"] = np.array([np.nansum(values) for values in frames.values()])
+        sums["known"] = np.array([np.sum(~np.isnan(values)) for values in frames.values()])
+        sums["frames"] = np.array([len(values) for values in frames.values()])
+        sums["failures"] = np.array([values.mean() for values in failures.values()])
+        by_video = {"overlaps": frames, "failures": failures}
+        return Measures(list(runs), sums, tag_sums, by_video)
+
+    def combine(self, measures: Measures, weights: NDArray) -> dict[str, NDArray]:
+        """Accuracy, robustness, lost number and EAO (B,); frames have equal weight in accuracy."""
+        sums = measures.sums
+        failures = weights @ sums["failures"]
+        curve = expected_overlap_curve(
+            weights @ sums["weighted"], weights @ sums["total"], weights @ sums["reached"]
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {
+                "accuracy": (weights @ sums["overlap"]) / (weights @ sums["known"]),
+                "robustness": 100 * failures / (weights @ sums["frames"]),
+                "lost_number": failures,
+                "eao": self.average_in_window(curve),
+            }
+
+    def average_in_window(self, curve: NDArray) -> NDArray:
+        """EAO (B,) of expected-overlap curves (B, M): the mean over the benchmark's lengths."""
+        low, high = self.dataset.benchmark.eao_window
+        return mean_known(curve[:, low - 1 : high].T.astype(np.float64))
+
+    def curves(self, measures: Measures) -> dict[str, Curve]:
+        """Expected overlap by sequence length, from 1 frame on."""
+        sums = [measures.sums[name].sum(axis=0) for name in ("weighted", "total", "reached")]
+        curve = expected_overlap_curve(sums[0][None], sums[1][None], sums[2])[0]
+        return {"expected_overlap": Curve(np.arange(1, len(curve) + 1), curve)}
+
+    def attributes(self, measures: Measures) -> dict[str, dict[str, float]]:
+        """EAO by tag of the frames; NaN where the data set does not tell."""
+        shared = measures.shared
+        curves = expected_overlap_curve(shared["weighted"], shared["total"], shared["reached"])
+        values = self.average_in_window(curves)
+        return {
+            tag: {"eao": float(value)} for tag, value in zip(self.dataset.tags, values, strict=True)
+        }
+
+    def frame_overlaps(self, tracker: str, video: str) -> NDArray:
+        """Overlap (N,) of each frame, mean over repetitions, NaN where there is none; read anew."""
+        runs = measure_runs(self.dataset.videos[video], self.read(tracker, video), burnin=0)
+        return mean_known(padded([run.raw for run in runs]))
+
+    def _expected_overlap(
+        self, runs: dict[str, list["MeasuredRun"]], length: int
+    ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+        """Sums by video with the weights of the tag ``all``, and over all videos by tag."""
+        by_video, by_tag = [], 0
+        for name, of in runs.items():
+            video = self.dataset.videos[name]
+            flags = tag_flags(video, self.dataset.tags)
+            parts = [
+                fragments(run.raw, run.failures, len(video), flags, length, self.skipping)
+                for run in of
+            ]
+            values = np.concatenate([values for values, _ in parts])
+            weights = np.concatenate([weights for _, weights in parts], axis=1) / len(of)
+            weighted, total, reached = expected_overlap_sums(values, weights)
+            by_video.append((weighted[0], total[0], reached))
+            by_tag = by_tag + np.stack([weighted, total, np.broadcast_to(reached, total.shape)])
+        names = ("weighted", "total", "reached")
+        sums = dict(zip(names, map(np.array, zip(*by_video, strict=True)), strict=True))
+        return sums, dict(zip(names, by_tag, strict=True))
+
+
+class MeasuredRun(NamedTuple):
+    """One repetition.
+
+    Attributes:
+        raw: (N,) overlaps bounded by (width - 1, height - 1), NaN where the line is a code.
+        burnt: (N,) overlaps bounded by (width, height), NaN during burn-in too.
+        failures: Frames of failures.
+    """
+
+    raw: NDArray
+    burnt: NDArray
+    failures: list[int]
+
+
+def measure_runs(
+    video: Video, trajectories: Sequence[Trajectory], burnin: int
+) -> list[MeasuredRun]:
+    """Overlaps of all repetitions of a video, computed in one batch.
+
+    Args:
+        video: Gives the ground truth and the frame size.
+        trajectories: The repetitions.
+        burnin: Frames left out of `MeasuredRun.burnt` from each start on, the start included.
+    """
+    truth = as_regions(video.gt_traj)
+    pairs = [(run, np.flatnonzero(run.codes == REGION)) for run in trajectories]
+    wide, tight = bounded_overlaps(video, truth, pairs)
+    measured, begin = [], 0
+    for run, frames in pairs:
+        raw, burnt = np.full((2, len(run)), np.nan)
+        raw[frames] = tight[begin : begin + len(frames)]
+        burnt[frames] = wide[begin : begin + len(frames)]
+        begin += len(frames)
+        for start in np.flatnonzero(run.codes == START):
+            burnt[start : start + burnin] = np.nan
+        failures = np.flatnonzero(run.codes == FAILURE).tolist()
+        measured.append(MeasuredRun(raw, burnt, failures))
+    return measured
+
+
+def bounded_overlaps(
+    video: Video, truth: NDArray, pairs: Sequence[tuple[Trajectory, NDArray]]
+) -> tuple[NDArray, NDArray]:
+    """Overlaps of the given frames of runs with both bounds.
+
+    The bounds differ by a pixel, so only regions that reach the right or lower border of the frame
+    are drawn twice.
+
+    Args:
+        video: Gives the frame size.
+        truth: (N, 4) or (N, 2K) ground truth.
+        pairs: Trajectories and their frames (F,) that hold a region.
+
+    Returns:
+        (sum of F,) overlaps bounded by (width, height), and by (width - 1, height - 1).
+    """
+    width = max(run.regions.shape[1] for run, _ in pairs)
+    predicted = np.concatenate([widened(run.regions[frames], width) for run, frames in pairs])
+    expected = truth[np.concatenate([frames for _, frames in pairs])]
+    size = np.array([video.width, video.height])
+    wide = overlaps(predicted, expected, size)
+    reaches = _beyond(predicted, size) | _beyond(expected, size)
+    tight = wide.copy()
+    tight[reaches] = overlaps(predicted[reaches], expected[reaches], size - 1)
+    return wide, tight
+
+
+def _beyond(regions: NDArray, size: NDArray) -> NDArray:
+    """Which regions (N, 4) or (N, 2K) reach the last two columns or rows of the frame."""
+    if regions.shape[1] == 4:
+        right, bottom = regions[:, 0] + regions[:, 2], regions[:, 1] + regions[:, 3]
+    else:
+        right, bottom = regions[:, ::2].max(axis=1), regions[:, 1::2].max(axis=1)
+    inside = (right <= size[0] - 2) & (bottom <= size[1] - 2)
+    return ~inside  # NaN is not inside
+
+
+def fragments(
+    overlaps: NDArray,
+    failures: Sequence[int],
+    num_frames: int,
+    flags: NDArray,
+    length: int,
+    skipping: int = SKIPPING,
+) -> tuple[NDArray, NDArray]:
+    """Cut a run into the fragments that the expected overlap averages.
+
+    A fragment goes from a start up to the frame of the next start, itself included, and on with
+    overlap 0; the last one ends where the run ends.
+
+    Args:
+        overlaps: (m,) overlap per frame; NaN is 0.
+        failures: Frames of failures; each but a late one makes a start ``skipping`` frames on.
+        num_frames: Frames of the video.
+        flags: (T, num_frames) 0 or 1, the frames that count in each of T averages.
+        length: Number of columns M of the result, at least m.
+        skipping: Frames from a failure to the next start.
+
+    Returns:
+        (F, M) overlaps, NaN after the end of a fragment, and (T, F) weights.
+    """
+    known, end = np.nan_to_num(overlaps), len(overlaps)
+    starts = [0, *(frame + skipping for frame in failures if frame + skipping <= end)]
+    values = np.zeros((len(starts), length))
+    weights = np.empty((len(flags), len(starts)))
+    for i, (start, stop) in enumerate(pairwise(starts)):
+        part = known[start : stop + 1]
+        values[i, : len(part)] = part
+        weights[:, i] = flags[:, start : stop + 1].sum(axis=1) / (stop - start + 1)
+    last = starts[-1]
+    values[-1] = np.nan
+    values[-1, : end - last] = known[last:]
+    whole = num_frames - last + 1e-16 if len(failures) else end
+    weights[:, -1] = flags[:, last:end].sum(axis=1) / whole
+    return values, weights
+
+
+def tag_flags(video: Video, tags: Sequence[str]) -> NDArray:
+    """Flags (T, N) of a video's frames by tag; 0 where the data set does not tell."""
+    flags = np.zeros((len(tags), len(video)))
+    for row, tag in zip(flags, tags, strict=True):
+        given = video.tags[tag]
+        row[: len(given)] = given
+    return flags
+
+
+def padded(rows: Sequence[NDArray]) -> NDArray:
+    """Rows of differing length as one array (R, N), filled up with NaN."""
+    stack = np.full((len(rows), max(map(len, rows))), np.nan)
+    for row, values in zip(stack, rows, strict=True):
+        row[: len(values)] = values
+    return stack
+
+
+def mean_known(stack: NDArray) -> NDArray:
+    """Mean (N,) over the rows of (R, N) without NaN; NaN where nothing is known."""
+    known = ~np.isnan(stack)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, stack, 0).sum(axis=0) / known.sum(axis=0)
