@@ -1,8 +1,10 @@
+import sys
+
 import cv2
 import numpy as np
 import pytest
 
-from toolkit.utils.image import read_image
+from toolkit.utils.image import image_size, read_image
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
 
@@ -41,3 +43,25 @@ def test_a_broken_image_is_named(tmp_path, name):
 def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"0001\.jpg"):
         read_image(tmp_path / "0001.jpg")
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+def test_size_is_that_of_the_image_as_it_is_read(tmp_path, orientation, monkeypatch):
+    pillow = pytest.importorskip("PIL.Image")
+    exif = pillow.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    pillow.fromarray(NOISE).save(tmp_path / "a.jpg", exif=exif)
+    width, height = (50, 40) if orientation in (None, 1, 3) else (40, 50)
+    assert read_image(tmp_path / "a.jpg").shape == (height, width, 3)
+    assert image_size(tmp_path / "a.jpg") == (width, height)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert image_size(tmp_path / "a.jpg") == (width, height)
+
+
+def test_size_of_what_is_no_image(tmp_path):
+    (tmp_path / "a.jpg").write_text("no image")
+    with pytest.raises(ValueError, match=r"image .*a\.jpg"):
+        image_size(tmp_path / "a.jpg")
+    with pytest.raises(FileNotFoundError, match=r"b\.jpg"):
+        image_size(tmp_path / "b.jpg")

@@ -20,6 +20,7 @@ class Benchmark:
         repetitions: The most runs the protocol asks of a tracker that is not deterministic.
         eao_window: Lengths in frames, both included, over which the expected overlap is averaged.
         tags: Per-frame tags of its videos, in the order of tables and plots.
+        num_videos: How many the whole set has; 0 if nobody says.
         folder: Data-set folder whose frames it shares; None if it has its own.
         has_absent: Videos carry a per-frame ``absent`` list of which only frames with value 1
             (target present) are scored; the others still count in the denominator, as in PySOT.
@@ -35,6 +36,7 @@ class Benchmark:
     repetitions: int = 1
     eao_window: tuple[int, int] | None = None
     tags: tuple[str, ...] = ()
+    num_videos: int = 0
     folder: str | None = None
     has_absent: bool = False
     cut_results: frozenset[str] = frozenset()
@@ -76,33 +78,34 @@ VOT = Benchmark(
     tags=("camera_motion", "illum_change", "motion_change", "size_change", "occlusion"),
     old_names={"pedestrian1": "pedestrain1", "pedestrain1": "pedestrian1"},
 )
+GOT10K = Benchmark("one_pass", "got10k", ("ao", "sr50", "sr75"), evaluation="got10k", repetitions=3)
 DAVIS = Benchmark("masks", "masks", ("j", "f"), evaluation="davis")
 
+LONG_TERM = Benchmark("long_term", "longterm", ("precision", "recall", "f1"), evaluation="longterm")
+
 BENCHMARKS: dict[str, Benchmark] = {
-    "OTB100": OTB,
-    "OTB2015": replace(OTB, folder="OTB100"),
-    "OTB50": replace(OTB, folder="OTB100"),
-    "CVPR13": replace(OTB, folder="OTB100"),
-    "UAV123": OPE,
-    "UAV123_10fps": OPE,
-    "UAV20L": OPE,
-    "NFS30": OPE,
-    "NFS240": OPE,
-    "LaSOT": LASOT,
-    "DTB70": OPE,
-    "TrackingNet": NORM,
-    "GOT-10k": Benchmark(
-        "one_pass", "got10k", ("ao", "sr50", "sr75"), evaluation="got10k", repetitions=3
-    ),
-    "VOT2016": replace(VOT, eao_window=(108, 371)),
-    "VOT2017": replace(VOT, eao_window=(100, 356)),
-    "VOT2018": replace(VOT, eao_window=(100, 356)),
-    "VOT2019": replace(VOT, eao_window=(46, 291)),
-    "VOT2018-LT": Benchmark(
-        "long_term", "longterm", ("precision", "recall", "f1"), evaluation="longterm"
-    ),
-    "DAVIS2016": DAVIS,
-    "DAVIS2017": DAVIS,
+    "OTB100": replace(OTB, num_videos=100),
+    "OTB2015": replace(OTB, num_videos=100, folder="OTB100"),
+    "OTB50": replace(OTB, num_videos=50, folder="OTB100"),
+    "CVPR13": replace(OTB, num_videos=51, folder="OTB100"),
+    "UAV123": replace(OPE, num_videos=123),
+    "UAV123_10fps": replace(OPE, num_videos=123),
+    "UAV20L": replace(OPE, num_videos=20),
+    "NFS30": replace(OPE, num_videos=100),
+    "NFS240": replace(OPE, num_videos=100),
+    "LaSOT": replace(LASOT, num_videos=280),
+    "DTB70": replace(OPE, num_videos=70),
+    "TrackingNet": replace(NORM, num_videos=511),
+    "GOT-10k": replace(GOT10K, num_videos=180),
+    "GOT-10k_val": replace(GOT10K, num_videos=180, folder="GOT-10k"),
+    "VOT2016": replace(VOT, num_videos=60, eao_window=(108, 371)),
+    "VOT2017": replace(VOT, num_videos=60, eao_window=(100, 356)),
+    "VOT2018": replace(VOT, num_videos=60, eao_window=(100, 356)),
+    "VOT2019": replace(VOT, num_videos=60, eao_window=(46, 291)),
+    "VOT2018-LT": replace(LONG_TERM, num_videos=35),
+    "DAVIS2016": replace(DAVIS, num_videos=20),
+    "DAVIS2017": replace(DAVIS, num_videos=30),
+    "YouTube-VOS": DAVIS,
     "Synthetic": NORM,
 }
 
@@ -119,6 +122,4 @@ def find_root(name: str, parent: Path) -> Path:
     there (CVPR13.json lies in the folder of OTB100).
     """
     own, shared = parent / name, find_benchmark(name).folder
-    if shared and not own.exists() and (parent / shared / f"{name}.json").exists():
-        return parent / shared
-    return own
+    return parent / shared if shared and not own.exists() and (parent / shared).is_dir() else own

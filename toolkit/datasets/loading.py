@@ -1,46 +1,66 @@
-"""The reader of the benchmarks' JSON."""
+"""From a folder to its videos: the reader of the benchmarks' JSON."""
 
 import json
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from toolkit.datasets.benchmarks import Benchmark, find_benchmark
+from toolkit.datasets.layouts import read_native
+from toolkit.datasets.lazy import MaskBoxes
 from toolkit.datasets.regions import NAN
 from toolkit.datasets.video import Labels, Video
 
+logger = logging.getLogger("toolkit")
+
 
 def load_videos(root: str | os.PathLike, name: str) -> dict[str, Video]:
-    """Read ``<root>/<name>.json`` in PySOT's format, without touching any image.
+    """Read a set without touching its images.
+
+    That is ``<root>/<name>.json`` in PySOT's format, packed as ``.json.xz`` if you like, or else
+    the folders in which its owner distributes it or a user's own; see `toolkit.datasets.layouts`.
 
     Returns:
         The videos by name, in sorted order.
 
     Raises:
-        FileNotFoundError: If there is no such file; lists the JSON files that are there.
-        ValueError: If the file is not of that format, naming file, video and field.
+        FileNotFoundError: If neither is there; says what was looked for.
+        ValueError: If a file is not of its format, naming file, video and field or line.
     """
-    benchmark = find_benchmark(name)
-    path = Path(root) / f"{name}.json"
-    records = _read_json(path)
+    root, benchmark = Path(root), find_benchmark(name)
+    path = annotation_file(root, name)
+    records = _native_records(root, name) if path is None else read_json(path)
     videos = {}
     for video in sorted(records):
         try:
-            videos[video] = _video(video, records[video], Path(root), benchmark)
+            videos[video] = make_video(video, records[video], root, benchmark)
         except ValueError as error:
-            raise ValueError(f"{path}: video {video!r}: {error}") from None
+            raise ValueError(f"{path or root}: video {video!r}: {error}") from None
     return videos
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        near = ", ".join(sorted(p.name for p in path.parent.glob("*.json"))) or "no JSON file"
-        there = f"there is {near}" if path.parent.is_dir() else "the folder does not exist"
-        raise FileNotFoundError(f"no annotation file {path}: {there}")
+def annotation_file(root: Path, name: str) -> Path | None:
+    """The JSON of a set, perhaps packed; None if there is none."""
+    paths = (root / f"{name}{suffix}" for suffix in (".json", ".json.xz"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_json(path: Path, make_object: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """Read the records of a set, by video.
+
+    Args:
+        path: The file, perhaps packed.
+        make_object: Makes an object of the list of its pairs, as ``object_pairs_hook`` of `json`.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is not an object of at least one video.
+    """
     try:
-        records = json.loads(path.read_bytes())
+        records = json.loads(_unpack(path), object_pairs_hook=make_object)
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(records, dict) or not records:
@@ -48,7 +68,47 @@ def _read_json(path: Path) -> dict[str, Any]:
     return records
 
 
-def _video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Video:
+def _unpack(path: Path) -> bytes:
+    if path.suffix != ".xz":
+        return path.read_bytes()
+    import lzma
+
+    try:
+        return lzma.decompress(path.read_bytes())
+    except lzma.LZMAError as error:
+        raise ValueError(f"cannot be unpacked: {error}") from None
+
+
+def _native_records(root: Path, name: str) -> dict[str, Any]:
+    if not root.is_dir():
+        raise FileNotFoundError(f"no annotation file {root / name}.json: the folder does not exist")
+    try:
+        records, report = read_native(root, name)
+    except FileNotFoundError as error:
+        near = ", ".join(sorted(p.name for p in root.glob("*.json"))) or "no JSON file"
+        raise FileNotFoundError(
+            f"no annotation file {root / name}.json: there is {near}; {error}"
+        ) from None
+    errors = report.of("error")
+    if errors:
+        more = f"; {len(errors) - 1} more errors" if len(errors) > 1 else ""
+        raise ValueError(
+            f"{root}: video {errors[0].video!r}: {errors[0].text}{more} "
+            "(tools/make_dataset_json.py lists all that is wrong)"
+        )
+    if warnings := report.of("warning"):
+        first = f"{warnings[0].video}: {warnings[0].text}"
+        more = f" (and {len(warnings) - 1} more warnings)" if len(warnings) > 1 else ""
+        logger.warning("%s: %s%s", root, first, more)
+    return records
+
+
+def make_video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Video:
+    """Check the record of a video and make it.
+
+    Raises:
+        ValueError: If the record is not of PySOT's format, naming the field.
+    """
     if not isinstance(record, dict):
         raise ValueError(f"expected an object of fields, got {type(record).__name__}")
     names = _texts(record, "img_names")
@@ -69,7 +129,6 @@ def _video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Video:
 
 
 def _labels(record: dict[str, Any], benchmark: Benchmark, length: int) -> Labels:
-    masks = _texts(record, "mask_names", length) if "mask_names" in record else None
     value = record.get("mask_value")
     if value is not None and (type(value) is not int or not 0 < value < 256):
         raise ValueError(f"mask_value: expected an integer of 1 to 255, got {value!r}")
@@ -79,19 +138,23 @@ def _labels(record: dict[str, Any], benchmark: Benchmark, length: int) -> Labels
             tag: _flags(record, tag, length) if record.get(tag) else [] for tag in benchmark.tags
         },
         cover=_flags(record, "cover", length, range(9)) if "cover" in record else None,
-        mask_names=masks,
+        mask_names=_mask_names(record, length) if "mask_names" in record else None,
         mask_value=value,
     )
 
 
-def _texts(
-    record: dict[str, Any], field: str, length: int | None = None, optional: bool = False
-) -> list[str]:
+def _mask_names(record: dict[str, Any], length: int) -> list[str | None]:
+    names = _list_field(record, "mask_names")
+    _check_length("mask_names", names, length)
+    if not set(map(type, names)) <= {str, type(None)}:
+        raise ValueError("mask_names: expected text or null only")
+    return names
+
+
+def _texts(record: dict[str, Any], field: str, optional: bool = False) -> list[str]:
     values = _list_field(record, field, optional)
     if not set(map(type, values)) <= {str}:
         raise ValueError(f"{field}: expected text only")
-    if length is not None:
-        _check_length(field, values, length)
     return values
 
 
@@ -118,7 +181,7 @@ def _list_field(record: dict[str, Any], field: str, optional: bool = False) -> l
     if field not in record:
         raise ValueError(f"field {field!r} is missing; there are {', '.join(record) or 'none'}")
     value = record[field]
-    if not isinstance(value, list):
+    if not isinstance(value, (list, MaskBoxes)):
         raise ValueError(f"{field}: expected a list, got {type(value).__name__}")
     if not value and not optional:
         raise ValueError(f"{field}: is empty")
@@ -127,6 +190,8 @@ def _list_field(record: dict[str, Any], field: str, optional: bool = False) -> l
 
 def _regions(gt: list) -> list[list[float]]:
     """Check the ground truth; null, for a frame or a number, means an absent target."""
+    if isinstance(gt, MaskBoxes):
+        return gt
     gt = [[NAN] * 4 if region is None else region for region in gt]
     # One pass over types and lengths is quick; only a faulty file is searched for the place.
     if set(map(type, gt)) == {list}:

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 
 NAN = float("nan")
+Region = Sequence[float]
 
 
-def box_around(region: Sequence[float]) -> Sequence[float]:
+def box_around(region: Region) -> Region:
     """Box x, y, w, h around a polygon; a box is returned as it is, NaN makes all NaN."""
     if len(region) == 4:
         return region
@@ -16,7 +17,7 @@ def box_around(region: Sequence[float]) -> Sequence[float]:
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
-def vot_corners(region: Sequence[float]) -> list[float]:
+def vot_corners(region: Region) -> list[float]:
     """Corners of a ground truth as the failure test of VOT's reset protocol takes them.
 
     A box x, y, w, h covers w by h pixels there, so its far corners are at ``x + w - 1`` and

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.datasets.lazy import MaskBoxes
 from toolkit.datasets.regions import box_around
 from toolkit.results import read_boxes, result_path
-from toolkit.utils.image import read_image
+from toolkit.utils.image import image_size, read_image
 from toolkit.visualization.overlay import draw_box
 
 
@@ -23,14 +24,14 @@ class Labels:
         absent: 1 = the frame is scored (PySOT's sense of LaSOT), 0 = the target is absent.
         tags: 0 or 1 by VOT's tag; an empty list where the set does not tell.
         cover: Visible share of the target in eighths, 0..8 (GOT-10k).
-        mask_names: Annotation masks, relative to the root.
+        mask_names: Annotation masks, relative to the root; None for a frame without one.
         mask_value: Value of the target's pixels in these masks; None means all but 0.
     """
 
     absent: Sequence[int] | None = None
     tags: Mapping[str, Sequence[int]] = field(default_factory=dict)
     cover: Sequence[int] | None = None
-    mask_names: Sequence[str] | None = None
+    mask_names: Sequence[str | None] | None = None
     mask_value: int | None = None
 
 
@@ -66,7 +67,7 @@ class Video:
         labels: Labels = Labels(),
     ) -> None:
         self.name, self.root = name, Path(os.path.abspath(root))
-        self.gt_traj = list(gt_traj)
+        self.gt_traj = gt_traj if isinstance(gt_traj, MaskBoxes) else list(gt_traj)
         self.video_dir, self.init_rect, self.attr = video_dir, list(init_rect), list(attr)
         self.absent = None if labels.absent is None else np.array(labels.absent, np.int8)
         self.cover = None if labels.cover is None else list(labels.cover)
@@ -99,11 +100,15 @@ class Video:
         return [os.path.join(self.root, name) for name in self._names]
 
     @cached_property
-    def mask_names(self) -> list[str] | None:
-        """Absolute paths of the annotation masks; None if the set has none."""
+    def mask_names(self) -> list[str | None] | None:
+        """Absolute paths of the annotation masks, None for a frame without one.
+
+        None if the set has none at all. In a mask, 0 is background and every other value an
+        object; see `toolkit.utils.masks.read_labels`.
+        """
         if self._labels.mask_names is None:
             return None
-        return [os.path.join(self.root, name) for name in self._labels.mask_names]
+        return [name and os.path.join(self.root, name) for name in self._labels.mask_names]
 
     @cached_property
     def tags(self) -> dict[str, list[int]]:
@@ -140,12 +145,17 @@ class Video:
         """Frame height in pixels, from the JSON or else from the first image."""
         return self._frame_size[1]
 
+    @property
+    def annotated_size(self) -> tuple[int, int] | None:
+        """Frame width and height as the annotation has them; None if it does not tell."""
+        return self._size
+
     @cached_property
     def _frame_size(self) -> tuple[int, int]:
         if self._size:
             return self._size
         try:
-            return self[0][0].shape[1::-1]
+            return image_size(self.img_names[0])
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"video {self.name!r}: its frame size is not known: the annotation has no width "

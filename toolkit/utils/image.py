@@ -5,6 +5,8 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
+_ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF: orientations 5 to 8 lie on their side
+
 
 def read_image(path: str | os.PathLike) -> NDArray:
     """Read an image of any depth and channel count as BGR uint8, (H, W, 3).
@@ -23,6 +25,30 @@ def read_image(path: str | os.PathLike) -> NDArray:
     if image is None or _is_cut_jpeg(data):
         raise ValueError(f"cannot decode the image {os.fspath(path)} ({len(data)} bytes)")
     return image
+
+
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Width and height of an image in pixels, as `read_image` would give it.
+
+    With Pillow installed only the head of the file is read; then the rest of it may be damaged.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not an image.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        height, width = read_image(path).shape[:2]
+        return width, height
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
+            return image.size[::-1] if turned else image.size
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot read the image {os.fspath(path)}: {error}") from None
 
 
 def _is_cut_jpeg(data: NDArray) -> bool:
