@@ -9,6 +9,7 @@ crops ``<root>/<video>/<frame %06d>.<track %02d>.x.jpg`` (search, 511 pixels), `
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,30 @@ from numpy.typing import NDArray
 TEMPLATE_SIZE = 127
 SEARCH_SIZE = 511
 CONTEXT_AMOUNT = 0.5
+
+TILE = 2  # 16-pixel columns between the restart markers of a JPEG
+
+
+@dataclass(frozen=True)
+class CropForm:
+    """What is written for an object in a frame, beside its mask.
+
+    Attributes:
+        size: Side of the search crop in pixels.
+        template: Whether to write the template crop too. PySOT does, and never reads it.
+        tiles: Whether the search crop has restart markers, by which a part of it can be decoded
+            alone. Its pixels are the same, its file is about a tenth larger.
+    """
+
+    size: int = SEARCH_SIZE
+    template: bool = True
+    tiles: bool = False
+
+    @property
+    def jpeg_options(self) -> tuple[int, ...]:
+        """Flags of ``cv2.imencode``; without tiles OpenCV's defaults, as PySOT has them."""
+        return (cv2.IMWRITE_JPEG_RST_INTERVAL, TILE) if self.tiles else ()
+
 
 Annotation = dict[str, dict[str, dict[str, list[float]]]]
 """Video -> track -> frame -> box (x1, y1, x2, y2) in pixels of the original image."""
@@ -42,62 +67,62 @@ def crop_pair(
     Raises:
         ValueError: If the image is not (H, W, 3) uint8 or the box is not finite or has no area.
     """
+    check_box(box_xyxy)
+    fill = cv2.mean(image)[:3] if padding is None else padding
+    image = _four_channels(image)
+    return tuple(_crop(image, box_xyxy, size, fill) for size in (TEMPLATE_SIZE, SEARCH_SIZE))
+
+
+def check_box(box_xyxy: Sequence[float]) -> None:
+    """Raise ValueError unless a box x1, y1, x2, y2 is finite and has an area."""
+    x1, y1, x2, y2 = (float(v) for v in box_xyxy)
+    if not (np.isfinite([x1, y1, x2, y2]).all() and x2 > x1 and y2 > y1):
+        raise ValueError(f"box {list(box_xyxy)} has no area; expected x1 < x2 and y1 < y2")
+
+
+def _four_channels(image: NDArray) -> NDArray:
+    """Add a channel: OpenCV warps four in less than half the time that it takes for three."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"expected a (H, W, 3) uint8 image, got {image.shape} {image.dtype}")
-    x1, y1, x2, y2 = (float(v) for v in box_xyxy)
-    width, height = x2 - x1, y2 - y1
-    if not (np.isfinite([x1, y1, x2, y2]).all() and width > 0 and height > 0):
-        raise ValueError(f"box {list(box_xyxy)} has no area; expected x1 < x2 and y1 < y2")
-    fill = cv2.mean(image)[:3] if padding is None else padding
-    context = CONTEXT_AMOUNT * (width + height)
-    side = float(np.sqrt((width + context) * (height + context)))
-    centre = (x1 + x2) / 2, (y1 + y2) / 2
-    # OpenCV warps four channels in less than half the time that it takes for three.
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
-    template = _crop(image, centre, side, TEMPLATE_SIZE, fill)
-    return template, _crop(image, centre, side * SEARCH_SIZE / TEMPLATE_SIZE, SEARCH_SIZE, fill)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
 
 
-def _crop(
-    image: NDArray, centre: tuple[float, float], side: float, size: int, fill: Sequence[float]
-) -> NDArray:
-    """Warp a square of a BGRA image."""
-    border = (*(float(v) for v in fill), 0.0)
+def _crop(image: NDArray, box_xyxy: Sequence[float], size: int, fill: Sequence[float]) -> NDArray:
+    """Warp the square around a box of a BGRA image."""
     crop = cv2.warpAffine(
         image,
-        _square(centre, side, size),
+        _square(box_xyxy, size),
         (size, size),
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=border,
+        borderValue=(*(float(v) for v in fill), 0.0),
     )
     return cv2.cvtColor(crop, cv2.COLOR_BGRA2BGR)
 
 
-def _square(centre: tuple[float, float], side: float, size: int) -> NDArray:
-    """Affine map of a square whose corners fall on the middles of the corner pixels."""
+def _square(box_xyxy: Sequence[float], size: int) -> NDArray:
+    """Affine map of the square around a box; its corners fall on the middles of corner pixels."""
+    x1, y1, x2, y2 = (float(v) for v in box_xyxy)
+    context = CONTEXT_AMOUNT * (x2 - x1 + y2 - y1)
+    side = float(np.sqrt((x2 - x1 + context) * (y2 - y1 + context)))
+    side = side * size / TEMPLATE_SIZE
     scale = (size - 1) / side
-    shift = [-scale * (c - side / 2) for c in centre]
+    shift = [-scale * (c - side / 2) for c in ((x1 + x2) / 2, (y1 + y2) / 2)]
     return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
 
 
-def crop_mask(mask: NDArray, box_xyxy: Sequence[float]) -> NDArray:
+def crop_mask(mask: NDArray, box_xyxy: Sequence[float], size: int = SEARCH_SIZE) -> NDArray:
     """Cut the mask of one object as :func:`crop_pair` cuts its search crop.
 
     Args:
         mask: (H, W) bool or uint8, nonzero on the object.
         box_xyxy: The object, x1, y1, x2, y2 in pixels.
+        size: Side of the search crop.
 
     Returns:
-        (511, 511) uint8, 0 or 255, each from the nearest pixel; 0 outside the image.
+        (size, size) uint8, 0 or 255, each from the nearest pixel; 0 outside the image.
     """
-    x1, y1, x2, y2 = (float(v) for v in box_xyxy)
-    context = CONTEXT_AMOUNT * (x2 - x1 + y2 - y1)
-    side = float(np.sqrt((x2 - x1 + context) * (y2 - y1 + context)))
-    matrix = _square(
-        ((x1 + x2) / 2, (y1 + y2) / 2), side * SEARCH_SIZE / TEMPLATE_SIZE, SEARCH_SIZE
-    )
     binary = np.where(mask, np.uint8(255), np.uint8(0))
-    return cv2.warpAffine(binary, matrix, (SEARCH_SIZE, SEARCH_SIZE), flags=cv2.INTER_NEAREST)
+    return cv2.warpAffine(binary, _square(box_xyxy, size), (size, size), flags=cv2.INTER_NEAREST)
 
 
 def crop_name(frame: int, track: int, kind: str) -> str:
@@ -120,6 +145,7 @@ def write_crops(
     boxes_xyxy: Mapping[int, Sequence[float]],
     frame: int,
     masks: Mapping[int, NDArray] | None = None,
+    form: CropForm = CropForm(),
 ) -> None:
     """Write the crops of all objects in one frame.
 
@@ -129,6 +155,7 @@ def write_crops(
         boxes_xyxy: Track number -> x1, y1, x2, y2 in pixels.
         frame: Number of the frame.
         masks: Track number -> mask of the frame, see :func:`crop_mask`; tracks may be missing.
+        form: What to write.
 
     Raises:
         OSError: If a file cannot be written.
@@ -136,12 +163,17 @@ def write_crops(
     """
     folder.mkdir(parents=True, exist_ok=True)
     padding = cv2.mean(image)[:3]
+    image = _four_channels(image)
     for track, box in boxes_xyxy.items():
-        for kind, crop in zip("zx", crop_pair(image, box, padding), strict=True):
-            write_image(folder / crop_name(frame, track, kind), crop)
+        check_box(box)
+        if form.template:
+            crop = _crop(image, box, TEMPLATE_SIZE, padding)
+            write_image(folder / crop_name(frame, track, "z"), crop)
         if masks and track in masks:
-            mask = crop_mask(masks[track], box)
+            mask = crop_mask(masks[track], box, form.size)
             write_image(folder / crop_name(frame, track, "m"), mask, (cv2.IMWRITE_PNG_BILEVEL, 1))
+        crop = _crop(image, box, form.size, padding)
+        write_image(folder / crop_name(frame, track, "x"), crop, form.jpeg_options)
 
 
 def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None:
