@@ -271,13 +271,15 @@ def _track_defaults() -> dict[str, Any]:
         # (ours) pixels by which the search region grows per lost frame, a multiple of 16, up to
         # LOST_INSTANCE_SIZE; 0: the target is never taken for lost
         "LOST_STEP": 0,
+        # (ours) INSTANCE_SIZE of targets under 0.4 % of their first frame; 0: as for the others
+        "SMALL_INSTANCE_SIZE": 0,
         # (ours) numbers of the network: fp32, bf16 or fp16; and whether torch.compile compiles it
         "PRECISION": "fp32",
         "COMPILE": False,
         # (ours) wide 3x3 convolutions by Winograd's algorithm, on a CPU in fp32: faster, but they
         # take four times the memory of their weights (siamrpn_r50_l234_dwxcorr: 216 -> 674 MB)
         "WINOGRAD": True,
-        # (ours) start the network's kernels on a CUDA device as one recorded graph; not with COMPILE
+        # (ours) start the network's kernels on a CUDA device as one graph; not with COMPILE
         "CUDA_GRAPHS": True,
     }
 

@@ -31,10 +31,11 @@ def test_defaults_are_those_of_pysot():
     assert {key: (ours[key], type(ours[key])) for key in published} == {
         key: (value, type(value)) for key, value in published.items()
     }
-    tracking = ("SCALE_NUM", "SCALE_STEP", "SCALE_PENALTY", "NMS_IOU", "TEMPLATE_LR", "LOST_STEP")
+    tracking = ("SCALE_NUM", "SCALE_STEP", "SCALE_PENALTY", "NMS_IOU", "TEMPLATE_LR")
+    sizes = ("LOST_STEP", "SMALL_INSTANCE_SIZE")
     distractors = (f"DISTRACTOR_{name}" for name in ("INFLUENCE", "THRESHOLD", "NUM"))
     network = ("PRECISION", "COMPILE", "WINOGRAD", "CUDA_GRAPHS")
-    added = {f"TRACK.{name}" for name in (*tracking, *distractors, *network)}
+    added = {f"TRACK.{name}" for name in (*tracking, *distractors, *sizes, *network)}
     added |= {f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "FROZEN")}
     added |= {"DATASET.NEG_SAME_CATEGORY"}
     assert set(ours) - set(published) == {"DEVICE"} | added

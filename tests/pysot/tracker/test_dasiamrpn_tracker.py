@@ -108,6 +108,26 @@ def test_search_grows_by_steps_up_to_its_limit_and_shrinks_when_found():
     ]
 
 
+@pytest.mark.parametrize(
+    ("size", "setting", "expected"),
+    [
+        ((20, 15), 287, 287),  # 300 of 76800 pixels
+        ((20, 16), 287, 271),  # 0.417 %
+        ((20, 15), 0, 271),
+    ],
+)
+def test_small_targets_are_sought_in_a_larger_region(size, setting, expected):
+    tracker = tracker_like(FIXED_SIZE, RecordedModel(0), instance_size=271, lost_step=16,
+                           small_instance_size=setting)  # fmt: skip
+    image = np.zeros((240, 320, 3), np.uint8)
+    tracker.init(image, (100, 80, *size))
+    assert tracker.search_crop(image)[0].shape == (expected, expected, 3)
+    tracker.state = replace(tracker.state, lost_frames=1)
+    assert tracker.instance_size == expected + 16
+    tracker.init(image, (100, 80, 60, 60))  # forgotten with the target
+    assert tracker.instance_size == 271
+
+
 def test_a_new_target_is_not_lost_and_has_no_distractors():
     frames, boxes = scripted_scene(0, [still(100, 120), still(175, 120)], duration=3)
     tracker = tracker_like(FIXED_SIZE, SimilarityModel(), distractor_influence=0.5, lost_step=64)
