@@ -26,12 +26,13 @@ class MultiTracker:
     Args:
         build: Makes the tracker of one target; all of them share one model.
         max_batch: Most search images in one pass of the network; the pass needs memory for each.
+            More than 4 gain nothing on a CPU.
 
     Attributes:
         trackers: Trackers of the targets by number.
     """
 
-    def __init__(self, build: Callable[[], Any], max_batch: int = 8) -> None:
+    def __init__(self, build: Callable[[], Any], max_batch: int = 4) -> None:
         if max_batch < 1:
             raise ValueError(f"max_batch: expected 1 or more, found {max_batch}")
         self.build = build
@@ -46,7 +47,7 @@ class MultiTracker:
         weights: str | Path,
         device: str = "auto",
         opts: Sequence[Any] = (),
-        max_batch: int = 8,
+        max_batch: int = 4,
     ) -> MultiTracker:
         """Build from a YAML file; see :meth:`pysot.tracker.api.Tracker.from_config`.
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from pysot.core.config import load_config
 from pysot.core.registry import TRACKERS
@@ -140,6 +141,48 @@ def test_a_tracker_holds_no_frame(build, videos):
         del image
     gc.collect()
     assert all(reference() is None for reference in seen)
+
+
+class Transfers(TorchFunctionMode):
+    """Lists the calls that bring numbers from the network's device to the CPU, wherever it is."""
+
+    ALLOWED = "cpu"
+    OTHERS = ("item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__array__",
+              "nonzero", "__contains__")  # fmt: skip
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, "__name__", "")
+        to_cpu = name == "to" and "cpu" in [str(value) for value in args[1:]]
+        from_images = to_cpu and args[0].dtype == torch.uint8  # where the device is the CPU
+        if name in (self.ALLOWED, *self.OTHERS) or (to_cpu and not from_images):
+            self.calls.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_frame_takes_one_transfer_from_the_device_and_a_mask_another(build, videos):
+    frames, boxes = videos[0]
+    tracker = build()
+    tracker.init(frames[0], boxes[0])
+    for frame in frames[1:]:
+        with Transfers() as transfers:
+            result = tracker.track(frame)
+        # a mask is computed for the cell that the first transfer lets the tracker choose
+        assert transfers.calls == ["cpu"] * (2 if "mask" in result else 1)
+
+
+def test_all_targets_of_a_batch_share_one_transfer(build, videos):
+    frames, _ = videos[0]
+    many = MultiTracker(build, max_batch=6)
+    for box in ((30, 20, 30, 24), (80, 60, 20, 30)):
+        many.add(frames[0], box)
+    with Transfers() as transfers:
+        results = many.track(frames[1])
+    masks = sum(result.mask is not None for result in results.values())
+    assert transfers.calls == ["cpu"] * (1 + masks)
 
 
 def test_results_are_plain_numbers(build, videos):
