@@ -3,6 +3,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -216,6 +217,142 @@ def test_gray_takes_the_colours_of_both_images(folder):
     )[0]
     for image in (sample["template"], sample["search"]):
         assert np.array_equal(image[0], image[2])
+
+
+# --- masks
+
+
+@pytest.fixture
+def masked(folder):
+    """The set with masks of its rectangles; video v1 has none."""
+    for path in (folder / "crop511").glob("v[023]/*.x.jpg"):
+        mask = np.zeros((511, 511), np.uint8)
+        mask[220:291, 230:281] = 255
+        cv2.imwrite(str(path).replace(".x.jpg", ".m.png"), mask)
+    return folder
+
+
+def with_masks(folder, *opts):
+    more = ("MASK.MASK", "true", "DATASET.NEG", "0", "DATASET.SEARCH.COLOR", "0", *opts)
+    return build(folder, *more)
+
+
+def test_a_mask_moves_with_its_image(masked):
+    dataset = with_masks(masked, "DATASET.SEARCH.FLIP", "0.5", "DATASET.SEARCH.SHIFT", "40")
+    seen = 0
+    for item in range(8):
+        sample = dataset[item]
+        assert sample["label_mask"].shape == (255, 255) and sample["label_mask"].dtype == np.int8
+        assert set(np.unique(sample["label_mask"])) <= {-1, 1}
+        target = sample["label_mask"] > 0
+        if target.any():  # the rectangles' red is 255, the noise's below 90
+            seen += 1
+            assert ((sample["search"][2] > 170) == target).mean() > 0.995
+    assert seen > 3
+
+
+def test_masks_are_learnt_at_cells_with_a_positive_anchor(masked):
+    dataset = with_masks(masked)
+    videos = [dataset.pick(item)[1] for item in range(4)]
+    for item, video in enumerate(videos):
+        sample = dataset[item]
+        positive = (sample["label_cls"] == 1).any(axis=0)
+        assert positive.any() and sample["label_mask_weight"].dtype == np.float32
+        expected = np.zeros_like(positive) if video == 1 else positive  # v1 has no masks
+        assert np.array_equal(sample["label_mask_weight"], expected)
+
+
+def test_pairs_of_different_objects_teach_no_mask(masked):
+    sample = build(masked, "MASK.MASK", "true", "DATASET.NEG", "1")[0]
+    assert not sample["label_mask_weight"].any()
+
+
+def test_masks_change_no_draw(masked):
+    plain, sample = build(masked)[2], build(masked, "MASK.MASK", "true")[2]
+    assert all(np.array_equal(value, sample[key]) for key, value in plain.items())
+
+
+def test_a_damaged_mask_is_an_unreadable_image(masked):
+    for path in (masked / "crop511").glob("*/*.m.png"):
+        path.write_bytes(b"broken")
+    sample = with_masks(masked)[0]
+    assert any(".m.png" in message for message in sample["bad_images"])
+
+
+# --- still images and kinds
+
+
+def test_still_images_make_pairs(tmp_path):
+    write_training_set(tmp_path, frames=1)
+    dataset = build(tmp_path, "DATASET.NEG", "0", "DATASET.MINI.FRAME_RANGE", "1")
+    for item in range(4):
+        template, search, _ = dataset.draw_pair(*dataset.pick(item), _generator(1, item))
+        assert (template.video, template.frame) == (search.video, search.frame)
+        assert not np.array_equal(
+            dataset[item]["search"][:, 64:-64, 64:-64], dataset[item]["template"]
+        )
+
+
+def name_kinds(folder, *kinds):
+    content = {f"v{video}": {"00": kind} for video, kind in enumerate(kinds) if kind}
+    (folder / "train.categories.json").write_text(json.dumps(content))
+
+
+def negatives_of(folder, share):
+    dataset = build(folder, "DATASET.NEG", "1", "DATASET.NEG_SAME_CATEGORY", share)
+    pairs = Counter()
+    for item in range(200):
+        template, search, neg = dataset.draw_pair(*dataset.pick(item), _generator(1, item))
+        assert neg
+        pairs[template.video, search.video] += 1
+    return pairs
+
+
+def test_negatives_of_one_kind_or_of_others(folder):
+    name_kinds(folder, "dog", "cat", "dog", "cat")
+    alike = {("v0", "v2"), ("v2", "v0"), ("v1", "v3"), ("v3", "v1")}
+    assert set(negatives_of(folder, "1.0")) == alike
+    others = negatives_of(folder, "0.0")
+    assert len(others) == 8 and not set(others) & alike and all(a != b for a, b in others)
+    mixed = negatives_of(folder, "0.25")
+    assert sum(mixed[pair] for pair in alike) / 200 == pytest.approx(0.25, abs=0.08)
+
+
+def test_without_kinds_negatives_come_from_other_videos(folder):
+    pairs = negatives_of(folder, "0.5")
+    assert len(pairs) == 12 and all(a != b for a, b in pairs)
+
+
+def test_what_has_no_kind_or_no_likes_gets_another_object(folder):
+    name_kinds(folder, "dog", None, "cat", "cat")
+    pairs = negatives_of(folder, "1.0")
+    assert {b for a, b in pairs if a == "v0"} == {"v1", "v2", "v3"}  # the only dog
+    assert {b for a, b in pairs if a == "v1"} == {"v0", "v2", "v3"}  # of no kind
+    assert {b for a, b in pairs if a == "v2"} == {"v3"}
+
+
+def test_one_object_alone_still_makes_pairs(tmp_path):
+    write_training_set(tmp_path, videos=1)
+    assert set(negatives_of(tmp_path, "0.5")) == {("v0", "v0")}
+
+
+def test_by_default_the_second_object_is_any(folder):
+    name_kinds(folder, "dog", "cat", "dog", "cat")
+    assert len(negatives_of(folder, "-1.0")) == 16
+
+
+@pytest.mark.parametrize(
+    ("content", "share", "message"),
+    [
+        ("[]", "0.5", "categories.json: expected an object of videos"),
+        ('{"v0": "dog"}', "0.5", "categories.json: v0: expected an object of names by track"),
+        ("{}", "1.5", "NEG_SAME_CATEGORY: expected a share of 0 to 1"),
+    ],
+)
+def test_wrong_kinds_are_named(folder, content, share, message):
+    (folder / "train.categories.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        build(folder, "DATASET.NEG_SAME_CATEGORY", share)
 
 
 # --- unreadable images
