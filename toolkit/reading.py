@@ -7,7 +7,6 @@ else is an error that names file and line.
 
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -16,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from toolkit.utils.numbers import NotNumbers, parse_numbers
 
 #: Codes of lines that hold no region, in reset-based and long-term files.
 SKIPPED, START, FAILURE = 0, 1, 2
@@ -238,7 +239,7 @@ class _Rows(NamedTuple):
 def _line_error(
     path: str | os.PathLike, lines: bytes, expected: str, index: int, offset: int
 ) -> ValueError:
-    line = lines.decode("utf-8", "replace").split("\n")[index][:_TEXT_WIDTH]
+    line = lines.decode("utf-8", "replace").split("\n")[index].rstrip("\r")[:_TEXT_WIDTH]
     return ValueError(f"{path}: line {index + 1 + offset}: expected {expected}, got {line!r}")
 
 
@@ -247,43 +248,16 @@ def _read_rows(path: str | os.PathLike, expected: str) -> _Rows:
 
 
 def _parse(path: str | os.PathLike, data: bytes, expected: str, offset: int = 0) -> _Rows:
-    lines = data.replace(b"\r\n", b"\n").rstrip()
+    lines = data.rstrip()
     if not lines:
         raise ValueError(f"{path}: is empty")
-    found = _parse_plain(lines)
-    if found is not None:
-        return _Rows(path, lines, expected, *found, True, offset)
-    texts = lines.decode("utf-8", "replace").split("\n")
-    separator = "," if b"," in lines else None
-    rows = [text.split(separator) for text in texts]
-    for index, row in enumerate(rows):
-        if not row or not all(map(_is_number, row)):
-            raise _line_error(path, lines, expected, index, offset)
-    values = np.array([float(token) for row in rows for token in row])
-    counts = np.array([len(row) for row in rows])
-    return _Rows(path, lines, expected, values, counts, separator == ",", offset)
-
-
-def _parse_plain(lines: bytes) -> tuple[NDArray, NDArray] | None:
-    """Parse numbers between commas in one go; None if there is anything else."""
-    text = np.frombuffer(lines + b"\n", np.uint8)
-    marks = np.flatnonzero((text == ord(",")) | (text == ord("\n")))
-    counts = np.diff(np.flatnonzero(text[marks] == ord("\n")), prepend=-1)
+    commas = b"," in lines
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", DeprecationWarning)  # how NumPy tells of bad numbers
-            values = np.fromstring(lines.replace(b"\n", b","), np.float64, sep=",")
-    except (ValueError, DeprecationWarning):
-        return None
-    return (values, counts) if len(values) == len(marks) else None
-
-
-def _is_number(token: str) -> bool:
-    try:
-        float(token)
-    except ValueError:
-        return False
-    return True
+        values, counts = parse_numbers(lines, commas)
+    except NotNumbers as error:
+        raise _line_error(path, lines, expected, error.index, offset) from None
+    plain = commas or bool((counts == 1).all())
+    return _Rows(path, lines, expected, values, counts, plain, offset)
 
 
 def _with_codes(rows: _Rows) -> Trajectory:
