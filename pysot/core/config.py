@@ -216,6 +216,29 @@ def _train_defaults() -> dict[str, Any]:
         # (ours) unreadable training images that are replaced by another sample, over a whole
         # run; one more stops it
         "MAX_BAD_IMAGES": 100,
+        # (ours) One step trains on the batches of all processes, ACCUMULATE of BATCH_SIZE pairs
+        # each; these are its parts. "sum": their gradients are added up before GRAD_CLIP, as PySOT
+        # does over its processes. k parts make k times fewer steps per epoch, each k times as
+        # long: an epoch moves the weights as far, and a published file means the same learning
+        # rate, whatever the number of parts. "mean": one step of k * BATCH_SIZE pairs, no longer
+        # than one of BATCH_SIZE: 1 process of 8 pairs, 2 of 4 and 1 of 2 x 4 do the same.
+        "GRAD_REDUCE": "sum",
+        "ACCUMULATE": 1,
+        # (ours) batch norm over the batches of all processes
+        "SYNC_BN": False,
+        # (ours) numbers of the forward pass: fp32, bf16, or fp16 (CUDA alone, with scaled
+        # gradients); and whether torch.compile compiles the network
+        "PRECISION": "fp32",
+        "COMPILE": False,
+        # (ours) decay per step of a running average of the weights, such as 0.999, saved as
+        # ema_e<k>.pth; 0: none
+        "EMA": 0.0,
+        # (ours) minutes between two checkpoints within an epoch (0: none), and how many of those
+        # after whole epochs to keep (0: all)
+        "SAVE_MINUTES": 10.0,
+        "KEEP": 0,
+        # (ours) steps between two pictures of pairs in TensorBoard; 0: none
+        "LOG_IMAGES": 500,
         # (ours) parts that do not learn: neck, rpn_head, mask_head, refine_head
         "FROZEN": [],
     }

@@ -37,6 +37,8 @@ def test_defaults_are_those_of_pysot():
     network = ("PRECISION", "COMPILE", "WINOGRAD", "CUDA_GRAPHS")
     added = {f"TRACK.{name}" for name in (*tracking, *distractors, *sizes, *network)}
     added |= {f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "FROZEN")}
+    steps = ("GRAD_REDUCE", "ACCUMULATE", "SYNC_BN", "PRECISION", "COMPILE", "EMA")
+    added |= {f"TRAIN.{name}" for name in (*steps, "SAVE_MINUTES", "KEEP", "LOG_IMAGES")}
     added |= {"DATASET.NEG_SAME_CATEGORY"}
     assert set(ours) - set(published) == {"DEVICE"} | added
 
