@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import cv2
 
 from toolkit.datasets import Video
-from toolkit.protocols import DEFAULT_RULES, PROTOCOLS, Rules, Run, Tracker, run_protocol
+from toolkit.protocols import DEFAULT_RULES, PROTOCOLS, OnePass, Rules, Run, Tracker, run_protocol
 from toolkit.results import (
     ResultFiles,
     count_lost,
@@ -24,6 +25,7 @@ from toolkit.results import (
     result_files,
     write_run,
 )
+from toolkit.utils.locks import claim
 
 #: What may go wrong with one video and not with the next; torch reports full memory so, too.
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError, cv2.error)
@@ -72,6 +74,11 @@ class Plan:
         numbers = range(1, self.repetitions + 1)
         return all(is_finished(self.files(video.name, r), len(video), r) for r in numbers)
 
+    def lock(self, video: str) -> Path:
+        """File that the process which runs a video has locked."""
+        dataset = self.folder.parent
+        return dataset.parent / ".locks" / dataset.name / f"{self.folder.name}~{video}.lock"
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -109,6 +116,8 @@ class Outcome:
     lost: int = 0
     """Failures in all repetitions, those of earlier runs included."""
     error: str = ""
+    taken: bool = False
+    """Whether another process is at it."""
 
 
 def allowed_repetitions(tracker: Any, asked: int | None, most: int) -> int:
@@ -150,6 +159,67 @@ def run_video(plan: Plan, video: Video) -> Outcome:
         return Outcome(video.name, tuple(timings), not timings, lost_in(plan, video.name))
     except FAILURES as error:
         return Outcome(video.name, tuple(timings), error=describe(error))
+
+
+def run_together(plans: Sequence[Plan], video: Video) -> list[Outcome]:
+    """Run several trackers over a video at once, so that each frame is read only once.
+
+    Only one frame is in memory. Results that are there already are not made again; a tracker that
+    fails drops out. Several processes may work on the same results: what another one is at is
+    left to it, and free again when it ends, in whatever way.
+
+    Args:
+        plans: How each of them is run, all by the same protocol; repetitions are not made.
+        video: The video.
+
+    Returns:
+        One outcome per plan.
+    """
+    outcomes = {}
+    with ExitStack() as held:
+        sessions: dict[int, OnePass] = {}
+        for index, plan in enumerate(plans):
+            lock = claim(plan.lock(video.name)) if not plan.is_finished(video) else None
+            mine = lock is not None and held.enter_context(lock)
+            if plan.is_finished(video):  # also by another process, while this one looked
+                outcomes[index] = Outcome(video.name, skipped=True)
+            elif not mine:
+                outcomes[index] = Outcome(video.name, taken=True)
+            else:
+                sessions[index] = PROTOCOLS[plan.protocol](plan.build, plan.rules)
+        outcomes |= _follow(sessions, plans, video)
+    return [outcomes[index] for index in range(len(plans))]
+
+
+def _follow(
+    sessions: dict[int, OnePass], plans: Sequence[Plan], video: Video
+) -> dict[int, Outcome]:
+    """Show the frames to all sessions and write what they say; outcomes by number of the plan."""
+    failed: dict[int, Outcome] = {}
+    try:
+        protocol = next(iter(sessions.values()), None)
+        for image, truth in protocol.frames(video) if protocol else ():
+            for index in sessions.keys() - failed.keys():
+                try:
+                    sessions[index].see(image, truth)
+                except FAILURES as error:
+                    failed[index] = Outcome(video.name, error=describe(error))
+    except FAILURES as error:  # the video itself
+        return {index: Outcome(video.name, error=describe(error)) for index in sessions}
+    return failed | {
+        index: _write(plans[index], session, video)
+        for index, session in sessions.items()
+        if index not in failed
+    }
+
+
+def _write(plan: Plan, session: OnePass, video: Video) -> Outcome:
+    try:
+        run = session.finish(video)
+        write_run(plan.files(video.name), plan.layout, run)
+    except FAILURES as error:
+        return Outcome(video.name, error=describe(error))
+    return Outcome(video.name, (Timing.of(run, plan.restarts),), lost=run.lost)
 
 
 def lost_in(plan: Plan, video: str) -> int:
