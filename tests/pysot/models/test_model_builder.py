@@ -132,6 +132,32 @@ def test_experiments_build_and_give_a_response_of_the_expected_size(name):
     assert loc is None if boxless else loc.shape == (2, 4 * anchors, side, side)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_experiments_that_train_have_the_response_that_is_labelled(name):
+    if "TRAIN" not in yaml.safe_load((EXPERIMENTS / name / "config.yaml").read_text()):
+        return
+    config = config_of(name)
+    train, shown = config.TRAIN, {}
+    with torch.device("meta"):
+        model = build_model(config)
+        head = model.mask_head if model.has_masks else model.rpn_head
+        correlate = head.correlate
+        head.correlate = lambda kernels, xf: shown.setdefault("found", correlate(kernels, xf))
+        model._mask_losses = lambda *_: {}  # there are no values to choose cells by
+        z, x = (torch.zeros(2, 3, side, side) for side in (train.EXEMPLAR_SIZE, train.SEARCH_SIZE))
+        anchors, side = config.ANCHOR.ANCHOR_NUM, train.OUTPUT_SIZE
+        boxless = config.RPN.TYPE == "FC"
+        cells = (2, 1 if boxless else anchors, side, side)
+        labels = {
+            "label_cls": torch.zeros(cells, dtype=torch.int64),
+            "label_loc": torch.zeros(2, 4, anchors, side, side),
+            "label_loc_weight": torch.zeros(cells),
+        }
+        model({"template": z, "search": x, **labels})
+    found = shown["found"]
+    assert (found if model.has_masks else found[0]).shape[-1] == side
+
+
 @pytest.mark.parametrize("name", json.loads((GOLDEN / "published_configs.json").read_text()))
 def test_published_experiments_have_the_published_values(name):
     published = json.loads((GOLDEN / "published_configs.json").read_text())[name]
