@@ -61,3 +61,34 @@ def with_images(make_set):
                 str(root / video / "img" / f"{i:04d}.png"), np.full((30, 40, 3), i, np.uint8)
             )
     return root
+
+
+@pytest.fixture(scope="session")
+def mini_protocols(tmp_path_factory):
+    """Small made-up sets of the other protocols with results."""
+    folder = tmp_path_factory.mktemp("mini_protocols")
+    with tarfile.open(GOLDEN / "mini_protocols.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def protocol_numbers():
+    """Scores and tables recorded for `mini_protocols`."""
+    with gzip.open(GOLDEN / "mini_protocols.json.gz", "rt") as file:
+        return json.load(file)
+
+
+@pytest.fixture(scope="session")
+def load_protocol(mini_protocols):
+    """Function ``(name)`` that loads one of these sets with its trackers."""
+    from toolkit.datasets import DatasetFactory
+
+    def load(name):
+        root = mini_protocols / "testing_dataset" / name
+        dataset = DatasetFactory.create_dataset(name=name, dataset_root=root)
+        results = mini_protocols / "results" / name
+        dataset.set_tracker(results, sorted(path.name for path in results.iterdir()))
+        return dataset
+
+    return load

@@ -27,10 +27,10 @@ INCOMPLETE = {
 #: What is said of several files at once: number, total, names and outcome are filled in.
 _GROUPS = {
     "missing": "{count} of {total} videos have no result ({names}): {outcome}",
-    "nan": "{count} files have lines of NaN ({names}): such frames counted as lost",
-    "separators": "{count} files have other separators than commas ({names}): read all the same",
-    "repetitions": "{count} videos have fewer repetitions than others ({names}): averaged by video",
-    "foreign": "{count} files or folders belong to no video ({names}): ignored",
+    "nan": "{count} file(s) with lines of NaN ({names}): such frames counted as lost",
+    "separators": "{count} file(s) with other separators than commas ({names}): read all the same",
+    "repetitions": "{count} video(s) with fewer repetitions than others ({names}): averaged by video",
+    "foreign": "{count} file(s) or folder(s) of no video ({names}): ignored",
 }
 
 
@@ -140,20 +140,14 @@ def result_files(dataset: Dataset, folder: Path, video: Video) -> list[Path]:
 
 def foreign_entries(dataset: Dataset, folder: Path) -> list[str]:
     """Files and folders beside the results that belong to no video; hidden ones do not count."""
-    expected: dict[Path, set[str]] = {}
-    for video in dataset.videos:
-        for name in dataset.benchmark.result_names(video):
-            path = result_path(dataset.benchmark.layout, folder, name)
-            parts = path.relative_to(folder).parts
-            depth = next(i for i, part in enumerate(parts) if name in part)
-            expected.setdefault(folder.joinpath(*parts[:depth]), set()).add(parts[depth])
-    return [
-        entry
-        for base, names in expected.items()
-        if base.is_dir()
-        for entry in sorted(set(os.listdir(base)) - names)
-        if not entry.startswith(".")
-    ]
+    benchmark, mark = dataset.benchmark, "\0"
+    parts = result_path(benchmark.layout, folder, mark).relative_to(folder).parts
+    depth = next(i for i, part in enumerate(parts) if mark in part)
+    base = folder.joinpath(*parts[:depth])
+    names = [name for video in dataset.videos for name in benchmark.result_names(video)]
+    expected = {parts[depth].replace(mark, name) for name in names}
+    there = os.listdir(base) if base.is_dir() else []
+    return sorted(name for name in there if name not in expected and not name.startswith("."))
 
 
 def shortened(names: Sequence[str], limit: int = 5) -> str:
