@@ -231,11 +231,16 @@ def _corners(box: NDArray) -> list[float]:
 
 
 def make_benchmark(root: Path, plan: Plan, workers: int) -> None:
-    """Write ``<video>/img/*.jpg``, ``<video>/mask/*.png`` and ``<root's name>.json``."""
+    """Write ``<video>/img/*.jpg``, ``<video>/mask/*.png`` and ``<root's name>.json``.
+
+    ``<root's name>Masks.json`` says the same: under that name trackers are scored by their masks.
+    """
     records: dict = {}
     for record in _each(partial(write_test_video, root, plan), plan.videos, workers):
         records |= record
-    _write_json(_index(root, plan.split), records)
+    index = _index(root, plan.split)
+    _write_json(index.with_name(f"{index.stem}Masks.json"), records)
+    _write_json(index, records)
 
 
 def attributes_of(index: int) -> list[str]:

@@ -91,6 +91,7 @@ def test_kinds_of_the_objects_are_named(made):
 def test_benchmark_has_otbs_fields_and_all_files(made):
     records = json.loads((made / "Mini" / "Mini.json").read_text())
     assert sorted(records) == ["BackgroundClutters1", "Deformation1"]
+    assert json.loads((made / "Mini" / "MiniMasks.json").read_text()) == records
     for name, record in records.items():
         assert record["video_dir"] == name and (record["width"], record["height"]) == (320, 240)
         assert record["init_rect"] == record["gt_rect"][0] and len(record["gt_rect"]) == 4

@@ -107,6 +107,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "DAVIS2017": replace(DAVIS, num_videos=30),
     "YouTube-VOS": DAVIS,
     "Synthetic": NORM,
+    "SyntheticMasks": replace(DAVIS, folder="Synthetic"),
 }
 
 
