@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -253,8 +255,7 @@ def run_all(
         return
     # forking a process that has threads may hang, and CUDA does not survive it
     context = get_context("spawn")
-    quiet = (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends an idle worker without a traceback
-    pool = ProcessPoolExecutor(min(workers, len(items)), context, signal.signal, quiet)
+    pool = ProcessPoolExecutor(min(workers, len(items)), context, _begin_worker)
     try:
         futures: list[Future] = [pool.submit(_in_worker, work, item) for item in items]
         for future in futures:
@@ -266,6 +267,17 @@ def run_all(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends an idle worker without a traceback
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    wait([parent_process().sentinel])
+    os._exit(1)
 
 
 def _in_worker(work: Callable[[Item], Result], item: Item) -> Result:

@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"Total search number: {len(settings)}", flush=True)
     root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
     dataset = DatasetFactory.create_dataset(name=args.dataset, dataset_root=root)
+    check_truth(dataset)
     recipe = Recipe.read(args.config, args.snapshot, args.opts)
     recipe()  # what is wrong with the tracker shows here, once
     plans = make_plans(args, dataset, recipe, settings)
@@ -182,6 +183,18 @@ def choose(settings: list[Setting], number: int | None, seed: int) -> list[Setti
     return [settings[index] for index in sorted(chosen.tolist())]
 
 
+def check_truth(dataset: Dataset) -> None:
+    """Refuse a set that cannot tell good settings from bad ones.
+
+    Raises:
+        ValueError: If no frame but the first of each video has a ground truth.
+    """
+    if not any(video.mask_names or np.isfinite(video.boxes[1:]).any() for video in dataset):
+        raise ValueError(
+            f"{dataset.name} has only first boxes; a search needs the ground truth of later frames"
+        )
+
+
 def make_plans(
     args: argparse.Namespace, dataset: Dataset, recipe: Recipe, settings: Sequence[Setting]
 ) -> dict[Setting, Plan]:
@@ -280,7 +293,7 @@ def summarize(
     """Print the table of the best settings that have results of all videos.
 
     Returns:
-        The best one; None if none is complete, or if they cannot be scored.
+        The best one; None if none is complete, or if their score is not defined.
     """
     complete = {
         plan.folder.name: setting
@@ -299,7 +312,9 @@ def summarize(
     except ValueError as error:
         print(f"cannot score {args.dataset} here: {error}", file=sys.stderr)
         return None
-    return complete[evaluation.ranked(list(complete))[0]]
+    best = evaluation.ranked(list(complete))[0]
+    defined = np.isfinite(evaluation.scores(best).metrics[evaluation.key])
+    return complete[best] if defined else None
 
 
 if __name__ == "__main__":
