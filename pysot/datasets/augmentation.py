@@ -6,12 +6,14 @@ Randomness comes from the generator that is passed in, and from nothing else.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pysot.datasets.crop_store import EncodedCrop
 from pysot.utils.bbox import Corner
 
 # Principal components of RGB colour in natural images (AlexNet, section 4.1), as rows.
@@ -23,6 +25,7 @@ _COLOUR_AXES = np.array(
     ]
 )
 _BLUR_SIZES = np.arange(5, 46, 2)
+_AROUND = 2  # pixels
 
 
 @dataclass(frozen=True)
@@ -94,19 +97,60 @@ class Augmentation:
             nearest pixel; 0 beyond the crop.
         """
         window = draw_window(image.shape[:2], size, self.scale, self.shift, rng)
-        image = cut_window(to_gray(image) if gray else image, window, size)
+        image = cut_window(to_gray(image) if gray else image, window, size).astype(np.float32)
+        image, offset, box, mask = self._change(image, box, mask, window, size, rng)
+        return image - offset, box, mask
+
+    def in_bytes(
+        self,
+        image: NDArray | EncodedCrop,
+        box: Corner,
+        mask: NDArray | None,
+        size: int,
+        rng: np.random.Generator,
+        gray: bool = False,
+    ) -> tuple[NDArray, NDArray, Corner, NDArray | None]:
+        """Do the same with 8 bits per value, and look at the part of the crop only that is shown.
+
+        Args:
+            image: As in :meth:`with_mask`, or a crop that is not decoded yet; so are the others.
+            box: The target in the crop.
+            mask: (H, W) uint8, 0 outside of the target; or None.
+            size: Side of the result in pixels.
+            rng: Source of randomness.
+            gray: Whether to remove the colours first.
+
+        Returns:
+            Image (size, size, 3) uint8; the colour (3,) float32 to subtract from it, after which it
+            is the image of :meth:`with_mask`, but for a blur being rounded to whole values; the
+            target; the mask.
+        """
+        window = draw_window(image.shape[:2], size, self.scale, self.shift, rng)
+        part, shown = part_of(image, window)
+        part = cut_window(to_gray(part) if gray else part, shown, size)
+        part, offset, box, mask = self._change(part, box, mask, window, size, rng)
+        return part, offset, box, mask
+
+    def _change(
+        self,
+        image: NDArray,
+        box: Corner,
+        mask: NDArray | None,
+        window: Corner,
+        size: int,
+        rng: np.random.Generator,
+    ) -> tuple[NDArray, NDArray, Corner, NDArray | None]:
+        """All that comes after the warp of the image; a blur leaves the colour offset as it is."""
         if mask is not None:
             mask = cut_window(mask, window, size, cv2.INTER_NEAREST)
         box = box_in_window(box, window, size)
-        image = image.astype(np.float32)
-        if self.color > rng.random():
-            image -= colour_offset(rng)
+        offset = colour_offset(rng) if self.color > rng.random() else np.zeros(3, np.float32)
         if self.blur > rng.random():
             image = motion_blur(image, rng)
         if self.flip and self.flip > rng.random():
             image, box = mirror(image, box)
             mask = None if mask is None else cv2.flip(mask, 1)
-        return image, box, mask
+        return image, offset, box, mask
 
 
 def draw_window(
@@ -150,6 +194,23 @@ def cut_window(
     )
 
 
+def part_of(image: NDArray | EncodedCrop, window: Corner) -> tuple[NDArray, Corner]:
+    """Take the part of a crop that a window shows, with enough around it to interpolate.
+
+    Args:
+        image: (H, W, 3), or a crop that is not decoded yet.
+        window: In pixels of the crop.
+
+    Returns:
+        The part, and the window in pixels of the part.
+    """
+    height, width = image.shape[:2]
+    x1, y1 = (max(0, math.floor(low) - _AROUND) for low in (window.x1, window.y1))
+    x2, y2 = math.ceil(window.x2) + 1 + _AROUND, math.ceil(window.y2) + 1 + _AROUND
+    part = image[y1 : min(height, y2), x1 : min(width, x2)]
+    return part, Corner(window.x1 - x1, window.y1 - y1, window.x2 - x1, window.y2 - y1)
+
+
 def box_in_window(box: Corner, window: Corner, size: int) -> Corner:
     """Express a box of the crop in pixels of the warped window."""
     x_scale = (window.x2 - window.x1) / (size - 1)
@@ -179,8 +240,10 @@ def motion_blur(image: NDArray, rng: np.random.Generator) -> NDArray:
     """
     size = int(rng.choice(_BLUR_SIZES))
     weight = rng.random()
-    column, row = cv2.blur(image, (1, size)), cv2.blur(image, (size, 1))
-    return cv2.addWeighted(column, weight, row, 1 - weight, 0)
+    column = cv2.boxFilter(image, cv2.CV_32F, (1, size))
+    row = cv2.boxFilter(image, cv2.CV_32F, (size, 1))
+    depth = cv2.CV_8U if image.dtype == np.uint8 else cv2.CV_32F
+    return cv2.addWeighted(column, weight, row, 1 - weight, 0, dtype=depth)
 
 
 def mirror(image: NDArray, box: Corner) -> tuple[NDArray, Corner]:

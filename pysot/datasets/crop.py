@@ -190,7 +190,7 @@ def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None
     encoded, data = cv2.imencode(path.suffix, image, list(options))
     if not encoded:
         raise OSError(f"{path}: OpenCV cannot encode an image of shape {image.shape}")
-    _put(path, data.tobytes())
+    put(path, data.tobytes())
 
 
 def write_annotation(path: Path, annotation: Annotation) -> None:
@@ -204,10 +204,10 @@ def write_annotation(path: Path, annotation: Annotation) -> None:
         OSError: If the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _put(path, json.dumps(annotation, indent=4, sort_keys=True).encode())
+    put(path, json.dumps(annotation, indent=4, sort_keys=True).encode())
 
 
-def _put(path: Path, data: bytes) -> None:
+def put(path: Path, data: bytes) -> None:
     """Write a file under a temporary name and rename it."""
     temporary = path.with_name(f".{path.name}.part")
     try:

@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pysot.datasets.crop_pack import PackReader, is_pack
+from pysot.datasets.jpeg_tiles import cut_tiles, read_header
+
 SUFFIXES = {"x": ".jpg", "z": ".jpg", "m": ".png"}
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
@@ -21,23 +24,65 @@ class UnreadableImage(Exception):
     """One image could not be read; the sample is replaced by another."""
 
 
-class CropFolder:
-    """Crops as single files, ``<root>/<video>/<frame %06d>.<track>.<kind>.jpg`` (masks ``.png``).
+class EncodedCrop:
+    """A crop that is decoded where it is looked at: ``crop[y1:y2, x1:x2]`` gives that part.
+
+    Pixels are those that decoding the whole file would give. Only the part is decoded, if the file
+    has restart markers (``CropForm.tiles``).
 
     Args:
-        root: Folder of the crops; it need not exist before the first read.
+        content: The whole file.
+        name: What to call it in an error.
+
+    Raises:
+        UnreadableImage: If it is no image, or a JPEG that is cut short.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self._content, self._name, self._image = content, name, None
+        check_whole(content, name)
+        self._header = read_header(content) if content.startswith(_JPEG_START) else None
+        if self._header is None or self._header.tile is None:
+            self._image = decode_crop(content, "x", name)
+            self.shape = self._image.shape
+        else:
+            self.shape = (self._header.height, self._header.width, 3)
+
+    def __getitem__(self, place: tuple[slice, slice]) -> NDArray:
+        """Decode the part ``[y1:y2, x1:x2]``, 0 <= y1 < y2 <= H, 0 <= x1 < x2 <= W; no steps."""
+        y1, y2, _ = place[0].indices(self.shape[0])
+        x1, x2, _ = place[1].indices(self.shape[1])
+        if self._image is None:
+            cut = cut_tiles(self._content, self._header, x1, y1, x2, y2)
+            if cut is None:
+                raise UnreadableImage(f"{self._name}: JPEG file lacks restart markers")
+            file, left, top = cut
+            image = decode_crop(file.data, "x", self._name)
+            return image[y1 - top : y2 - top, x1 - left : x2 - left]
+        return self._image[y1:y2, x1:x2]
+
+
+class Crops:
+    """A store of crops; see :class:`CropFolder` and :class:`CropPack`.
+
+    Args:
+        root: Folder of the store.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def path(self, video: str, frame: int, track: str, kind: str = "x") -> Path:
-        """Where the file of a crop is, or would be."""
-        return self.root / video / f"{frame:06d}.{track}.{kind}{SUFFIXES[kind]}"
-
     def has(self, video: str, frame: int, track: str, kind: str = "x") -> bool:
         """Whether there is such a crop; says nothing of its content."""
-        return self.path(video, frame, track, kind).is_file()
+        raise NotImplementedError
+
+    def content(self, video: str, frame: int, track: str, kind: str = "x") -> bytes:
+        """Read the file of a crop as it is, see :meth:`read`."""
+        raise NotImplementedError
+
+    def path(self, video: str, frame: int, track: str, kind: str = "x") -> Path:
+        """Where the file of a crop is or would be, were it alone; names it in messages."""
+        return self.root / crop_file(video, frame, track, kind)
 
     def read(self, video: str, frame: int, track: str, kind: str = "x") -> NDArray:
         """Read a crop.
@@ -54,24 +99,82 @@ class CropFolder:
         Raises:
             UnreadableImage: If the file is missing, no image, or cut short.
         """
-        path = self.path(video, frame, track, kind)
+        content = self.content(video, frame, track, kind)
+        return decode_crop(content, kind, str(self.path(video, frame, track, kind)))
+
+    def open(self, video: str, frame: int, track: str) -> EncodedCrop:
+        """Read a search crop without decoding it; see :meth:`read`."""
+        content = self.content(video, frame, track)
+        return EncodedCrop(content, str(self.path(video, frame, track)))
+
+
+class CropFolder(Crops):
+    """Crops as single files, ``<root>/<video>/<frame %06d>.<track>.<kind>.jpg``; masks ``.png``."""
+
+    def has(self, video: str, frame: int, track: str, kind: str = "x") -> bool:
+        """Whether there is such a file."""
+        return self.path(video, frame, track, kind).is_file()
+
+    def content(self, video: str, frame: int, track: str, kind: str = "x") -> bytes:
+        """Read the file of a crop as it is, see :meth:`read`."""
+        path = f"{self.root}/{crop_file(video, frame, track, kind)}"
         try:
-            content = path.read_bytes()
+            with open(path, "rb", buffering=0) as file:
+                return file.read()
         except OSError as error:
             raise UnreadableImage(f"{path}: {error.strerror}") from error
-        return decode_crop(content, kind, str(path))
 
 
-def open_crops(root: Path) -> CropFolder:
+class CropPack(Crops):
+    """Crops in a few large files; see ``pysot.datasets.crop_pack``.
+
+    Raises:
+        ValueError: If the pack is incomplete.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._reader = PackReader(self.root)
+
+    def has(self, video: str, frame: int, track: str, kind: str = "x") -> bool:
+        """Whether there is such a crop in the pack."""
+        return self._reader.find(crop_file(video, frame, track, kind)) is not None
+
+    def content(self, video: str, frame: int, track: str, kind: str = "x") -> bytes:
+        """Read the file of a crop as it is, see :meth:`read`."""
+        found = self._reader.find(crop_file(video, frame, track, kind))
+        if found is None:
+            raise UnreadableImage(f"{self.path(video, frame, track, kind)}: not in the pack")
+        return bytes(found)
+
+
+def open_crops(root: Path) -> CropFolder | CropPack:
     """Open a store of crops.
 
     Args:
-        root: A folder of crops.
+        root: A folder of crops, or of a pack.
+
+    Raises:
+        ValueError: If a pack is incomplete.
     """
-    return CropFolder(Path(root))
+    return CropPack(Path(root)) if is_pack(Path(root)) else CropFolder(Path(root))
 
 
-def decode_crop(content: bytes, kind: str, name: str) -> NDArray:
+def crop_file(video: str, frame: int, track: str, kind: str = "x") -> str:
+    """Path of a crop's file below the root."""
+    return f"{video}/{frame:06d}.{track}.{kind}{SUFFIXES[kind]}"
+
+
+def check_whole(content: bytes, name: str) -> None:
+    """Raise UnreadableImage for a JPEG file that is cut short.
+
+    OpenCV would fill the missing part with grey, and say so on the terminal.
+    """
+    if content.startswith(_JPEG_START) and _JPEG_END not in content[-64:]:
+        raise UnreadableImage(f"{name}: JPEG file is cut short")
+
+
+def decode_crop(content: bytes | memoryview, kind: str, name: str) -> NDArray:
     """Decode the file of a crop.
 
     Args:
@@ -83,13 +186,12 @@ def decode_crop(content: bytes, kind: str, name: str) -> NDArray:
         (H, W, 3) uint8, BGR; a mask is (H, W) uint8, 0 or 255.
 
     Raises:
-        UnreadableImage: If it is no image, or a JPEG that is cut short (OpenCV would fill the
-            missing part with grey, and say so on the terminal).
+        UnreadableImage: If it is no image, or a JPEG that is cut short.
     """
-    if content.startswith(_JPEG_START) and _JPEG_END not in content[-64:]:
-        raise UnreadableImage(f"{name}: JPEG file is cut short")
+    if isinstance(content, bytes):
+        check_whole(content, name)
     flag = cv2.IMREAD_GRAYSCALE if kind == "m" else cv2.IMREAD_COLOR
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), flag) if content else None
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), flag) if len(content) else None
     if image is None:
         raise UnreadableImage(f"{name}: no image that OpenCV can decode")
     return image

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, default_collate
 
 from pysot.datasets.annotation import Annotations
 from pysot.datasets.augmentation import Augmentation
-from pysot.datasets.crop_store import CropFolder, UnreadableImage
+from pysot.datasets.crop_store import CropFolder, CropPack, EncodedCrop, UnreadableImage
 from pysot.datasets.mask_target import mask_labels
 from pysot.datasets.negatives import Negatives
 from pysot.utils.bbox import Center, Corner, center2corner
@@ -28,6 +28,7 @@ Labeller = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
 """What a network should answer, by name: from the target's box in the search image, a source of
 randomness, and whether the template shows another object."""
 
+IMAGES = ("template", "search")
 _SAMPLE, _ORDER = 0, 1
 _CONTEXT = 0.5
 
@@ -50,7 +51,7 @@ class TrainingSet:
     """
 
     name: str
-    crops: CropFolder
+    crops: CropFolder | CropPack
     annotations: Annotations
     frame_range: int
     num_use: int
@@ -60,7 +61,7 @@ class TrainingSet:
 class Crop:
     """One annotated crop: its name, and the target's (w, h) in pixels of the original frame."""
 
-    crops: CropFolder
+    crops: CropFolder | CropPack
     video: str
     frame: int
     track: str
@@ -69,6 +70,10 @@ class Crop:
     def read(self, kind: str = "x") -> NDArray:
         """Read the image, or with kind "m" its mask; see ``CropFolder.read``."""
         return self.crops.read(self.video, self.frame, self.track, kind)
+
+    def open(self) -> EncodedCrop:
+        """Read the image without decoding it."""
+        return self.crops.open(self.video, self.frame, self.track)
 
     def mask(self) -> NDArray | None:
         """Read the mask, (H, W) uint8, 0 outside of the target; None where there is none."""
@@ -127,7 +132,8 @@ class PairDataset(Dataset):
         """Make one sample.
 
         Returns:
-            ``template`` (3, 127, 127) and ``search`` (3, S, S) float32 BGR 0..255; the labels,
+            ``template`` (3, 127, 127) and ``search`` (3, S, S) uint8 BGR; ``template_offset`` and
+            ``search_offset`` (3,) float32, to be subtracted from them; the labels,
             see ``AnchorTarget.labels`` and ``CenterTarget.labels``, and with masks
             :func:`~pysot.datasets.mask_target.mask_labels`; ``bbox`` (4,) float64, the target in
             the search image as x1, y1, x2, y2; ``bad_images``: paths and reasons of the images
@@ -190,35 +196,61 @@ class PairDataset(Dataset):
         gray = self._gray > rng.random()
         template_crop, search_crop, neg = self.draw_pair(*picked, rng)
         image, box = self._read(template_crop)
-        template, _ = self._template(image, box, self._exemplar_size, rng, gray)
+        size = self._exemplar_size
+        template, template_offset, *_ = self._template.in_bytes(image, box, None, size, rng, gray)
         image, box = self._read(search_crop)
         mask = search_crop.mask() if self._masks and not neg else None
         size = self._search_size
-        search, box, mask = self._search.with_mask(image, box, mask, size, rng, gray)
+        search, offset, box, mask = self._search.in_bytes(image, box, mask, size, rng, gray)
         labels = self._labels(box, rng, neg)
         if self._masks:
             labels |= mask_labels(mask, labels["label_cls"], size)
         return {
-            "template": _channels_first(template),
-            "search": _channels_first(search),
+            "template": template.transpose(2, 0, 1),
+            "search": search.transpose(2, 0, 1),
+            "template_offset": template_offset,
+            "search_offset": offset,
             **labels,
             "bbox": np.array(box, dtype=np.float64),
         }
 
-    def _read(self, crop: Crop) -> tuple[NDArray, Corner]:
-        image = crop.read()
+    def _read(self, crop: Crop) -> tuple[EncodedCrop, Corner]:
+        image = crop.open()
         return image, box_in_crop(image.shape[:2], crop.size, self._exemplar_size)
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack samples into a batch; ``bad_images`` of all are joined.
 
+    The images of the batch lie in memory with the channels last. :func:`as_floats` finishes them.
+
     If one of the samples could not be made, ``bad_images`` is all there is.
     """
     bad = [message for sample in samples for message in sample.pop("bad_images")]
     if not all(samples):
         return {"bad_images": bad}
-    return default_collate(samples) | {"bad_images": bad}
+    for sample in samples:
+        sample |= {key: sample[key].transpose(1, 2, 0) for key in IMAGES}
+    batch = default_collate(samples)
+    batch |= {key: batch[key].permute(0, 3, 1, 2) for key in IMAGES}
+    return batch | {"bad_images": bad}
+
+
+def as_floats(batch: dict[str, Any]) -> dict[str, Any]:
+    """Finish the images of a batch, where it lies: ``template`` and ``search`` become float32.
+
+    Args:
+        batch: Of :func:`collate`, perhaps on another device. Its images keep their memory format.
+
+    Returns:
+        The same without ``template_offset`` and ``search_offset``, which are subtracted.
+    """
+    batch = dict(batch)
+    for key in IMAGES:
+        offset = batch.pop(f"{key}_offset", None)
+        if offset is not None:
+            batch[key] = batch[key].float().sub_(offset[:, :, None, None])
+    return batch
 
 
 def box_in_crop(shape: tuple[int, int], size: NDArray, exemplar_size: int = 127) -> Corner:
@@ -286,7 +318,3 @@ def _near_crops(subset: TrainingSet, video: int, rng: np.random.Generator) -> tu
     near = max(first, template - subset.frame_range), min(end, template + subset.frame_range + 1)
     search = int(rng.integers(*near))
     return _crop(subset, video, track, template), _crop(subset, video, track, search)
-
-
-def _channels_first(image: NDArray) -> NDArray:
-    return np.ascontiguousarray(image.transpose(2, 0, 1))

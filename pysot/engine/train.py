@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pysot.datasets.dataset import TrainingDataError
+from pysot.datasets.dataset import TrainingDataError, as_floats
 from pysot.engine.monitor import Monitor, as_numbers
 from pysot.utils.cli import RunFailed
 
@@ -124,7 +124,7 @@ def _on_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tens
 
     Images take the memory format in which convolutions are fastest; the values are the same.
     """
-    return {
+    moved = {
         key: value.to(
             device,
             non_blocking=True,
@@ -133,3 +133,4 @@ def _on_device(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tens
         for key, value in batch.items()
         if key != "bbox"
     }
+    return as_floats(moved)

@@ -85,6 +85,22 @@ def test_grey_has_equal_channels_and_colour_shifts_them(rng):
     assert abs(offset).max() > 0.1
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_bytes_less_the_offset_are_the_floats(seed):
+    change = Augmentation(shift=64, scale=0.18, blur=0.5, flip=0.5, color=1.0)
+    source = cv2.GaussianBlur(fill.rule_image(7, 511, 511), (0, 0), 2)
+    mask = np.zeros((511, 511), np.uint8)
+    mask[211:300, 201:310] = 255
+    args = BOX, mask, 255
+    image, box, exact_mask = change.with_mask(source, *args, np.random.default_rng(seed))
+    part, offset, same_box, part_mask = change.in_bytes(source, *args, np.random.default_rng(seed))
+    assert part.dtype == np.uint8 and box == same_box
+    np.testing.assert_array_equal(part_mask, exact_mask)
+    # a blur is rounded, and OpenCV 4 interpolates in steps of 1/32 pixel that depend on the origin
+    assert np.abs(part - offset - image).max() <= 2
+    assert np.abs(part - offset - image).mean() < 0.3
+
+
 def test_mirroring_twice_changes_nothing():
     image = fill.rule_image(1, 8, 9)
     once = mirror(image, Corner(1, 2, 5, 6))

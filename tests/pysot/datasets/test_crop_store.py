@@ -1,9 +1,14 @@
+import pickle
+import tarfile
+
 import cv2
 import numpy as np
 import pytest
 from training_crops import write_training_set
 
-from pysot.datasets.crop_store import UnreadableImage, open_crops
+from pysot.datasets.crop import CropForm
+from pysot.datasets.crop_pack import pack_crops
+from pysot.datasets.crop_store import EncodedCrop, UnreadableImage, open_crops
 
 
 @pytest.fixture
@@ -46,3 +51,98 @@ def test_a_truncated_crop_is_no_grey_one(root):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(UnreadableImage, match="cut short"):
         open_crops(root).read("v0", 0, "00")
+
+
+# --- parts
+
+
+def photo(height, width, seed=0):
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 2)
+
+
+@pytest.mark.parametrize("interval", [0, 1, 2, 19, 32])
+@pytest.mark.parametrize("shape", [(511, 511), (300, 290)])
+def test_a_part_has_the_pixels_of_the_whole(interval, shape, rng):
+    options = (cv2.IMWRITE_JPEG_RST_INTERVAL, interval)
+    content = cv2.imencode(".jpg", photo(*shape), options)[1].tobytes()
+    whole = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    crop = EncodedCrop(content, "x")
+    assert crop.shape == whole.shape
+    for _ in range(20):
+        y1, y2 = np.sort(rng.choice(shape[0] + 1, 2, replace=False))
+        x1, x2 = np.sort(rng.choice(shape[1] + 1, 2, replace=False))
+        np.testing.assert_array_equal(crop[y1:y2, x1:x2], whole[y1:y2, x1:x2])
+
+
+def test_a_part_of_other_formats_is_cut_out_of_the_whole():
+    image = photo(60, 50)
+    for suffix, options in ((".png", ()), (".jpg", (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))):
+        content = cv2.imencode(suffix, image, options)[1].tobytes()
+        whole = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        np.testing.assert_array_equal(EncodedCrop(content, "x")[5:9, 40:50], whole[5:9, 40:50])
+
+
+def test_a_file_that_lacks_markers_is_named():
+    content = cv2.imencode(".jpg", photo(511, 511), CropForm(tiles=True).jpeg_options)[1].tobytes()
+    place = content.index(b"\xff\xd3")
+    broken = EncodedCrop(content[:place] + content[place + 2 :], "some/crop")
+    with pytest.raises(UnreadableImage, match=r"some/crop.*restart"):
+        broken[0:9, 0:9]
+
+
+# --- packs
+
+
+def test_a_pack_has_the_bytes_of_the_folder(root, tmp_path):
+    cv2.imwrite(str(root / "v0" / "000001.00.m.png"), np.zeros((511, 511), np.uint8))
+    (root / "v0" / ".000001.00.x.jpg.part").write_bytes(b"left over")
+    assert pack_crops(root, tmp_path / "pack", shard_bytes=300_000) == 7
+    folder, pack = open_crops(root), open_crops(tmp_path / "pack")
+    assert len(list((tmp_path / "pack").glob("crops-*.tar"))) > 1
+    for video in ("v0", "v1"):
+        for frame in range(3):
+            assert pack.content(video, frame, "00") == folder.content(video, frame, "00")
+            np.testing.assert_array_equal(
+                pack.read(video, frame, "00"), folder.read(video, frame, "00")
+            )
+    assert pack.has("v0", 1, "00", "m") and not pack.has("v0", 2, "00", "m")
+    assert pack.has("./v0", 1, "00")  # YouTube-BB's names begin so
+    with pytest.raises(UnreadableImage, match=r"v0/000009\.00\.x\.jpg: not in the pack"):
+        pack.read("v0", 9, "00")
+
+
+def test_other_processes_open_a_pack_for_themselves(root, tmp_path):
+    pack_crops(root, tmp_path / "pack")
+    pack = open_crops(tmp_path / "pack")
+    first = pack.read("v0", 1, "00")
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(pack)).read("v0", 1, "00"), first)
+
+
+def test_packing_again_writes_what_changed_alone(root, tmp_path):
+    pack = tmp_path / "pack"
+    pack_crops(root, pack, shard_bytes=300_000)
+    before = {path.name: path.stat().st_mtime_ns for path in pack.glob("*.tar")}
+    (root / "v1" / "000002.00.x.jpg").write_bytes(b"another")
+    pack_crops(root, pack, shard_bytes=300_000)
+    after = {path.name: path.stat().st_mtime_ns for path in pack.glob("*.tar")}
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert changed == {max(before)}
+    assert open_crops(pack).content("v1", 2, "00") == b"another"
+
+
+def test_an_incomplete_pack_is_refused(root, tmp_path):
+    pack_crops(root, tmp_path / "pack")
+    (tmp_path / "pack" / "crops-00000.tar").unlink()
+    with pytest.raises(ValueError, match=r"crops-00000\.tar is missing"):
+        open_crops(tmp_path / "pack")
+    with pytest.raises(FileNotFoundError, match="no crops found"):
+        (tmp_path / "empty").mkdir()
+        pack_crops(tmp_path / "empty", tmp_path / "other")
+
+
+def test_any_tool_can_unpack_a_pack(root, tmp_path):
+    pack_crops(root, tmp_path / "pack")
+    with tarfile.open(tmp_path / "pack" / "crops-00000.tar") as archive:
+        content = archive.extractfile("v1/000000.00.x.jpg").read()
+    assert content == (root / "v1" / "000000.00.x.jpg").read_bytes()

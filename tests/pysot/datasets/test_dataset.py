@@ -16,6 +16,7 @@ from pysot.datasets.batches import RunBatches
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.datasets.dataset import (
     _generator,
+    as_floats,
     box_in_crop,
     collate,
 )
@@ -109,8 +110,10 @@ def test_a_sample_has_the_promised_parts(folder):
     sample = build(folder)[3]
     kinds = {key: (v.shape, str(v.dtype)) for key, v in sample.items() if key != "bad_images"}
     assert kinds == {
-        "template": ((3, 127, 127), "float32"),
-        "search": ((3, 255, 255), "float32"),
+        "template": ((3, 127, 127), "uint8"),
+        "search": ((3, 255, 255), "uint8"),
+        "template_offset": ((3,), "float32"),
+        "search_offset": ((3,), "float32"),
         "label_cls": ((5, 17, 17), "int64"),
         "label_loc": ((4, 5, 17, 17), "float32"),
         "label_loc_weight": ((5, 17, 17), "float32"),
@@ -124,7 +127,9 @@ def test_a_head_without_boxes_gets_a_map_around_the_target(folder):
     dataset = build_train_dataset(cfg, 5)
     middles = []
     for sample in (dataset[item] for item in range(6)):
-        assert sample.keys() == {"template", "search", "label_cls", "bbox", "bad_images"}
+        assert sample.keys() - {"template_offset", "search_offset"} == {
+            "template", "search", "label_cls", "bbox", "bad_images"
+        }  # fmt: skip
         cells = np.argwhere(sample["label_cls"][0])
         middles.append(127 + 8 * (cells.mean(axis=0)[::-1] - 8))  # x, y in pixels
         assert np.abs(middles[-1] - sample["bbox"].reshape(2, 2).mean(axis=0)).max() <= 4
@@ -355,6 +360,18 @@ def test_wrong_kinds_are_named(folder, content, share, message):
         build(folder, "DATASET.NEG_SAME_CATEGORY", share)
 
 
+def test_a_batch_becomes_floats_by_subtracting_its_colours(folder):
+    batch = collate([build(folder)[0], build(folder)[1]])
+    floats = as_floats(batch)
+    assert floats.keys() == batch.keys() - {"template_offset", "search_offset"}
+    for key in ("template", "search"):
+        assert floats[key].dtype == torch.float32
+        difference = batch[key] - floats[key]
+        expected = batch[f"{key}_offset"][:, :, None, None].expand_as(difference)
+        torch.testing.assert_close(difference, expected, atol=1e-4, rtol=0)
+        assert batch[f"{key}_offset"].abs().min() > 0
+
+
 # --- unreadable images
 
 
@@ -390,6 +407,7 @@ def test_the_loader_runs_through_all_epochs(folder):
     assert list(loader.batch_sampler) == [[5, 6], [7, 8], [10, 11], [12, 13]]
     batch = next(iter(loader))
     assert batch["search"].shape == (2, 3, 255, 255)
+    assert batch["search"].is_contiguous(memory_format=torch.channels_last)
     assert batch["label_cls"].dtype == torch.int64
 
 

@@ -6,6 +6,7 @@ from training_crops import boxless_config, write_training_set
 
 from pysot.core.config import load_config
 from pysot.datasets.build import build_train_dataset, build_train_loader
+from pysot.datasets.dataset import as_floats
 from pysot.models.model_builder import build_model
 
 
@@ -13,7 +14,7 @@ def start(folder, *opts):
     """Return a model in training mode and one batch of four pairs."""
     write_training_set(folder)
     cfg = load_config(boxless_config(folder, BATCH_SIZE=4), opts)
-    batch = next(iter(build_train_loader(cfg, build_train_dataset(cfg, 0))))
+    batch = as_floats(next(iter(build_train_loader(cfg, build_train_dataset(cfg, 0)))))
     torch.manual_seed(0)
     return build_model(cfg).train(), batch
 
