@@ -2,14 +2,11 @@ import gzip
 import json
 import logging
 import sys
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from toolkit.utils import _region_numpy, compiled, numbers, region
 
@@ -126,25 +123,6 @@ def test_batch_refuses_other_shapes(shapes):
 def test_trajectories_of_two_lengths_are_refused():
     with pytest.raises(ValueError, match="2 regions cannot be paired with 1"):
         region.vot_overlap_traj([[1], [1]], [[1]])
-
-
-coordinates = st.floats(-500, 500, width=32)
-shapes = st.integers(2, 7).flatmap(lambda n: st.lists(coordinates, min_size=2 * n, max_size=2 * n))
-limits = st.none() | st.tuples(st.floats(1, 600), st.floats(1, 600))
-
-
-@given(shapes, shapes, limits)
-@settings(max_examples=150, deadline=None)
-def test_overlap_is_symmetric_bounded_and_the_same_in_both_versions(a, b, bounds):
-    values = set()
-    for name in backends():
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(region, "_backend", partial(import_module, name))
-            values |= {region.vot_overlap(a, b, bounds), region.vot_overlap(b, a, bounds)}
-    values = {"nan" if value != value else value for value in values}
-    assert len(values) == 1
-    value = values.pop()
-    assert value == "nan" or 0 <= value <= 1
 
 
 def test_without_the_compiled_modules_numpy_takes_over_with_one_warning(monkeypatch, caplog):
