@@ -218,12 +218,13 @@ class Reset(OnePass):
 
 
 class Masks(OnePass):
-    """Give every object of the first mask a tracker of its own, and merge what they see (DAVIS).
+    """Give every object a tracker of its own, and merge what they see (DAVIS, YouTube-VOS).
 
-    A tracker starts on the box around its object. In the later frames a pixel belongs to the
-    object that finds it most probable, to the one of the lower number where two agree, and to none
-    if no probability exceeds the threshold. A tracker without masks stands for the area of its
-    polygon or box, as probable as its score.
+    A tracker starts where its object is annotated first, on the box around its mask, which is its
+    result for that frame; later annotation of an object is not looked at. In the frames that
+    follow a pixel belongs to the object that finds it most probable, to the one of the lower
+    number where two agree, and to none if no probability exceeds the threshold. A tracker without
+    masks stands for the area of its polygon or box, as probable as its score.
     """
 
     def __init__(self, build: Callable[[], Tracker], rules: Rules) -> None:
@@ -231,60 +232,62 @@ class Masks(OnePass):
         self._trackers: dict[int, Tracker] = {}
 
     @staticmethod
-    def frames(video: Any) -> Iterator[tuple[NDArray, Any]]:
-        """Frames of a `toolkit.datasets.Video` with the label image of the first.
+    def frames(video: Any) -> Iterator[tuple[NDArray, NDArray | None]]:
+        """Frames of a `toolkit.datasets.Video` with their label images, None where there is none.
 
         Raises:
             ValueError: If the video has no masks.
         """
-        labels = first_labels(video)
-        for image, _ in video:
-            yield image, labels
-            labels = None
+        if not any(video.mask_names or ()):
+            raise ValueError("the video has no annotation masks, which this protocol starts from")
+        for index, (image, _) in enumerate(video):
+            yield image, annotated_labels(video, index)
 
     def see(self, image: NDArray, truth: NDArray | None) -> None:
-        """Take the next frame, BGR uint8 (H, W, 3), the first one with its labels (H, W) uint8.
+        """Take the next frame, BGR uint8 (H, W, 3), and its labels (H, W) uint8 if it has any.
 
         Raises:
-            ValueError: If the labels hold no object or do not fit the frame, or if the frame
-                differs in size from the first.
+            ValueError: If the labels do not fit the frame, or if it differs in size from the first.
         """
         self._check_size(image)
-        if not self.run.seconds:
-            self.run.labels.append(truth)
-            self.run.seconds.append(self._start_all(image, truth))
-            return
-        outputs, times = {}, []
+        outputs, total = {}, 0.0
         for label, tracker in self._trackers.items():
             outputs[label], seconds = _timed(tracker.track, image)
-            times.append(seconds)
-        self.run.labels.append(merge_masks(outputs, image.shape[:2], self.rules.mask_threshold))
-        self.run.seconds.append(sum(times))
+            total += seconds
+        merged = merge_masks(outputs, image.shape[:2], self.rules.mask_threshold)
+        if truth is not None:
+            total += self._start_new(image, truth, merged)
+        self.run.labels.append(merged)
+        self.run.seconds.append(total)
 
     def finish(self, video: Any) -> Run:
         """All that was said of the video, with the names of its frames.
 
         Raises:
-            ValueError: If two frames have the same name.
+            ValueError: If it had no object, or if two frames have the same name.
         """
+        if not self._trackers:
+            raise ValueError("no mask of the video holds an object")
         self.run.frame_names = frame_names(video)
         return super().finish(video)
 
-    def _start_all(self, image: NDArray, labels: NDArray) -> float:
+    def _start_new(self, image: NDArray, truth: NDArray, merged: NDArray) -> float:
+        """Start on the objects that were not seen before and enter their masks; the seconds."""
         from toolkit.utils.masks import mask_box
 
-        if labels.shape != image.shape[:2]:
+        if truth.shape != image.shape[:2]:
             raise ValueError(
-                f"the first mask is {_size_text(labels.shape)}, the frame {_size_text(image.shape)}"
+                f"the mask of frame {len(self.run.seconds)} is {_size_text(truth.shape)}, the "
+                f"frame {_size_text(image.shape)}"
             )
-        numbers = [int(label) for label in np.unique(labels) if label]
-        if not numbers:
-            raise ValueError("the first mask holds no object")
-        seconds = 0.0
-        for label in numbers:
-            tracker = self._trackers[label] = self.build()
-            seconds += _timed(tracker.init, image, mask_box(labels == label))[1]
-        return seconds
+        total = 0.0
+        for label in sorted(set(np.unique(truth).tolist()) - {0} - self._trackers.keys()):
+            tracker, inside = self.build(), truth == label
+            total += _timed(tracker.init, image, mask_box(inside))[1]
+            merged[inside] = label
+            self._trackers[label] = tracker
+        self._trackers = dict(sorted(self._trackers.items()))
+        return total
 
 
 #: Protocols by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
@@ -318,21 +321,23 @@ def run_protocol(
     return session.finish(video)
 
 
-def first_labels(video: Any) -> NDArray:
-    """Label image (H, W) uint8 of a video's first frame.
+def annotated_labels(video: Any, index: int) -> NDArray | None:
+    """Label image (H, W) uint8 that a frame was annotated with; None if it has none.
 
     Args:
         video: A `toolkit.datasets.Video`; its ``mask_value`` names the only object, if it has one.
+        index: Number of the frame.
 
     Raises:
         FileNotFoundError: If the mask is not there.
-        ValueError: If the video has no masks, or this one is damaged.
+        ValueError: If it is damaged.
     """
     from toolkit.utils.masks import read_labels
 
-    if not video.mask_names:
-        raise ValueError("the video has no annotation masks, which this protocol starts from")
-    labels = read_labels(video.mask_names[0])
+    path = video.mask_names[index]
+    if path is None:
+        return None
+    labels = read_labels(path)
     if video.mask_value in (None, 255):  # 255 is read as 1
         return labels
     return (labels == video.mask_value).astype(np.uint8)

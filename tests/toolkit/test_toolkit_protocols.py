@@ -196,16 +196,19 @@ class Painter:
         return {"bbox": [0, 0, 1, 1], "best_score": 0.9, "mask": self.view}
 
 
-def masked_video(folder, labels, count=3, value=None, names=None):
-    """A video of grey frames that fit a label image (H, W), which is its first mask."""
-    write_labels(folder / "first.png", np.array(labels, np.uint8))
+def masked_video(folder, *labels, count=3, value=None, names=None):
+    """A video of grey frames that fit label images (H, W), its first masks; None is no mask."""
+    masks = [None] * count
+    for index, image in enumerate(labels):
+        if image is not None:
+            masks[index] = str(folder / f"{index}.png")
+            write_labels(masks[index], np.array(image, np.uint8))
 
     class Masked(Video):
-        mask_names = [str(folder / "first.png")] * count
-        mask_value = value
+        mask_names = masks
 
         def __getitem__(self, index):
-            return np.full((*np.shape(labels), 3), index, np.uint8), [math.nan] * 4
+            return np.full((2, 6, 3), index, np.uint8), [math.nan] * 4
 
     paths = names or [f"img/{i:05d}.jpg" for i in range(count)]
     video = Masked("v", folder, paths, [[math.nan] * 4] * count)
@@ -233,6 +236,19 @@ def test_every_object_has_a_tracker_and_the_more_probable_one_wins(tmp_path):
     assert [x.tolist() for x in run.labels[1:]] == [[[1, 1, 1, 2, 2, 0]] * 2] * 2
     assert run.frame_names == ["00000", "00001", "00002"]
     assert run.regions == [] and len(run.seconds) == 3
+
+
+def test_an_object_may_appear_later_and_is_started_there_once(tmp_path):
+    one, two = (np.full((2, 6), value, np.float32) for value in (0.6, 0.9))
+    views = {(0, 0, 2, 2): one, (3, 1, 3, 1): two}
+    only_two = [[0, 0, 0, 0, 0, 0], [0, 0, 0, 2, 2, 2]]
+    moved = [[0, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 0]]  # later annotation is not looked at
+    video = masked_video(tmp_path, None, only_two, TWO, moved, count=5)
+    run = run_protocol("masks", lambda: Painter(views), video)
+    assert run.labels[0].tolist() == [[0] * 6] * 2
+    assert run.labels[1].tolist() == only_two
+    assert run.labels[2].tolist() == [[1, 1, 2, 2, 2, 2]] * 2
+    assert run.labels[3].tolist() == run.labels[4].tolist() == [[2] * 6] * 2
 
 
 def test_one_value_of_the_mask_may_be_the_object(tmp_path):
@@ -279,11 +295,10 @@ def test_what_masks_need_is_named(tmp_path):
     plain = Video("v", tmp_path, ["a.png"], [[1, 2, 3, 4]])
     with pytest.raises(ValueError, match="no annotation masks"):
         run_protocol("masks", StaticTracker, plain)
-    with pytest.raises(ValueError, match="the first mask holds no object"):
-        run_protocol("masks", StaticTracker, masked_video(tmp_path, [[0, 0]]))
-    video = masked_video(tmp_path, TWO)
-    write_labels(tmp_path / "first.png", np.ones((2, 7), np.uint8))
-    with pytest.raises(ValueError, match="the first mask is 7x2, the frame 6x2"):
+    with pytest.raises(ValueError, match="no mask of the video holds an object"):
+        run_protocol("masks", StaticTracker, masked_video(tmp_path, [[0] * 6] * 2))
+    video = masked_video(tmp_path, TWO, np.ones((2, 7)))
+    with pytest.raises(ValueError, match="the mask of frame 1 is 7x2, the frame 6x2"):
         run_protocol("masks", StaticTracker, video)
     twice = masked_video(tmp_path, TWO, names=["a/1.jpg", "b/1.jpg", "b/2.jpg"])
     with pytest.raises(ValueError, match="two frames have the same file name"):
