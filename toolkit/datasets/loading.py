@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit.datasets.benchmarks import Benchmark, find_benchmark
 from toolkit.datasets.layouts import read_native
-from toolkit.datasets.lazy import MaskBoxes
+from toolkit.datasets.lazy import LateList, LateRows, MaskBoxes, read_records
 from toolkit.datasets.regions import NAN
 from toolkit.datasets.video import Labels, Video
 
@@ -60,7 +60,10 @@ def read_json(path: Path, make_object: Callable[..., Any] | None = None) -> dict
         ValueError: If it is not an object of at least one video.
     """
     try:
-        records = json.loads(_unpack(path), object_pairs_hook=make_object)
+        data = _unpack(path)
+        records = (
+            json.loads(data, object_pairs_hook=make_object) if make_object else read_records(data)
+        )
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(records, dict) or not records:
@@ -153,7 +156,7 @@ def _mask_names(record: dict[str, Any], length: int) -> list[str | None]:
 
 def _texts(record: dict[str, Any], field: str, optional: bool = False) -> list[str]:
     values = _list_field(record, field, optional)
-    if not set(map(type, values)) <= {str}:
+    if not isinstance(values, LateList) and not set(map(type, values)) <= {str}:
         raise ValueError(f"{field}: expected text only")
     return values
 
@@ -181,7 +184,7 @@ def _list_field(record: dict[str, Any], field: str, optional: bool = False) -> l
     if field not in record:
         raise ValueError(f"field {field!r} is missing; there are {', '.join(record) or 'none'}")
     value = record[field]
-    if not isinstance(value, (list, MaskBoxes)):
+    if not isinstance(value, (list, LateList, MaskBoxes)):
         raise ValueError(f"{field}: expected a list, got {type(value).__name__}")
     if not value and not optional:
         raise ValueError(f"{field}: is empty")
@@ -190,7 +193,7 @@ def _list_field(record: dict[str, Any], field: str, optional: bool = False) -> l
 
 def _regions(gt: list) -> list[list[float]]:
     """Check the ground truth; null, for a frame or a number, means an absent target."""
-    if isinstance(gt, MaskBoxes):
+    if isinstance(gt, (LateRows, MaskBoxes)):
         return gt
     gt = [[NAN] * 4 if region is None else region for region in gt]
     # One pass over types and lengths is quick; only a faulty file is searched for the place.

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 NAN = float("nan")
 Region = Sequence[float]
 
@@ -15,6 +18,16 @@ def box_around(region: Region) -> Region:
         return [NAN] * 4
     xs, ys = region[::2], region[1::2]
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def boxes_around(regions: NDArray) -> NDArray:
+    """Boxes (N, 4) around polygons (N, 8); boxes (N, 4) are returned as they are."""
+    if regions.shape[1] == 4:
+        return regions
+    low, high = (f(regions.reshape(len(regions), -1, 2), axis=1) for f in (np.min, np.max))
+    boxes = np.hstack([low, high - low])
+    boxes[np.isnan(boxes).any(axis=1)] = NAN
+    return boxes
 
 
 def vot_corners(region: Region) -> list[float]:

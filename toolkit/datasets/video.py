@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.lazy import MaskBoxes
-from toolkit.datasets.regions import box_around
+from toolkit.datasets.lazy import LateRows, MaskBoxes
+from toolkit.datasets.regions import box_around, boxes_around
 from toolkit.results import read_boxes, result_path
 from toolkit.utils.image import image_size, read_image
 from toolkit.visualization.overlay import draw_box
@@ -43,8 +43,6 @@ class Video:
         root: Folder that image names are relative to.
         video_dir: Folder name from the JSON, not used to build paths.
         init_rect: First ground truth as the JSON has it.
-        gt_traj: Ground truth per frame: x, y, w, h or a polygon x1, y1, ... in 0-based pixels,
-            NaN where the target is absent or not annotated; ints stay ints.
         attr: Names of the attributes of the video.
         absent: (N,) int8, 1 = the frame is scored (PySOT's sense of LaSOT); None if not given.
         cover: Visible share of the target per frame in eighths, 0..8 (GOT-10k); None elsewhere.
@@ -67,7 +65,7 @@ class Video:
         labels: Labels = Labels(),
     ) -> None:
         self.name, self.root = name, Path(os.path.abspath(root))
-        self.gt_traj = gt_traj if isinstance(gt_traj, MaskBoxes) else list(gt_traj)
+        self._regions = gt_traj
         self.video_dir, self.init_rect, self.attr = video_dir, list(init_rect), list(attr)
         self.absent = None if labels.absent is None else np.array(labels.absent, np.int8)
         self.cover = None if labels.cover is None else list(labels.cover)
@@ -75,7 +73,7 @@ class Video:
         self.pred_trajs: dict[str, NDArray] = {}
         self.confidence: dict[str, NDArray] = {}
         self.imgs: list[NDArray] | None = None
-        self._names, self._labels, self._size = list(img_names), labels, size
+        self._names, self._labels, self._size = img_names, labels, size
 
     def __len__(self) -> int:
         return len(self._names)
@@ -128,8 +126,19 @@ class Video:
         return list(self.tags)
 
     @cached_property
+    def gt_traj(self) -> Sequence[Sequence[float]]:
+        """Ground truth per frame: x, y, w, h or a polygon x1, y1, ... in 0-based pixels.
+
+        NaN where the target is absent or not annotated; ints stay ints.
+        """
+        regions = self._regions
+        return regions if isinstance(regions, MaskBoxes) else list(regions)
+
+    @cached_property
     def boxes(self) -> NDArray:
         """Ground truth as (N, 4) boxes x, y, w, h; a polygon gives the box around it."""
+        if isinstance(self._regions, LateRows):
+            return boxes_around(self._regions.values)
         regions = self.gt_traj
         if any(len(region) != 4 for region in regions):
             regions = [box_around(region) for region in regions]

@@ -1,0 +1,131 @@
+"""The quick reader of JSON files gives what the plain one gives."""
+
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toolkit.datasets import load_videos
+from toolkit.datasets.lazy import LateList, LateRows, read_records
+
+NUMBERS = st.one_of(
+    st.integers(-999, 999), st.floats(width=32), st.just(math.nan), st.just(-math.inf)
+)
+ROWS = st.one_of(
+    st.lists(st.lists(NUMBERS, min_size=4, max_size=4), min_size=1, max_size=3),
+    st.lists(st.lists(NUMBERS, min_size=8, max_size=8), min_size=1, max_size=3),
+    st.lists(
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.text(',[]" ', max_size=4),
+            st.lists(st.one_of(NUMBERS, st.none(), st.lists(NUMBERS)), max_size=5),
+        ),
+        max_size=3,
+    ),
+)
+NAMES = st.one_of(
+    st.lists(st.text('ab/1.[]{},": \\\néあ', max_size=6), max_size=4),
+    st.lists(st.one_of(st.text("a,", max_size=3), st.none(), st.integers(0, 9))),
+)
+RECORDS = st.dictionaries(
+    st.sampled_from(["a", '"gt_rect": [[', "img_names", "\0" + "0"]),
+    st.one_of(
+        st.fixed_dictionaries({"img_names": NAMES, "gt_rect": ROWS, "attr": NAMES}),
+        st.fixed_dictionaries({"more": st.fixed_dictionaries({"gt_rect": ROWS})}),
+        st.just({"gt_rect": "\0" + "0", "img_names": '"img_names": ["'}),
+        ROWS,
+    ),
+)
+STYLES = [{}, {"indent": 1}, {"separators": (",", ":")}, {"ensure_ascii": False}]
+
+
+def plain(value):
+    """Lists for late lists, and NaN as something equal to itself."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, LateList)):
+        return [plain(item) for item in value]
+    return "NaN" if value != value else (type(value).__name__, value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECORDS, st.sampled_from(STYLES))
+def test_reads_what_json_reads(records, style):
+    text = json.dumps(records, **style)
+    assert plain(read_records(text.encode())) == plain(json.loads(text))
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECORDS, st.data())
+def test_a_damaged_text_is_refused_or_read_alike(records, data):
+    text = json.dumps(records)
+    place = data.draw(st.integers(0, len(text) - 1))
+    damaged = (
+        text[:place] + data.draw(st.sampled_from(["", "]", '"', ",", "[", "1"])) + text[place:]
+    )
+    damaged = damaged.encode()
+    try:
+        expected = json.loads(damaged)
+    except ValueError:
+        try:
+            found = read_records(damaged)
+        except ValueError:
+            return
+        # what it takes beyond JSON are numbers that any other reader of text would take
+        assert all(map(rows_are_numbers, found.values()))
+        return
+    assert plain(read_records(damaged)) == plain(expected)
+
+
+def rows_are_numbers(record):
+    rows = record.get("gt_rect") if isinstance(record, dict) else None
+    return not isinstance(rows, LateRows) or np.array(list(rows)).shape == rows.values.shape
+
+
+def test_regular_lists_stay_text():
+    record = {"img_names": ["a/1.jpg", "a/2.jpg"], "gt_rect": [[1, 2.5, 3, math.nan]] * 2}
+    found = read_records(json.dumps({"a": record}, indent=2).encode())["a"]
+    assert type(found["img_names"]) is list  # broken into lines: not the form that JSON files have
+    found = read_records(json.dumps({"a": record}).encode())["a"]
+    assert type(found["img_names"]) is LateList and len(found["img_names"]) == 2
+    assert type(found["gt_rect"]) is LateRows
+    np.testing.assert_array_equal(found["gt_rect"].values, record["gt_rect"])
+    assert [type(value) for value in found["gt_rect"][1]] == [int, float, int, float]
+
+
+@pytest.mark.parametrize("row", [[1, 2, 3, 4], [5, 0, 10, 5, 5, 10, 0, 5]])
+def test_boxes_need_no_list(make_set, row):
+    def change(records):
+        records["a"]["gt_rect"] = [row, [math.nan] * len(row), row]
+
+    video = load_videos(make_set(change), "Tiny")["a"]
+    around = [0, 0, 10, 10] if len(row) == 8 else row
+    np.testing.assert_array_equal(video.boxes, [around, [math.nan] * 4, around])
+    assert "gt_traj" not in vars(video)
+    copy = pickle.loads(pickle.dumps(video))  # as it goes to a worker process
+    assert copy.gt_traj[::2] == [row, row] and type(copy.gt_traj) is list
+    assert copy.img_names == video.img_names
+
+
+def test_numbers_that_json_does_not_have_are_read(tmp_path):
+    (tmp_path / "x.json").write_text(
+        '{"a": {"img_names": ["1.jpg"], "gt_rect": [[.5, 2., 03, 4]]}}'
+    )
+    assert load_videos(tmp_path, "x")["a"].gt_traj == [[0.5, 2, 3, 4]]
+
+
+def test_a_packed_json(make_set):
+    import lzma
+
+    root = make_set()
+    (root / "Tiny.json.xz").write_bytes(lzma.compress((root / "Tiny.json").read_bytes()))
+    (root / "Tiny.json").unlink()
+    assert list(load_videos(root, "Tiny")) == ["a", "b"]
+    (root / "Tiny.json.xz").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"Tiny\.json\.xz is not valid JSON: cannot be unpacked"):
+        load_videos(root, "Tiny")
