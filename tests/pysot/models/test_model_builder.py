@@ -88,7 +88,8 @@ def all_maps(model, z, x):
     if model.has_masks:
         outputs["mask_corr_feature"] = rest[0]
         outputs["mask"] = model.mask_head.masks(rest[0])
-        for row, column in ((12, 12), (0, 0), (24, 24), (3, 19)):
+        refines = hasattr(model, "refine_head")
+        for row, column in ((12, 12), (0, 0), (24, 24), (3, 19)) if refines else ():
             found = MaskPrediction(cls, loc, *rest)
             outputs[f"refine_{row}_{column}"] = model.refine(found, (row, column))
     return outputs
