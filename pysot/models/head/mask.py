@@ -102,6 +102,11 @@ class Refine(nn.Module):
         self.post0 = nn.Conv2d(32, 16, kernel_size=3, padding=1)
         self.post1 = nn.Conv2d(16, 4, kernel_size=3, padding=1)
         self.post2 = nn.Conv2d(4, 1, kernel_size=3, padding=1)
+        # torch's own initial weights shrink a signal by sqrt(3) per layer; after ten layers the
+        # correlation would say nothing, and the first steps settle on "background everywhere"
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_uniform_(module.weight, a=1)
 
     def forward(self, low: Sequence[Tensor], correlation: Tensor, position: Position) -> Tensor:
         """Refine the mask at a response cell.
