@@ -51,8 +51,8 @@ class StaticTracker:
         self.bbox = list(bbox)
 
     def track(self, image: NDArray) -> dict[str, Any]:
-        """Return the first box again."""
-        return {"bbox": self.bbox}
+        """Return the first box again, with full confidence."""
+        return {"bbox": self.bbox, "best_score": 1.0}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from pysot.core.config import load_config
 from pysot.core.registry import TRACKERS
 from pysot.models.model_builder import build_model
 from pysot.utils.cli import RunFailed
+from toolkit.datasets import BENCHMARKS, DatasetFactory
+from toolkit.evaluation import build_evaluation
 from toolkit.reading import READERS, find_runs, read_boxes
 from toolkit.utils.masks import label_colors, read_labels, write_labels
 from toolkit.video_io import open_source
@@ -306,6 +308,24 @@ def test_a_set_without_masks_says_so(make_set, capsys):
     with pytest.raises(RunFailed):
         tool.main([*make_set("DAVIS2016"), "--static"])
     assert "error: A: the video has no annotation masks" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------- every benchmark
+
+
+@pytest.mark.parametrize("name", [*BENCHMARKS, "own"])
+def test_every_benchmark_is_run_and_its_results_are_scored(name, mask_set, otb_set, results):
+    records = json.loads((otb_set / "DAVIS2017.json").read_text())
+    for record in records.values():
+        record["absent"] = [1] * 6
+    (otb_set / f"{name}.json").write_text(json.dumps(records))
+    command = ["--dataset", name, "--dataset-root", str(otb_set), "--results", str(results)]
+    tool.main([*command, "--static"])
+    dataset = DatasetFactory.create_dataset(name=name, dataset_root=otb_set)
+    dataset.set_tracker(results / name, ["static"])
+    scores = build_evaluation(dataset).scores("static")
+    assert scores.problems == []
+    assert set(dataset.benchmark.metrics) <= scores.metrics.keys()
 
 
 # ----------------------------------------------------------------------------------- the record
