@@ -418,8 +418,9 @@ def test_layout(build, case):
 
 
 def test_every_benchmark_has_a_layout():
-    own = {"Synthetic", "DTB70"}  # read like a set of the user
-    assert set(LAYOUTS) | own == set(BENCHMARKS)
+    drawn = {name for name in BENCHMARKS if name.startswith("Synthetic")}  # they come with a JSON
+    own = {"DTB70"}  # read like a set of the user
+    assert set(LAYOUTS) | own | drawn == set(BENCHMARKS)
 
 
 def test_a_whole_set_needs_no_json(build):

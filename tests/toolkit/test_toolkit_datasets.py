@@ -300,6 +300,46 @@ def test_results_load_by_tracker(make_set, tmp_path):
         video.load_tracker(tmp_path / "results", ["t3"])
 
 
+def test_results_of_older_archives_load(make_set, tmp_path):
+    root = make_set(lambda records: records.update(BlurCar1=records["a"]), name="OTB100")
+    write_boxes(tmp_path / "t" / "blurCar1.txt", [[1, 2, 3, 4]] * 3)
+    video = load_videos(root, "OTB100")["BlurCar1"]
+    assert video.load_tracker(tmp_path, "t", store=False).shape == (3, 4)
+
+
+def test_results_of_vot_load_as_repetitions(make_set, tmp_path):
+    video = load_videos(make_set(name="VOT2018"), "VOT2018")["a"]
+    folder = tmp_path / "r" / "t" / "baseline" / "a"
+    folder.mkdir(parents=True)
+    (folder / "a_001.txt").write_text("1\n1.5,2,3,4\n2\n")
+    (folder / "a_002.txt").write_text("1\n0\n5,0,10,5,5,10,0,5\n")
+    video.load_tracker(tmp_path / "r")
+    assert video.pred_trajs["t"] == [
+        [[1], [1.5, 2, 3, 4], [2]],
+        [[1], [0], [5, 0, 10, 5, 5, 10, 0, 5]],
+    ]
+
+
+def test_long_term_results_load_with_their_scores(make_set, tmp_path):
+    video = load_videos(make_set(name="VOT2018-LT"), "VOT2018-LT")["a"]
+    folder = tmp_path / "t" / "longterm" / "a"
+    folder.mkdir(parents=True)
+    (folder / "a_001.txt").write_text("1\n1.5,2,3,4\n1,2,3,4\n")
+    (folder / "a_001_confidence.value").write_text("\n0.5\n0.25\n")
+    regions, scores = video.load_tracker(tmp_path, "t", store=False)
+    assert regions == [[1], [1.5, 2, 3, 4], [1, 2, 3, 4]]
+    np.testing.assert_array_equal(scores, [NAN, 0.5, 0.25])
+    video.load_tracker(tmp_path, ["t"])
+    assert video.pred_trajs["t"] == regions
+    np.testing.assert_array_equal(video.confidence["t"], scores)
+
+
+def test_masks_are_no_regions(make_set, tmp_path):
+    video = load_videos(make_set(name="DAVIS2017"), "DAVIS2017")["a"]
+    with pytest.raises(ValueError, match="results laid out as 'masks' hold no regions"):
+        video.load_tracker(tmp_path, "t")
+
+
 def test_a_video_plays_in_a_window(with_images, monkeypatch):
     import cv2
 

@@ -128,6 +128,7 @@ def make_video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Vide
         _texts(record, "attr", optional=True),
         _size(record),
         _labels(record, benchmark, len(gt)),
+        benchmark,
     )
 
 

@@ -5,13 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.datasets.benchmarks import OPE, Benchmark
 from toolkit.datasets.lazy import LateRows, MaskBoxes
 from toolkit.datasets.regions import box_around, boxes_around
-from toolkit.results import read_boxes, result_path
+from toolkit.reading import READERS, REGION, Trajectory, find_runs
+from toolkit.results import result_path
 from toolkit.utils.image import image_size, read_image
 from toolkit.visualization.overlay import draw_box
 
@@ -63,14 +66,15 @@ class Video:
         attr: Sequence[str] = (),
         size: tuple[int, int] | None = None,
         labels: Labels = Labels(),
+        benchmark: Benchmark = OPE,
     ) -> None:
         self.name, self.root = name, Path(os.path.abspath(root))
-        self._regions = gt_traj
+        self._regions, self._benchmark = gt_traj, benchmark
         self.video_dir, self.init_rect, self.attr = video_dir, list(init_rect), list(attr)
         self.absent = None if labels.absent is None else np.array(labels.absent, np.int8)
         self.cover = None if labels.cover is None else list(labels.cover)
         self.mask_value = labels.mask_value
-        self.pred_trajs: dict[str, NDArray] = {}
+        self.pred_trajs: dict[str, Any] = {}
         self.confidence: dict[str, NDArray] = {}
         self.imgs: list[NDArray] | None = None
         self._names, self._labels, self._size = img_names, labels, size
@@ -196,27 +200,47 @@ class Video:
         path: str | os.PathLike,
         tracker_names: str | Sequence[str] | None = None,
         store: bool = True,
-    ) -> NDArray | None:
-        """Read result boxes of trackers from ``path/<tracker>/<video>.txt``.
+    ) -> Any:
+        """Read results of trackers, ``path/<tracker>/...`` as the set lays them out.
+
+        They are boxes, an array (N, 4). On VOT they are a list of the repetitions, each a list of
+        regions, or of a code alone, per frame; on long-term sets one such list, and scores (N,).
 
         Args:
             path: Folder that holds one folder per tracker.
             tracker_names: A name or several; None means every folder in ``path``.
-            store: Keep them in ``pred_trajs``. False returns those of the first name instead.
+            store: Keep them in ``pred_trajs`` (and scores in ``confidence``). False returns those
+                of the first name instead: on long-term sets the regions and the scores.
 
         Raises:
             FileNotFoundError: If a result is missing.
-            ValueError: If a result file holds something else than boxes.
+            ValueError: If a result file holds something else than regions.
         """
         if tracker_names is None:
             tracker_names = sorted(entry.name for entry in Path(path).iterdir() if entry.is_dir())
         names = [tracker_names] if isinstance(tracker_names, str) else tracker_names
         for name in names:
-            boxes = read_boxes(result_path("flat", Path(path) / name, self.name))
+            found, scores = self._read_results(Path(path) / name)
             if not store:
-                return boxes
-            self.pred_trajs[name] = boxes
+                return found if scores is None else (found, scores)
+            self.pred_trajs[name] = found
+            if scores is not None:
+                self.confidence[name] = scores
         return None
+
+    def _read_results(self, folder: Path) -> tuple[Any, NDArray | None]:
+        layout = self._benchmark.layout
+        if layout not in READERS:
+            raise ValueError(f"results laid out as {layout!r} hold no regions: {folder}")
+        names = self._benchmark.result_names(self.name)
+        candidates = [result_path(layout, folder, name) for name in names]
+        paths = next(filter(None, map(find_runs, candidates)), candidates[:1])
+        runs = [READERS[layout](file) for file in paths]
+        if self._benchmark.evaluation == "vot":
+            return [_regions_and_codes(run) for run in runs], None
+        if runs[0].scores is not None:
+            return _regions_and_codes(runs[0]), runs[0].scores
+        return runs[0].boxes, None
 
     def draw_box(
         self,
@@ -253,3 +277,8 @@ class Video:
                 draw_box(frame, boxes[i], bgr_color(k), linewidth, name if show_name else None)
             cv2.imshow(self.name, frame)
             cv2.waitKey(40)
+
+
+def _regions_and_codes(run: Trajectory) -> list[list[float]]:
+    lines = zip(run.codes.tolist(), run.regions.tolist(), strict=True)
+    return [region if code == REGION else [float(code)] for code, region in lines]
