@@ -16,6 +16,7 @@ from golden import fill
 from pysot.core.config import load_config
 from pysot.core.registry import TRACKERS
 from pysot.models.model_builder import build_model
+from pysot.tracker.siamrpn_tracker import SiamRPNTracker
 from pysot.utils.cli import RunFailed
 from toolkit.datasets import BENCHMARKS, DatasetFactory
 from toolkit.evaluation import build_evaluation
@@ -261,6 +262,40 @@ def test_only_the_first_box_is_needed(make_set, tiny, results):
 
     tool.main([*make_set("TrackingNet", forget), *tiny, "--name", "blind"])
     assert (results / "TrackingNet" / "blind" / "A.txt").read_text() == full
+
+
+def test_a_folder_of_frames_and_one_box_is_enough(make_set, otb_set, tiny, results, tmp_path):
+    tool.main([*make_set("OTB100"), *tiny, "--video", "A"])
+    shutil.copytree(otb_set / "A" / "img", tmp_path / "Mine" / "A")
+    (tmp_path / "Mine" / "A" / "groundtruth.txt").write_text("20,15,24,18\n")
+    command = ["--dataset", "Mine", "--dataset-root", str(tmp_path / "Mine")]
+    tool.main([*command, "--results", str(results), *tiny])
+    known, own = (read_boxes(results / name / "tiny" / "A.txt") for name in ("OTB100", "Mine"))
+    np.testing.assert_array_equal(own, known)
+
+
+def test_an_interrupted_run_leaves_no_half_results(make_set, tiny, results, monkeypatch, capsys):
+    command = [*make_set("VOT2018-LT"), *tiny]
+    tool.main([*command, "--name", "whole"])
+    track, calls = SiamRPNTracker.track, itertools.count()
+
+    def interrupted(self, image):
+        if next(calls) == 8:  # in the second video
+            raise KeyboardInterrupt
+        return track(self, image)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SiamRPNTracker, "track", interrupted)
+        tool.main(command)
+    folder = results / "VOT2018-LT" / "tiny"
+    assert {path.split("/")[1] for path in files(folder) if "/" in path} == {"A"}
+    capsys.readouterr()
+    tool.main(command)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    whole = results / "VOT2018-LT" / "whole"
+    for path in files(whole):
+        if not path.endswith("_time.txt"):
+            assert (folder / path).read_text() == (whole / path).read_text()
 
 
 # ------------------------------------------------------------------------------------------ masks
