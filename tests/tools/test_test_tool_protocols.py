@@ -253,15 +253,18 @@ def test_a_long_term_run_without_its_scores_is_not_finished(make_set, tiny, resu
     assert [line[:16] for line in capsys.readouterr().out.splitlines()] == ["(  2) Video: B  "]
 
 
-def test_only_the_first_box_is_needed(make_set, tiny, results):
+@pytest.mark.parametrize("later", [[], [[float("nan")] * 4] * 5, [None] * 5])
+def test_only_the_first_box_is_needed(later, make_set, tiny, results):
     tool.main([*make_set("TrackingNet"), *tiny])
     full = (results / "TrackingNet" / "tiny" / "A.txt").read_text()
 
     def forget(video, record):
-        record["gt_rect"] = [record["gt_rect"][0], *[[float("nan")] * 4] * 5]
+        record["gt_rect"][1:] = later
 
-    tool.main([*make_set("TrackingNet", forget), *tiny, "--name", "blind"])
+    command = [*make_set("TrackingNet", forget), *tiny, "--name", "blind"]
+    tool.main([*command, "--vis-dir", str(results / "vis")])
     assert (results / "TrackingNet" / "blind" / "A.txt").read_text() == full
+    assert len(list(open_source(results / "vis" / "A.mp4"))) == 6
 
 
 def test_a_folder_of_frames_and_one_box_is_enough(make_set, otb_set, tiny, results, tmp_path):
