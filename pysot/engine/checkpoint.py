@@ -1,7 +1,9 @@
 """Checkpoints: written whole or not at all, in PySOT's layout, enough to go on exactly.
 
 A file is a dict with PySOT's keys ``epoch`` (finished epochs), ``state_dict`` and ``optimizer``,
-then our own ``run``: everything else that a continued run needs.
+then our own ``run``: everything else that a continued run needs; and ``ema``, where a running
+average of the weights is kept. ``checkpoint_e<k>.pth`` follows k finished epochs, under PySOT's
+name; ``partial_e<k>_p<n>.pth`` follows n pairs of the next one.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import contextlib
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,11 @@ from pysot.utils.model_load import read_checkpoint, state_dict_of
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 1
-_NAME = re.compile(r"checkpoint_e(\d+)\.pth")
+_VERSION = 2
+_EPOCH = re.compile(r"checkpoint_e(\d+)()\.pth")
+_PARTIAL = re.compile(r"partial_e(\d+)_p(\d+)\.pth")
+_AVERAGE = re.compile(r"ema_e(\d+)\.pth")
+_TEMPORARY = re.compile(r"\.(checkpoint|partial|ema)_e\d+.*\.pth\.tmp")
 
 
 @dataclass
@@ -33,20 +38,39 @@ class RunState:
         seed: Of the run; with the epoch it fixes every training pair still to come.
         step: Training steps so far.
         bad_images: Training images that could not be read so far.
+        skipped_steps: Steps that were not taken so far.
+        pairs: Of the unfinished epoch so far, over all processes.
+        generators: Per process, the state of torch's random numbers, see
+            :func:`generator_states`.
+        scaler: State of the scaler of half-precision gradients.
     """
 
     seed: int
     step: int = 0
     bad_images: tuple[str, ...] = ()
+    skipped_steps: int = 0
+    pairs: int = 0
+    generators: tuple[dict[str, Any], ...] = ()
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def checkpoint_path(folder: Path, epoch: int) -> Path:
-    """Return the file of the checkpoint after ``epoch`` finished epochs."""
-    return folder / f"checkpoint_e{epoch}.pth"
+def checkpoint_path(folder: Path, epoch: int, pairs: int = 0) -> Path:
+    """Return the file of the checkpoint after ``epoch`` epochs and ``pairs`` pairs of the next."""
+    return folder / (f"partial_e{epoch}_p{pairs}.pth" if pairs else f"checkpoint_e{epoch}.pth")
+
+
+def average_path(folder: Path, epoch: int) -> Path:
+    """Return the file of the averaged weights after ``epoch`` finished epochs."""
+    return folder / f"ema_e{epoch}.pth"
 
 
 def save_checkpoint(
-    folder: Path, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer, run: RunState
+    folder: Path,
+    epoch: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    run: RunState,
+    average: dict[str, Any] | None = None,
 ) -> Path:
     """Write a checkpoint; a file of that name is replaced only once the new one is on the disk.
 
@@ -56,6 +80,9 @@ def save_checkpoint(
         model: Its weights go under ``state_dict``.
         optimizer: Its momentum goes under ``optimizer``; learning rates are plain numbers.
         run: The rest.
+        average: Goes under ``ema``: the number of updates as ``n_averaged``, and weights under
+            ``state_dict``. At the end of an epoch the weights get a file of their own too,
+            ``ema_e<k>.pth``, for all that takes weights.
 
     Returns:
         The file.
@@ -63,22 +90,51 @@ def save_checkpoint(
     Raises:
         OSError: If it cannot be written; nothing half-written stays behind.
     """
+    saved = {"version": _VERSION, **vars(run)}
+    saved |= {"bad_images": list(run.bad_images)}
+    saved |= {"generators": list(run.generators) or [generator_states()]}
     content = {
         "epoch": epoch,
         "state_dict": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "run": {
-            "version": _VERSION,
-            "seed": run.seed,
-            "step": run.step,
-            "bad_images": list(run.bad_images),
-            "rng": _generator_states(),
-        },
+        "run": saved,
     }
-    path = checkpoint_path(folder, epoch)
+    path = checkpoint_path(folder, epoch, run.pairs)
     folder.mkdir(parents=True, exist_ok=True)
+    if average is not None:
+        content["ema"] = average
+        if not run.pairs:
+            weights = {"epoch": epoch, "state_dict": average["state_dict"]}
+            _write_atomically(weights, average_path(folder, epoch))
     _write_atomically(content, path)
     return path
+
+
+def tidy(folder: Path, keep: int = 0, complete: bool = False) -> None:
+    """Remove what no run needs any more.
+
+    That is: what a killed run has left half-written; all but the last ``keep`` checkpoints after
+    whole epochs (0 keeps all); checkpoints in the middle of an epoch with two newer ones of either
+    kind, and all of them once the run is complete.
+    """
+    names = [path.name for path in folder.glob("*")] + [p.name for p in folder.glob(".*.tmp")]
+    found = _places(names)
+    doomed = {name for name in names if _TEMPORARY.fullmatch(name)}
+    old = sorted(found, reverse=True)[0 if complete else 2 :]
+    doomed |= {found[place] for place in old if place[1]}
+    if keep:
+        epochs = sorted((epoch for epoch, pairs in found if not pairs), reverse=True)[keep:]
+        doomed |= {found[epoch, 0] for epoch in epochs}
+        doomed |= {n for n in names if (m := _AVERAGE.fullmatch(n)) and int(m[1]) in epochs}
+    for name in doomed:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+
+
+def _places(names: list[str]) -> dict[tuple[int, int], str]:
+    """Find checkpoints: name by finished epochs and pairs of the next."""
+    matches = [_EPOCH.fullmatch(name) or _PARTIAL.fullmatch(name) for name in names]
+    return {(int(m[1]), int(m[2] or 0)): m[0] for m in matches if m}
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -87,10 +143,11 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     Returns:
         Its path and content; None where there is none. Damaged files are named in a warning.
     """
-    found = {int(m[1]): path for path in folder.glob("*") if (m := _NAME.fullmatch(path.name))}
-    for epoch in sorted(found, reverse=True):
+    found = _places([path.name for path in folder.glob("*")])
+    for place in sorted(found, reverse=True):
+        path = folder / found[place]
         try:
-            return found[epoch], read_training_checkpoint(found[epoch])
+            return path, read_training_checkpoint(path)
         except ValueError as error:
             logger.warning("%s; trying the one before", error)
     return None
@@ -148,12 +205,13 @@ def restore_optimizer(
     optimizer.load_state_dict({**own, "state": saved["state"]})
 
 
-def restore_run(content: dict[str, Any], seed: int) -> RunState:
+def restore_run(content: dict[str, Any], seed: int, rank: int = 0) -> RunState:
     """Continue counters and torch's random numbers; a PySOT checkpoint has neither.
 
     Args:
         content: See :func:`read_training_checkpoint`.
         seed: The one given now; another than the checkpoint's is used, with a warning.
+        rank: Number of this process; one that the run did not have before draws from its seed.
     """
     saved = content.get("run")
     if saved is None:
@@ -161,19 +219,30 @@ def restore_run(content: dict[str, Any], seed: int) -> RunState:
         return RunState(seed)
     if saved["seed"] != seed:
         logger.warning("going on with seed %d; the run so far had %d", seed, saved["seed"])
-    _restore_generators(saved["rng"])
-    return RunState(seed, saved["step"], tuple(saved["bad_images"]))
+    # version 1 was written by one process
+    generators = tuple(saved.get("generators") or [saved["rng"]])
+    if rank < len(generators):
+        _restore_generators(generators[rank])
+    return RunState(
+        seed,
+        saved["step"],
+        tuple(saved["bad_images"]),
+        saved.get("skipped_steps", 0),
+        saved.get("pairs", 0),
+        scaler=saved.get("scaler", {}),
+    )
 
 
-def _generator_states() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+def generator_states() -> dict[str, Any]:
+    """Return the states of this process's random numbers in torch."""
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []
     return {"torch": torch.get_rng_state(), "cuda": cuda}
 
 
 def _restore_generators(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
-        torch.cuda.set_rng_state_all(states["cuda"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"][0])
 
 
 def _write_atomically(content: dict[str, Any], path: Path) -> None:

@@ -6,6 +6,7 @@ that is used, and momentum survives the epoch in which the backbone is unfrozen.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -219,7 +220,11 @@ def begin_epoch(
     freeze_parts(model, plan.frozen)
     groups = parameter_groups(model, plan.base_lr, plan.layers_lr)
     optimizer = torch.optim.SGD(
-        groups, lr=plan.base_lr, momentum=plan.momentum, weight_decay=plan.weight_decay
+        groups,
+        lr=plan.base_lr,
+        momentum=plan.momentum,
+        weight_decay=plan.weight_decay,
+        **_fastest(model),
     )
     if previous is not None:
         learning = {parameter for group in groups for parameter in group["params"]}
@@ -228,6 +233,16 @@ def begin_epoch(
     for group in optimizer.param_groups:
         group["lr"] = plan.schedule.lr_at(epoch, group["initial_lr"])
     return optimizer
+
+
+def _fastest(model: nn.Module) -> dict[str, bool]:
+    """Options of SGD: on CUDA one kernel updates all parameters, where torch (2.3) has it.
+
+    Elsewhere the plain update stays, whose rounding resumed and older runs rely on.
+    """
+    on_cuda = next(model.parameters()).device.type == "cuda"
+    known = "fused" in inspect.signature(torch.optim.SGD).parameters
+    return {"fused": True} if on_cuda and known else {}
 
 
 def freeze_backbone(model: nn.Module, train_layers: Sequence[str]) -> None:

@@ -1,0 +1,191 @@
+"""The processes that train one model together: who is who, and what they agree on.
+
+A launcher (``torchrun``) tells every process its place in environment variables. Without one there
+is one process, and everything here is free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pysot.utils.cli import RunFailed
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together. All of them must make the same calls.
+
+    Attributes:
+        rank: Its number, from 0.
+        ranks: How many there are.
+        local_rank: Its number on this machine.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Add up numbers over all processes, one by one."""
+        if self.ranks == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64)
+        with _peers():
+            dist.all_reduce(sums)
+        return sums.tolist()
+
+    def any(self, flags: Sequence[bool]) -> list[bool]:
+        """Tell for each flag whether it is set in any process."""
+        return [count > 0 for count in self.total([float(flag) for flag in flags])]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Collect one object of each process, in their order; everyone gets the list."""
+        if self.ranks == 1:
+            return [value]
+        values = [None] * self.ranks
+        with _peers():
+            dist.all_gather_object(values, value)
+        return values
+
+    def share(self, value: Any) -> Any:
+        """Give the first process's object to all."""
+        if self.ranks == 1:
+            return value
+        values = [value]
+        with _peers():
+            dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        return values[0]
+
+
+@contextlib.contextmanager
+def _peers() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # of gloo and nccl
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise RunFailed(f"another process of this run is gone ({reason})") from error
+
+
+def find_rank(local_rank: int = 0) -> Ranks:
+    """Read this process's place from the environment that a launcher sets.
+
+    Args:
+        local_rank: What the command line says, where the environment does not.
+
+    Raises:
+        ValueError: If the environment is incomplete or no numbers.
+    """
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
+        return Ranks()
+    needed = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    missing = [name for name in needed if not os.environ.get(name)]
+    if missing:
+        raise ValueError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; start "
+            "several processes with torchrun, or unset WORLD_SIZE"
+        )
+    local_rank = int(os.environ.get("LOCAL_RANK") or local_rank)
+    return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), local_rank)
+
+
+def device_of(ranks: Ranks, device: torch.device) -> torch.device:
+    """Give every process a device of its own.
+
+    Args:
+        ranks: The processes.
+        device: The one that the configuration chooses.
+
+    Raises:
+        ValueError: If there are not enough.
+    """
+    if ranks.ranks == 1 or device.type == "cpu":
+        return device
+    if device.type != "cuda" or device.index is not None:
+        raise ValueError(
+            f"DEVICE: {str(device)!r} cannot serve {ranks.ranks} processes; use cuda or cpu"
+        )
+    if ranks.local_rank >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {ranks.local_rank} of this machine has no GPU of its own: there are "
+            f"{torch.cuda.device_count()}; lower --nproc-per-node of torchrun"
+        )
+    return torch.device("cuda", ranks.local_rank)
+
+
+@contextlib.contextmanager
+def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
+    """Connect the processes: gloo for the CPU, and nccl for what lies on GPUs.
+
+    After an exception nothing is said to the others, who may wait for this process in vain: they
+    notice that it is gone.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if ranks.ranks == 1:
+        yield
+        return
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.ranks)
+    yield
+    dist.destroy_process_group()
+
+
+class GroupBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over the batches of all processes, on CPUs; torch's own needs GPUs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise a (B, C, H, W) batch; all processes must have the same B, H and W."""
+        if not self.training:
+            return super().forward(x)
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        mean = _AllReduce.apply(x.sum(dim=(0, 2, 3))) / count
+        centred = x - mean[:, None, None]
+        variance = _AllReduce.apply(centred.square().sum(dim=(0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale[:, None, None] + self.bias[:, None, None]
+
+
+class _AllReduce(torch.autograd.Function):
+    """Sum over all processes; every process's loss depends on every process's input."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def share_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    """Let batch norm use the statistics of all processes' batches (``TRAIN.SYNC_BN``).
+
+    Names and values of parameters stay.
+    """
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = GroupBatchNorm2d  # all it has stays, under the names it has
+    return model
