@@ -9,6 +9,8 @@ from typing import Any
 
 from pysot.datasets.prepare.frames import Frame, Problems
 
+_VID_PARTS = ("a", "b", "c", "d", "e")
+
 VidFrame = dict[str, Any]
 """``frame_sz`` [w, h], ``img_path`` and ``objs``: [{``c``, ``bbox``, ``trackid``, ``occ``}]."""
 VidVideo = dict[str, Any]
@@ -19,14 +21,21 @@ def parse_vid(root: Path, problems: Problems) -> list[list[VidVideo]]:
     """Read the XML files of VID, as ``vid.json`` holds them.
 
     Args:
-        root: ``ILSVRC2015``; has ``Annotations/VID/train/<part>/<video>/*.xml``.
+        root: ``ILSVRC2015``; has ``Annotations/VID/train/<part>/<video>/*.xml``, part "a" to "e".
         problems: Is told about files that cannot be read.
 
     Returns:
-        The videos of each part (folder below ``train``), all in order of their names.
+        The videos of each of the five parts, in order of their names; [] for one that is not there.
+
+    Raises:
+        FileNotFoundError: If none is there.
     """
-    parts = _folders(root / "Annotations" / "VID" / "train")
-    return [[_vid_video(video, problems) for video in _folders(part)] for part in parts]
+    train = root / "Annotations" / "VID" / "train"
+    there = {part.name: part for part in _folders(train)}
+    if not there.keys() & set(_VID_PARTS):
+        raise FileNotFoundError(f"{train}: found no folder {', '.join(_VID_PARTS)}")
+    videos = [_folders(there[part]) if part in there else [] for part in _VID_PARTS]
+    return [[_vid_video(video, problems) for video in part] for part in videos]
 
 
 def _vid_video(folder: Path, problems: Problems) -> VidVideo:

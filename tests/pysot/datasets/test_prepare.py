@@ -1,0 +1,668 @@
+import csv
+import json
+import os
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from pysot.datasets.annotation import read_annotations
+from pysot.datasets.crop import CropForm, crop_mask, crop_pair
+from pysot.datasets.prepare.checker import check_set
+from pysot.datasets.prepare.coco import read_coco
+from pysot.datasets.prepare.cropper import annotate, crop_set
+from pysot.datasets.prepare.frames import Frame, Problems
+from pysot.datasets.prepare.imagenet import keep_runs, parse_vid, read_det, vid_frames
+from pysot.datasets.prepare.masks import (
+    PolygonMask,
+    RunMask,
+    coco_mask,
+    label_boxes,
+    read_labels,
+    run_lengths,
+)
+from pysot.datasets.prepare.own import read_own
+from pysot.datasets.prepare.segmentation import read_davis, read_youtube_vos
+from pysot.datasets.prepare.tracking import read_got10k, read_lasot, read_trackingnet
+from pysot.datasets.prepare.youtube_bb import read_youtube_bb
+from pysot.utils.cli import RunFailed
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = ROOT / "tests" / "golden" / "train_vid"
+SHARED = Path(os.environ.get("PYSOT_SHARED", ROOT.parent / "shared"))
+SIZE = (80, 60)
+
+
+def write_image(path, seed=0, size=SIZE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 255, (size[1] // 10, size[0] // 10, 3))
+    image = cv2.resize(noise.astype(np.uint8), size)
+    assert cv2.imwrite(str(path), image)
+    return cv2.imread(str(path))
+
+
+def write_text(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def write_labels(path, boxes, size=SIZE, grey=False):
+    """Boxes x, y, w, h of labels 1, 2, ..., as a PNG with a palette or a grey one of 0 and 255."""
+    labels = np.zeros(size[::-1], np.uint8)
+    for label, (x, y, w, h) in enumerate(boxes, 1):
+        labels[y : y + h, x : x + w] = 255 if grey else label
+    image = Image.fromarray(labels)
+    if not grey:
+        image.putpalette(list(range(256)) * 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def run_script(name, *argv, cwd, monkeypatch):
+    """Run a script of training_dataset in a folder; returns its exit code."""
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", [name, *map(str, argv)])
+    try:
+        runpy.run_path(str(ROOT / "training_dataset" / name), run_name="__main__")
+    except SystemExit as stop:
+        return stop.code or 0
+    return 0
+
+
+def files(root):
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*.*") if path.is_file())
+
+
+# --- the cropper
+
+
+@pytest.fixture
+def frames(tmp_path):
+    found = []
+    for number in range(40):
+        image = tmp_path / "images" / f"{number}.png"
+        write_image(image, number)
+        boxes = {0: (10, 10, 40, 30), 3: (30.5, 20, 60, 50)}
+        found.append(Frame(f"v{number // 20}", number % 20, image, boxes, kinds={3: "cat"}))
+    return found
+
+
+SEARCH_ALONE = CropForm(template=False)
+
+
+def crop(frames, output, workers=1, form=SEARCH_ALONE):
+    problems = Problems()
+    return crop_set(frames, output, problems, form, workers), problems
+
+
+def test_crops_are_those_of_single_boxes(frames, tmp_path):
+    notes, problems = crop(frames[:2], tmp_path / "out", form=CropForm())
+    assert problems.items == []
+    assert files(tmp_path / "out" / "crop511") == [
+        f"v0/{frame:06d}.{track}.{kind}.jpg"
+        for frame in range(2)
+        for track in ("00", "03")
+        for kind in "xz"
+    ]
+    image = cv2.imread(str(frames[1].image))
+    for kind, expected in zip("zx", crop_pair(image, (30.5, 20, 60, 50)), strict=True):
+        content = (tmp_path / "out/crop511/v0" / f"000001.03.{kind}.jpg").read_bytes()
+        assert content == cv2.imencode(".jpg", expected)[1].tobytes()
+    assert notes.boxes == {
+        "v0": {
+            "00": {"000000": [10, 10, 40, 30], "000001": [10, 10, 40, 30]},
+            "03": {"000000": [30.5, 20, 60, 50], "000001": [30.5, 20, 60, 50]},
+        }
+    }
+    assert notes.kinds == {"v0": {"03": "cat"}}
+
+
+@pytest.mark.parametrize("size", [255, 511])
+def test_restart_markers_change_no_pixel(frames, tmp_path, size):
+    crop(frames[:1], tmp_path / "a", form=CropForm(size, False, True))
+    crop(frames[:1], tmp_path / "b", form=CropForm(size, False, False))
+    name = f"crop{size}/v0/000000.00.x.jpg"
+    first, second = (cv2.imread(str(tmp_path / folder / name)) for folder in "ab")
+    assert first.shape == (size, size, 3)
+    np.testing.assert_array_equal(first, second)
+    assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
+
+
+def test_workers_change_nothing(frames, tmp_path):
+    here, _ = crop(frames, tmp_path / "a")
+    there, _ = crop(frames, tmp_path / "b", workers=2)
+    assert there.boxes == here.boxes
+    assert files(tmp_path / "a" / "crop511") == files(tmp_path / "b" / "crop511")
+
+
+def test_a_second_run_writes_nothing(frames, tmp_path):
+    first, _ = crop(frames, tmp_path / "out")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out/crop511").rglob("*.jpg")}
+    for frame in frames:
+        frame.image.unlink()  # it does not even look at them
+    second, problems = crop(frames, tmp_path / "out")
+    assert problems.items == []
+    assert (second.boxes, second.kinds) == (first.boxes, first.kinds)
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_a_run_goes_on_after_an_interruption(frames, tmp_path):
+    crop(frames[:32], tmp_path / "out")
+    log = tmp_path / "out" / ".crops.jsonl"
+    log.write_text(log.read_text() + '["0123", [["v1", 3')  # killed while it wrote
+    kept = (tmp_path / "out/crop511/v0/000000.00.x.jpg").stat().st_mtime_ns
+    notes, _ = crop(frames, tmp_path / "out")
+    assert len(notes.boxes["v1"]["00"]) == 20
+    assert (tmp_path / "out/crop511/v0/000000.00.x.jpg").stat().st_mtime_ns == kept
+    again, _ = crop(frames, tmp_path / "out")
+    assert again.boxes == notes.boxes
+
+
+def test_changed_boxes_and_lost_files_are_cut_again(frames, tmp_path):
+    crop(frames[:2], tmp_path / "out")
+    path = tmp_path / "out/crop511/v0/000001.00.x.jpg"
+    content = path.read_bytes()
+    path.unlink()
+    crop(frames[:2], tmp_path / "out")
+    assert path.read_bytes() == content
+    moved = [Frame("v0", f.number, f.image, {0: (12, 10, 42, 30)}) for f in frames[:2]]
+    crop(moved, tmp_path / "out")
+    assert path.read_bytes() != content
+
+
+def test_bad_files_and_boxes_are_named_and_the_rest_is_cut(frames, tmp_path):
+    frames[1].image.unlink()
+    frames[2].image.write_bytes(b"text")
+    whole = cv2.imencode(".jpg", cv2.imread(str(frames[3].image)))[1].tobytes()
+    frames[3].image.write_bytes(whole[:-500])
+    boxes = {0: (5, 5, 5, 9), 1: (0, 0, float("nan"), 9), 2: (90, 0, 95, 9), 7: (1, 1, 20, 20)}
+    frames[4] = Frame("v0", 4, frames[4].image, boxes)
+    notes, problems = crop(frames[:6], tmp_path / "out", workers=2)
+    assert sorted(problem.kind for problem in problems.items) == [
+        "box outside the image",
+        "box that is not finite",
+        "box without area",
+        "missing image",
+        "unreadable image",
+        "unreadable image",
+    ]
+    named = {problem.where.split(",")[0] for problem in problems.items}
+    assert named == {str(frame.image) for frame in frames[1:5]}
+    assert sorted(notes.boxes["v0"]["00"]) == ["000000", "000005"]
+    assert notes.boxes["v0"]["07"] == {"000004": [1, 1, 20, 20]}
+    assert not (tmp_path / "out/crop511/v0/000002.00.x.jpg").exists()
+    write_image(frames[1].image, 1)  # mended: the next run finds it
+    assert "000001" in crop(frames[:6], tmp_path / "out")[0].boxes["v0"]["00"]
+
+
+def test_a_full_disk_stops_the_run(frames, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pysot.datasets.crop.put", full)
+    with pytest.raises(OSError, match="No space left"):
+        crop(frames[:1], tmp_path / "out")
+
+
+def test_masks_are_cut_as_their_crops(tmp_path):
+    image = tmp_path / "a.jpg"
+    write_image(image)
+    write_labels(tmp_path / "a.png", [(10, 20, 30, 15), (50, 5, 10, 40)])
+    notes, problems = crop([Frame("v", 0, image, labels=tmp_path / "a.png")], tmp_path / "out")
+    assert problems.items == []
+    assert notes.boxes["v"] == {
+        "01": {"000000": [10, 20, 40, 35]},
+        "02": {"000000": [50, 5, 60, 45]},
+    }
+    mask = cv2.imread(str(tmp_path / "out/crop511/v/000000.02.m.png"), cv2.IMREAD_UNCHANGED)
+    expected = crop_mask(read_labels(tmp_path / "a.png") == 2, (50, 5, 60, 45))
+    np.testing.assert_array_equal(mask, expected)
+    assert mask[255, 255] == 255 and set(np.unique(mask)) == {0, 255}
+
+
+# --- check
+
+
+def test_check_reports_what_is_wrong_without_writing_a_crop(frames, tmp_path):
+    frames[1].image.unlink()
+    frames[2].image.write_bytes(b"text")
+    frames[3] = Frame("v0", 3, frames[3].image, {0: (5, 5, 5, 9)}, size=(70, 60))
+    frames[4] = Frame("v0", 4, frames[4].image, {9: (-9, 5, 20, 9)}, size=SIZE)
+    problems = Problems()
+    census = check_set(frames, problems, workers=2)
+    assert sorted(problem.kind for problem in problems.items) == [
+        "box without area",
+        "image of another size",
+        "missing image",
+        "unreadable image",
+    ]
+    assert [(n.kind, n.where.split(",")[-1]) for n in problems.notes] == [
+        ("box that reaches beyond its image", " track 9"),
+        ("track of a single frame", " track 9"),
+    ]
+    assert census.frames.total() == 40 and census.tracks.total() == 36 * 2 + 1
+    assert not list(tmp_path.rglob("*.x.jpg"))
+
+
+# --- masks
+
+
+def test_a_polygon_covers_its_pixels():
+    # the square from corner (2, 1) to corner (6, 4) covers columns 2..5 and rows 1..3
+    mask = PolygonMask(((2, 1, 6, 1, 6, 4, 2, 4),)).draw((6, 9))
+    rows, columns = np.nonzero(mask)
+    assert abs(int(mask.sum()) - 12) <= 8  # OpenCV draws the border, too
+    assert {2, 3, 4, 5} <= set(columns) <= {1, 2, 3, 4, 5, 6}
+    assert {1, 2, 3} <= set(rows) <= {0, 1, 2, 3, 4}
+
+
+def test_run_lengths_go_down_the_columns():
+    mask = coco_mask({"size": [3, 4], "counts": [4, 2, 3, 1, 2]}).draw((3, 4))
+    assert mask.tolist() == [[0, 0, 0, 1], [0, 1, 0, 0], [0, 1, 0, 0]]
+    with pytest.raises(ValueError, match="image of 5 x 3"):
+        RunMask(3, 4, (12,)).draw((3, 5))
+    with pytest.raises(ValueError, match="do not sum to 12"):
+        RunMask(3, 4, (11,)).draw((3, 4))
+
+
+def compress(counts):
+    """COCO's text for run lengths, by its definition: 5 bits a character, the last with sign."""
+    text = ""
+    for place, count in enumerate(counts):
+        value = count - (counts[place - 2] if place > 2 else 0)
+        while True:
+            bits, value = value & 31, value >> 5
+            more = value != (-1 if bits & 16 else 0)
+            text += chr(bits + 32 * more + 48)
+            if not more:
+                break
+    return text
+
+
+def test_compressed_run_lengths(rng):
+    assert run_lengths("04") == [0, 4]
+    for _ in range(20):
+        counts = rng.integers(0, 5000, rng.integers(1, 12)).tolist()
+        assert run_lengths(compress(counts)) == counts
+
+
+@pytest.mark.parametrize("segmentation", [[[1, 2, 3, 4]], {"size": [3]}, [["a"] * 6], 7])
+def test_what_is_no_mask_is_refused(segmentation):
+    with pytest.raises(ValueError, match="mask"):
+        coco_mask(segmentation)
+
+
+def test_labels_of_both_kinds(tmp_path):
+    write_labels(tmp_path / "grey.png", [(3, 4, 10, 5)], grey=True)
+    assert label_boxes(read_labels(tmp_path / "grey.png")) == {1: (3, 4, 13, 9)}
+    write_labels(tmp_path / "two.png", [(3, 4, 10, 5), (20, 4, 1, 1)])
+    assert label_boxes(read_labels(tmp_path / "two.png")) == {1: (3, 4, 13, 9), 2: (20, 4, 21, 5)}
+    Image.fromarray(np.full((4, 4), 255, np.uint8)).convert("P").save(tmp_path / "void.png")
+    assert not read_labels(tmp_path / "void.png").any()
+    write_image(tmp_path / "photo.png")
+    with pytest.raises(ValueError, match=r"photo\.png: expected an image of labels"):
+        read_labels(tmp_path / "photo.png")
+
+
+# --- ImageNet
+
+
+@pytest.fixture
+def vid(tmp_path):
+    root = tmp_path / "ILSVRC2015"
+    shutil.copytree(GOLDEN / "Annotations", root / "Annotations")
+    frames = list(vid_frames(parse_vid(root, Problems()), root))
+    for frame in frames:
+        write_image(frame.image, frame.number, frame.size)
+    return tmp_path
+
+
+def test_vid_scripts_write_pysots_files(vid, monkeypatch):
+    assert run_script("vid/parse_vid.py", cwd=vid, monkeypatch=monkeypatch) == 0
+    assert (vid / "vid.json").read_text() == (GOLDEN / "vid.json").read_text()
+    assert run_script("vid/gen_json.py", cwd=vid, monkeypatch=monkeypatch) == 0
+    assert (vid / "val.json").read_text() == (GOLDEN / "val.json").read_text()
+    found, expected = (json.loads((r / "train.json").read_text()) for r in (vid, GOLDEN))
+    # PySOT keeps the last run of consecutive frames alone; ours keeps each
+    runs = found["a/ILSVRC2015_train_00000000"]["02"]
+    assert sorted(runs) == ["000000", "000001", "000003", "000004"]
+    assert runs.pop("000000") == [50, 50, 120, 130] and runs.pop("000001")
+    assert found == expected
+    assert run_script("vid/par_crop.py", 511, 2, cwd=vid, monkeypatch=monkeypatch) == 0
+    listed = (GOLDEN / "crop_files.txt").read_text().split()
+    assert [f"crop511/{name}" for name in files(vid / "crop511")] == sorted(listed)
+
+
+def test_vid_prepares_in_one_step(vid, monkeypatch):
+    arguments = ["--root", "ILSVRC2015", "--output", "out", "--workers", 1, "--pack"]
+    assert run_script("vid/prepare.py", *arguments, cwd=vid, monkeypatch=monkeypatch) == 0
+    notes = read_annotations(vid / "out" / "train.json")
+    assert notes.videos == ("a/ILSVRC2015_train_00000000", "a/ILSVRC2015_train_00000001")
+    assert notes.category_names == ("n02084071",)
+    assert (vid / "out" / "pack511" / "pack.json").is_file()
+    assert not list((vid / "out" / "crop511").rglob("*.z.jpg"))
+
+
+def test_a_bad_file_is_counted_and_fails_the_run_at_its_end(vid, monkeypatch, capsys):
+    bad = next((vid / "ILSVRC2015").rglob("*.xml"))
+    bad.write_text("<annotation>")
+    next((vid / "ILSVRC2015").rglob("*.JPEG")).write_bytes(b"")
+    arguments = ["--root", "ILSVRC2015", "--output", "out", "--workers", 1, "--split", "train"]
+    code = run_script("vid/prepare.py", *arguments, "--check", cwd=vid, monkeypatch=monkeypatch)
+    assert code == 1 and not (vid / "out" / "crop511").exists()
+    assert run_script("vid/prepare.py", *arguments, cwd=vid, monkeypatch=monkeypatch) == 1
+    report = (vid / "out" / "problems.txt").read_text()
+    assert "unreadable annotation" in report and bad.name in report
+    assert (vid / "out" / "train.json").is_file()
+    assert "unreadable annotation: 1" in capsys.readouterr().out
+
+
+def test_runs_of_one_frame_are_left_out_and_track_numbers_may_be_large():
+    seen = {61: (0, 1, 2, 5, 6, 8), 2: (3,)}
+    frames = [
+        Frame("v", n, Path(), {t: (0, 0, 1, 1) for t, at in seen.items() if n in at})
+        for n in range(9)
+    ]
+    kept = [(f.number, track) for f in keep_runs(frames) for track in f.boxes]
+    assert kept == [(0, 61), (1, 61), (2, 61), (5, 61), (6, 61)]
+
+
+XML = """<annotation><filename>{name}</filename>
+<size><width>80</width><height>60</height></size>{objects}</annotation>"""
+OBJECT = """<object><name>{kind}</name><bndbox><xmin>{0}</xmin><xmax>{2}</xmax><ymin>{1}</ymin>
+<ymax>{3}</ymax></bndbox></object>"""
+
+
+def test_det_has_a_level_more_in_its_first_part(tmp_path, monkeypatch):
+    for place, video in (("a/n01", "x1"), ("b", "x2"), ("i", "x3")):
+        objects = OBJECT.format(5, 6, 30, 40, kind="n01") + OBJECT.format(5, 6, 5, 40, kind="n02")
+        objects += OBJECT.format(1, 2, 9, 9, kind="n03")
+        path = tmp_path / "ILSVRC/Annotations/DET/train" / place / f"{video}.xml"
+        write_text(path, XML.format(name=video, objects=objects))
+        write_image(tmp_path / "ILSVRC/Data/DET/train" / place / f"{video}.JPEG")
+    frames = list(read_det(tmp_path / "ILSVRC", Problems()))
+    assert [frame.video for frame in frames] == ["a/x1", "b/x2", "i/x3"]
+    assert frames[0].boxes == {0: (5, 6, 30, 40), 2: (1, 2, 9, 9)}  # the gap stays
+    assert run_script("det/par_crop.py", 511, 1, cwd=tmp_path, monkeypatch=monkeypatch) == 0
+    assert (tmp_path / "crop511/a/x1/000000.02.z.jpg").is_file()
+    assert run_script("det/gen_json.py", cwd=tmp_path, monkeypatch=monkeypatch) == 0
+    assert list(json.loads((tmp_path / "train.json").read_text())) == ["a/x1", "b/x2"]
+    assert json.loads((tmp_path / "val.json").read_text()) == {
+        "i/x3": {"00": {"000000": [5, 6, 30, 40]}, "02": {"000000": [1, 2, 9, 9]}}
+    }
+
+
+# --- COCO and YouTube-BB
+
+
+def coco(folder, name="instances_val2017.json", prefix=""):
+    write_image(folder / prefix / "7.jpg")
+    write_image(folder / prefix / "8.jpg")
+    polygon = [[10.0, 10.0, 30.0, 10.0, 30.0, 30.0, 10.0, 30.0]]
+    crowd = {"size": [60, 80], "counts": [600, 300, 3900]}
+    content = {
+        "images": [
+            {"id": 1, "file_name": "7.jpg", "width": 80, "height": 60},
+            {"id": 2, "file_name": "8.jpg", "width": 80, "height": 60},
+            {"id": 3, "file_name": "9.jpg", "width": 80, "height": 60},
+        ],
+        "annotations": [
+            {"id": 5, "image_id": 1, "bbox": [10, 10, 0, 20], "category_id": 1},
+            {"id": 6, "image_id": 1, "bbox": [10.5, 10, 20, 20.25], "category_id": 2,
+             "segmentation": polygon},
+            {"id": 7, "image_id": 1, "bbox": [10, 0, 5, 60], "iscrowd": 1, "category_id": 1,
+             "segmentation": crowd},
+            {"id": 8, "image_id": 2, "bbox": [1, 1, 0, 0], "category_id": 1},
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }  # fmt: skip
+    write_text(folder / name, json.dumps(content))
+    return content
+
+
+def test_coco_scripts(tmp_path, monkeypatch):
+    for name in ("val2017", "train2017"):
+        coco(tmp_path, f"annotations/instances_{name}.json", name)
+    assert run_script("coco/gen_json.py", cwd=tmp_path, monkeypatch=monkeypatch) == 0
+    assert json.loads((tmp_path / "val2017.json").read_text()) == {
+        "val2017/7": {
+            "01": {"000000": [10.5, 10, 30.5, 30.25]},
+            "02": {"000000": [10, 0, 15, 60]},
+        },
+        "val2017/8": {},  # annotated, and no box has an area
+    }
+    assert run_script("coco/par_crop.py", 511, 1, cwd=tmp_path, monkeypatch=monkeypatch) == 0
+    names = files(tmp_path / "crop511" / "train2017")
+    assert names == [f"7/000000.{t}.{k}" for t in ("01", "02") for k in ("m.png", "x.jpg", "z.jpg")]
+
+
+def test_coco_masks_and_kinds(tmp_path):
+    coco(tmp_path)
+    problems = Problems()
+    frames = list(read_coco(tmp_path / "instances_val2017.json", tmp_path, "v", problems))
+    assert frames[0].kinds == {1: "dog", 2: "cat"}
+    crowd = frames[0].masks[2].draw((60, 80))
+    assert crowd[:, 10:15].all() and crowd.sum() == 300
+    assert not problems.items and [n.kind for n in problems.notes] == ["box without area"] * 2
+
+
+def test_entries_of_coco_that_make_no_sense_are_named(tmp_path):
+    content = coco(tmp_path)
+    content["annotations"] += [
+        {"id": 9, "image_id": 44, "bbox": [1, 1, 2, 2]},
+        {"id": 10, "image_id": 3, "bbox": [1, 1, 2]},
+    ]
+    write_text(tmp_path / "bad.json", json.dumps(content))
+    problems = Problems()
+    list(read_coco(tmp_path / "bad.json", tmp_path, "", problems))
+    assert [problem.kind for problem in problems.items] == [
+        "unusable annotation",
+        "annotations of an image that is not listed",
+    ]
+    write_text(tmp_path / "no.json", "[]")
+    with pytest.raises(ValueError, match=r"no\.json: expected COCO's format"):
+        list(read_coco(tmp_path / "no.json", tmp_path, "", problems))
+
+
+def test_boxes_of_youtube_bb_are_pixels(tmp_path, monkeypatch):
+    rows = [
+        ("AAB", 3000, 1, "bird", 0, "present", 0.25, 0.5, 0.1, 0.3),
+        ("AAB", 4000, 1, "bird", 0, "absent", -1, -1, -1, -1),
+        ("AAB", 5000, 1, "bird", 0, "present", 0.25, 0.5, 0.1, 0.3),  # not downloaded
+        ("AAC", 1000, 1, "bird", 0, "present", "x", 0.5, 0.1, 0.3),
+    ]
+    for subset in ("yt_bb_detection_validation", "yt_bb_detection_train"):
+        with open(tmp_path / f"{subset}.csv", "w", newline="") as file:
+            csv.writer(file).writerows(rows)
+        write_image(tmp_path / subset / "1" / "AAB_3000_1_0.jpg")
+        write_image(tmp_path / subset / "1" / "AAC_1000_1_0.jpg")
+    problems = Problems()
+    (frame,) = read_youtube_bb(tmp_path, "yt_bb_detection_train", problems)
+    assert (frame.video, frame.number) == ("./yt_bb_detection_train/1/AAB", 3)
+    assert frame.boxes == {0: pytest.approx((20, 6, 40, 18))}
+    assert [problem.kind for problem in problems.items] == ["unusable line"]
+    assert [note.kind for note in problems.notes] == ["annotated frames without an image"]
+    assert run_script("yt_bb/par_crop.py", 511, 1, cwd=tmp_path, monkeypatch=monkeypatch) == 1
+    run_script("yt_bb/gen_json.py", cwd=tmp_path, monkeypatch=monkeypatch)
+    assert list(json.loads((tmp_path / "val.json").read_text())) == [
+        "./yt_bb_detection_validation/1/AAB"
+    ]
+
+
+# --- tracking and segmentation
+
+
+def test_got10k_leaves_out_absent_frames(tmp_path):
+    video = tmp_path / "train" / "GOT-10k_Train_000001"
+    for number in range(1, 5):
+        write_image(video / f"{number:08d}.jpg")
+    write_text(video / "groundtruth.txt", "1,2,30,40\n2,2,30,40\n3.5,2,30,40\n4,2,30,40\n")
+    write_text(video / "absence.label", "0\n1\n0\n0\n")
+    write_text(video / "meta_info.ini", "[METAINFO]\nobject_class: seal\n")
+    write_text(tmp_path / "train" / "list.txt", f"{video.name}\n")
+    frames = list(read_got10k(tmp_path, "train", Problems()))
+    assert [(f.number, f.image.name) for f in frames] == [
+        (0, "00000001.jpg"),
+        (2, "00000003.jpg"),
+        (3, "00000004.jpg"),
+    ]
+    assert frames[1].boxes == {0: (3.5, 2, 33.5, 42)} and frames[1].kinds == {0: "seal"}
+
+
+def test_lasot_and_trackingnet(tmp_path):
+    video = tmp_path / "lasot" / "bird" / "bird-2"
+    for number in range(1, 4):
+        write_image(video / "img" / f"{number:08d}.jpg")
+    write_text(video / "groundtruth.txt", "1,2,30,40\n2,2,30,40\n3,2,30,40\n")
+    write_text(video / "full_occlusion.txt", "0,1,0")
+    write_text(video / "out_of_view.txt", "0,0,1")
+    frames = list(read_lasot(tmp_path / "lasot", ["bird-2"], Problems()))
+    assert [(f.video, f.number, f.kinds) for f in frames] == [("bird/bird-2", 0, {0: "bird"})]
+    assert list(read_lasot(tmp_path / "lasot", ["bird-3"], Problems())) == []
+    for number in (0, 2, 10):
+        write_image(tmp_path / "net" / "TRAIN_3" / "frames" / "abc" / f"{number}.jpg")
+    write_text(tmp_path / "net" / "TRAIN_3" / "anno" / "abc.txt", "1,2,3,4\n5,6,7,8\n")
+    problems = Problems()
+    frames = list(read_trackingnet(tmp_path / "net", ["TRAIN_3", "TRAIN_4"], problems))
+    assert [f.image.name for f in frames] == ["0.jpg", "2.jpg"]  # by number, not by letter
+    assert frames[0].video == "TRAIN_3/abc"
+    assert [problem.kind for problem in problems.items] == ["boxes and images differ in number"]
+    with pytest.raises(FileNotFoundError, match="TRAIN_0"):
+        list(read_trackingnet(tmp_path / "net", ["TRAIN_0"], problems))
+
+
+def test_youtube_vos_and_davis(tmp_path):
+    for number in (0, 1, 5):
+        write_image(tmp_path / "train/JPEGImages/003/" / f"{number:05d}.jpg")
+    for number in (0, 5):
+        write_labels(tmp_path / "train/Annotations/003" / f"{number:05d}.png", [(1, 2, 9, 9)])
+    write_text(
+        tmp_path / "train/meta.json",
+        json.dumps({"videos": {"003": {"objects": {"1": {"category": "ape"}}}}}),
+    )
+    frames = list(read_youtube_vos(tmp_path, "train", Problems()))
+    assert [(f.number, f.labels.name, f.kinds) for f in frames] == [
+        (0, "00000.png", {1: "ape"}),
+        (5, "00005.png", {1: "ape"}),
+    ]
+    for name in ("dog", "cow"):
+        write_image(tmp_path / "JPEGImages/480p" / name / "00000.jpg")
+        write_labels(tmp_path / "Annotations/480p" / name / "00000.png", [(1, 2, 9, 9)])
+    write_labels(tmp_path / "Annotations/480p/dog/00001.png", [(1, 2, 9, 9)])
+    line = "/JPEGImages/480p/dog/00000.jpg /Annotations/480p/dog/00000.png\n"
+    write_text(tmp_path / "ImageSets/2016/train.txt", line)
+    write_text(tmp_path / "ImageSets/2017/val.txt", "cow\n")
+    problems = Problems()
+    assert [f.video for f in read_davis(tmp_path, "2016", "train", problems)] == ["dog"]
+    assert [f.video for f in read_davis(tmp_path, "2017", "val", problems)] == ["cow"]
+    assert [f.video for f in read_davis(tmp_path, "2017", "all", problems)] == ["cow", "dog"]
+    assert [problem.kind for problem in problems.items] == ["mask without an image"] * 2
+
+
+# --- one's own data
+
+
+def own(root, masks=None):
+    problems = Problems()
+    return list(read_own(root, masks, problems)), problems
+
+
+def test_own_videos_with_boxes(tmp_path):
+    for number in range(3):
+        write_image(tmp_path / "data" / "cup" / f"frame_{number}.png")
+        write_image(tmp_path / "data" / "day 1" / "pen" / "img" / f"{number}.jpg")
+    write_text(tmp_path / "data/cup/groundtruth.txt", "1 2 30 40\nnan nan nan nan\n2\t2\t30\t40\n")
+    write_text(tmp_path / "data/day 1/pen/groundtruth_rect.txt", "1,2,3,4\n5,6,7\n9,8,7,6\n")
+    frames, problems = own(tmp_path / "data")
+    assert [(f.video, f.number) for f in frames] == [
+        ("cup", 0), ("cup", 2), ("day 1/pen", 0), ("day 1/pen", 2)
+    ]  # fmt: skip
+    assert [(p.kind, p.detail) for p in problems.items] == [("unusable line", "5,6,7")]
+    frames, _ = own(tmp_path / "data" / "cup")  # a single video
+    assert {frame.video for frame in frames} == {"cup"}
+
+
+def test_own_videos_with_masks(tmp_path):
+    for name in ("a", "b"):
+        write_image(tmp_path / "frames" / name / "0.jpg")
+        write_labels(tmp_path / "masks" / name / "0.png", [(1, 2, 9, 9)], grey=True)
+    frames, _ = own(tmp_path / "frames", tmp_path / "masks")
+    assert [(f.video, f.labels.parent.name) for f in frames] == [("a", "a"), ("b", "b")]
+    shutil.move(tmp_path / "masks" / "a", tmp_path / "frames" / "a" / "mask")
+    frames, _ = own(tmp_path / "frames")
+    assert [f.video for f in frames] == ["a"]
+
+
+def test_own_stills(tmp_path):
+    write_image(tmp_path / "voc" / "images" / "r1.jpg")
+    objects = OBJECT.format(5, 6, 30, 40, kind="raccoon")
+    write_text(
+        tmp_path / "voc" / "annotations" / "r1.xml", XML.format(name="r1.jpg", objects=objects)
+    )
+    (frame,), _ = own(tmp_path / "voc")
+    assert frame.video == "annotations/r1" and frame.image.is_file()
+    assert frame.boxes == {0: (5, 6, 30, 40)} and frame.kinds == {0: "raccoon"}
+    coco(tmp_path / "coco", "all.json")
+    frames, _ = own(tmp_path / "coco" / "all.json")
+    assert [f.video for f in frames] == ["7", "8"] and frames[0].image.is_file()
+
+
+def test_own_table(tmp_path):
+    lines = ["video,frame,image,x,y,w,h,track,kind", "a,0,i/0.jpg,1,2,3,4,0,cat"]
+    lines += ["a,1,i/1.jpg,1,2,3,4,0,cat", "a,0,i/0.jpg,5,6,7,8,1,", "a,x,i/0.jpg,5,6,7,8,1,"]
+    write_text(tmp_path / "boxes.csv", "\n".join(lines))
+    frames, problems = own(tmp_path / "boxes.csv")
+    assert frames[0] == Frame(
+        "a", 0, tmp_path / "i/0.jpg", {0: (1, 2, 4, 6), 1: (5, 6, 12, 14)}, kinds={0: "cat"}
+    )
+    assert [problem.kind for problem in problems.items] == ["unusable line"]
+    write_text(tmp_path / "short.csv", "video,frame\n")
+    with pytest.raises(ValueError, match=r"short\.csv: no column image, x, y, w, h"):
+        own(tmp_path / "short.csv")
+
+
+def test_what_is_nothing_of_these_is_one_error(tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    code = run_script(
+        "own/prepare.py",
+        "--root",
+        "empty",
+        "--output",
+        "out",
+        cwd=tmp_path,
+        monkeypatch=monkeypatch,
+    )
+    assert code == 2
+    assert "empty: found neither videos" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        own(tmp_path / "nowhere")
+
+
+def test_every_second_frame(tmp_path, monkeypatch):
+    for number in range(5):
+        write_image(tmp_path / "cup" / f"{number}.png")
+    write_text(tmp_path / "cup" / "groundtruth.txt", "1,2,30,40\n" * 5)
+    options = ["--root", "cup", "--output", "out", "--workers", 1, "--every", 2]
+    assert run_script("own/prepare.py", *options, cwd=tmp_path, monkeypatch=monkeypatch) == 0
+    found = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert sorted(found["cup"]["00"]) == ["000000", "000002", "000004"]
+    # the log of the frames that were done and the pack's name are no part of the annotations
+    assert annotate([Frame("v", 0, Path())]).boxes == {"v": {}}
+
+
+def test_problems_make_the_run_fail(tmp_path):
+    from pysot.datasets.prepare.cli import finish
+
+    problems = Problems()
+    finish(problems, tmp_path / "problems.txt")
+    problems.note("note", "a")
+    finish(problems, tmp_path / "problems.txt")
+    problems.add("missing image", "b")
+    with pytest.raises(RunFailed, match="1 problems, all named in"):
+        finish(problems, tmp_path / "problems.txt")
+    assert (tmp_path / "problems.txt").read_text() == "missing image: b\nnote: note: a\n"
