@@ -10,6 +10,7 @@ import pytest
 from toolkit.datasets import BENCHMARKS, DatasetFactory, load_videos
 from toolkit.datasets.layouts import LAYOUTS, read_native
 from toolkit.datasets.sources import parse_regions, parse_tracks, spans
+from toolkit.evaluation import build_evaluation
 from toolkit.utils.masks import write_labels
 
 NAN = float("nan")
@@ -632,3 +633,13 @@ def test_spans():
     assert spans([]) == ""
     assert spans([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
     assert spans([1, 3, 5, 7, 9, 11, 12]) == "1, 3, 5, 7, 9 and 2 more"
+
+
+def test_a_set_of_few_masks_cannot_be_scored(build):
+    files = CASES["YouTube-VOS has few masks"][1]
+    results = {f"results/t/0ab/{i:05d}.png": mask(1, 2, 3, 4) for i in (0, 5, 10)}
+    root = build({**files, **results})
+    dataset = DatasetFactory.create_dataset(name="YouTube-VOS", dataset_root=root)
+    dataset.set_tracker(root / "results", ["t"])
+    with pytest.raises(ValueError, match="video '0ab': frame 1 has no annotation mask to score by"):
+        build_evaluation(dataset).scores("t")

@@ -14,22 +14,22 @@ from toolkit.datasets import (
     load_videos,
     vot_corners,
 )
+from toolkit.evaluation import EVALUATIONS, METRICS
 from toolkit.protocols import PROTOCOLS
 from toolkit.results import LAYOUTS, write_boxes
-from toolkit.utils.statistics import METRICS
 
 NAN = float("nan")
 
 
-SCORED = [name for name, benchmark in BENCHMARKS.items() if benchmark.evaluation == "ope"]
 VOT = ["VOT2016", "VOT2017", "VOT2018", "VOT2019"]
 
 
-@pytest.mark.parametrize("name", SCORED)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_rows_of_the_table_name_what_exists(name):
     benchmark = BENCHMARKS[name]
     assert benchmark.protocol in PROTOCOLS
     assert benchmark.layout in LAYOUTS
+    assert benchmark.evaluation in EVALUATIONS
     assert benchmark.metrics and set(benchmark.metrics) <= set(METRICS)
     assert benchmark.folder is None or benchmark.folder in BENCHMARKS
 

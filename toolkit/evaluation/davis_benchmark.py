@@ -209,13 +209,16 @@ def _truth(video: Video, index: int) -> NDArray:
     """Label image (H, W) of a frame's annotation; 1 is the object where there is only one.
 
     Raises:
-        ValueError: If the video names no masks.
+        ValueError: If the video names no masks, or none for this frame.
     """
     from toolkit.utils.masks import read_labels
 
     if not video.mask_names:
         raise ValueError(f"video {video.name!r} has no annotation masks (mask_names in the JSON)")
-    labels = read_labels(video.mask_names[index])
+    path = video.mask_names[index]
+    if path is None:
+        raise ValueError(f"video {video.name!r}: frame {index} has no annotation mask to score by")
+    labels = read_labels(path)
     if video.mask_value in (None, 255):  # 255 is read as 1
         return labels
     return (labels == video.mask_value).astype(np.uint8)
