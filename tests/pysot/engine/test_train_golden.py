@@ -1,5 +1,6 @@
-"""Three training steps of AlexNet in three phases, against numbers recorded from PySOT."""
+"""Three training steps in three phases, against numbers recorded from PySOT."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -10,49 +11,28 @@ import torch
 from golden import fill
 from pysot.core.config import default_config
 from pysot.engine.optim import begin_epoch, build_optimizer_plan
-from pysot.models.model_builder import build_model
+from pysot.models.model_builder import ModelBuilder, build_model
 
-GOLDEN = json.loads(
-    (Path(__file__).parents[2] / "golden" / "train" / "steps_alexnet.json").read_text()
-)
-PHASES = {phase["phase"]: phase for phase in GOLDEN["phases"]}
+FOLDER = Path(__file__).parents[2] / "golden" / "train"
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+GOLDEN = {
+    "alexnet": json.loads((FOLDER / "steps_alexnet.json").read_text()),
+    "resnet50": json.loads(gzip.decompress((FOLDER / "steps_r50.json.gz").read_bytes())),
+}
+PHASES = {f"{name}-{p['phase']}": p for name, golden in GOLDEN.items() for p in golden["phases"]}
 
 
-def configuration():
+def configuration(name):
+    """The published configuration; for AlexNet, its network of the new parameter names."""
+    golden = GOLDEN[name]
     cfg = default_config()
-    cfg.merge_from_other_cfg(
-        {
-            "BACKBONE": {
-                "TYPE": "alexnet",
-                "KWARGS": {"width_mult": 1.0},
-                "TRAIN_LAYERS": ["layer4", "layer5"],
-                "TRAIN_EPOCH": 10,
-                "LAYERS_LR": 1.0,
-            },
-            "ADJUST": {"ADJUST": False},
-            "RPN": {
-                "TYPE": "DepthwiseRPN",
-                "KWARGS": {"anchor_num": 5, "in_channels": 256, "out_channels": 256},
-            },
-            "TRAIN": {
-                "EPOCH": 50,
-                "BASE_LR": 0.005,
-                "BASE_SIZE": 0,
-                "OUTPUT_SIZE": 17,
-                "LR": {"TYPE": "log", "KWARGS": {"start_lr": 0.01, "end_lr": 0.0005}},
-                "LR_WARMUP": {
-                    "TYPE": "step",
-                    "EPOCH": 5,
-                    "KWARGS": {"start_lr": 0.005, "end_lr": 0.01, "step": 1},
-                },
-            },
-        }
-    )
+    cfg.merge_from_file(EXPERIMENTS / golden["config"] / "config.yaml")
+    cfg.merge_from_list(["BACKBONE.TYPE", name])
     return cfg
 
 
-def start(phase, dtype=torch.float32):
-    cfg = configuration()
+def start(name, phase, dtype=torch.float32):
+    cfg = configuration(name)
     model = build_model(cfg)
     shapes = [(key, tuple(value.shape)) for key, value in model.state_dict().items()]
     weights = fill.fill(shapes)
@@ -88,7 +68,10 @@ def norms(grouped, tensor_of):
 @pytest.mark.parametrize("name", PHASES)
 def test_groups_batch_norm_and_frozen_parameters(name):
     phase = PHASES[name]
-    model, optimizer = start(phase)
+    cfg = configuration(name.split("-")[0])
+    with torch.device("meta"):
+        model = ModelBuilder(cfg)
+    optimizer = begin_epoch(model, build_optimizer_plan(cfg), phase["epoch"])
     names = {id(parameter): key for key, parameter in model.named_parameters()}
     for group, expected in zip(optimizer.param_groups, phase["groups"], strict=True):
         assert [names[id(p)] for p in group["params"]] == expected["param_names"]
@@ -112,17 +95,27 @@ def test_groups_batch_norm_and_frozen_parameters(name):
 
 # Rounding alone moves single-precision gradients by 1e-5, since a ReLU or an L1 distance near its
 # kink may take the other side; in double precision they agree far better, but slowly.
-@pytest.mark.parametrize(
-    ("dtype", "rel"),
-    [(torch.float32, 5e-5), pytest.param(torch.float64, 1e-5, marks=pytest.mark.slow)],
-)
-@pytest.mark.parametrize("name", PHASES)
+# ResNet-50 magnifies that to 1e-3 between one and two threads.
+RUNS = [
+    pytest.param(
+        name, dtype, rel, marks=[pytest.mark.slow] if is_slow else [], id=f"{name}-{dtype}"
+    )
+    for name in PHASES
+    for dtype, rel, is_slow in (
+        [(torch.float32, 5e-5, False), (torch.float64, 1e-5, True)]
+        if name.startswith("alexnet")
+        else [(torch.float32, 2e-3, True)]
+    )
+]
+
+
+@pytest.mark.parametrize(("name", "dtype", "rel"), RUNS)
 def test_three_steps(name, dtype, rel):
-    phase = PHASES[name]
-    model, optimizer = start(phase, dtype)
+    phase, golden = PHASES[name], GOLDEN[name.split("-")[0]]
+    model, optimizer = start(name.split("-")[0], phase, dtype)
     grouped = parts(model)
     for expected in phase["steps"]:
-        arrays = fill.train_batch(expected["seed"], GOLDEN["batch"], 5, GOLDEN["out"])
+        arrays = fill.train_batch(expected["seed"], golden["batch"], 5, golden["out"])
         losses = model({key: cast(value, dtype) for key, value in arrays.items()})
         for loss in ("cls_loss", "loc_loss", "total_loss"):
             assert losses[loss].item() == pytest.approx(expected[loss], rel=1e-5), loss
@@ -136,10 +129,11 @@ def test_three_steps(name, dtype, rel):
         optimizer.step()
         moved = norms(grouped, lambda key, p, old=before: p.detach() - old[key])
         assert moved == pytest.approx(expected["param_delta_norms"], rel=rel)
-    check_buffers(model, phase["after_3_steps"])
+    check_buffers(model, phase["after_3_steps"], rel)
 
 
-def check_buffers(model, expected):
+def check_buffers(model, expected, rel):
+    """Weights and buffers; they are as near as the gradients that moved them let them be."""
     state = model.state_dict()
     counters = {key: int(state[key]) for key in expected["num_batches_tracked"]}
     assert counters == expected["num_batches_tracked"]
@@ -147,5 +141,5 @@ def check_buffers(model, expected):
         found = fill.digest(state[key].numpy())
         assert found["shape"] == digest["shape"], key
         np.testing.assert_allclose(
-            found["samples"], digest["samples"], rtol=1e-4, atol=1e-5, err_msg=key
+            found["samples"], digest["samples"], rtol=1e-4, atol=max(1e-5, rel / 20), err_msg=key
         )
