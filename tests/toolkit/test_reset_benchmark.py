@@ -148,9 +148,7 @@ def test_every_repetition_counts(reset_set):
 def test_a_video_with_fewer_repetitions_has_the_same_weight(reset_set):
     dataset = reset_set({"a": [run_of(120)], "b": [run_of(120, [10])] * 3}, num_frames=120)
     scores = ResetEvaluation(dataset).scores("t")
-    assert scores.problems == [
-        "1 video(s) with fewer repetitions than others (a): averaged by video"
-    ]
+    assert scores.problems == ["1 video(s) with fewer repetitions than others (a): of equal weight"]
     # at the length of 101 frames b has a fragment of 15 good frames, weight 16/16, and one of 104
     zero_filled = np.mean([1.0] * 9 + [0] * 91)
     curve = scores.curves["expected_overlap"].y

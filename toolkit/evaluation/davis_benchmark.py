@@ -124,7 +124,8 @@ class DAVISBenchmark(Evaluation):
 
         objects = _objects(video, 0)
         for i in range(1, len(video) - 1):
-            if paths[i] is None and self.incomplete == "skip":
+            annotated = video.mask_names[i] is not None
+            if not annotated or (paths[i] is None and self.incomplete == "skip"):
                 continue
             truth = _truth(video, i)
             try:

@@ -140,8 +140,9 @@ class Evaluation(ABC):
         """All scores of a tracker; read and computed the first time only.
 
         Raises:
-            ValueError: If the tracker has no result for any video, or, with the policy
-                ``error``, if anything is wrong with its results.
+            ValueError: If the tracker has no result for any video, if the data set has no ground
+                truth but in first frames, or, with the policy ``error``, if anything is wrong
+                with the results.
         """
         if tracker not in self._scores:
             self._keep_and_warn(tracker, self._score(tracker))
@@ -183,7 +184,17 @@ class Evaluation(ABC):
         return [read(path).resized(len(of)) for path in self.find_results(folder, of)]
 
     def gather(self, tracker: str) -> Gathered:
-        """Read the results of a tracker."""
+        """Read the results of a tracker.
+
+        Raises:
+            ValueError: As `scores`.
+        """
+        longer = [video for video in self.dataset if len(video) > 1]
+        if longer and not any(np.any(video.boxes[1:, 2:] > 0) for video in longer):
+            raise ValueError(
+                f"{self.dataset.name} has ground truth for first frames only: its server scores "
+                "the results"
+            )
         return gather(self.dataset, tracker, self.incomplete)
 
     def names(self, trackers: str | Sequence[str] | None) -> list[str]:
