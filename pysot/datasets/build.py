@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -25,6 +27,7 @@ from pysot.utils.anchor import anchor_shapes, training_anchors
 
 logger = logging.getLogger(__name__)
 
+_PROBES = 50  # tracks of a set that are looked at for masks
 _AUGMENTATIONS = ("SHIFT", "SCALE", "BLUR", "FLIP", "COLOR")
 
 
@@ -37,6 +40,8 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
     """
     logger.info("build train dataset")
     sets = build_training_sets(cfg)
+    if cfg.MASK.MASK and cfg.TRAIN.MASK_WEIGHT:
+        check_masks(sets)
     videos = cfg.DATASET.VIDEOS_PER_EPOCH
     epoch_length = videos if videos > 0 else sum(subset.num_use for subset in sets)
     if epoch_length < cfg.TRAIN.BATCH_SIZE:
@@ -88,6 +93,31 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
     num_use = node.NUM_USE if node.NUM_USE > 0 else len(annotations)
     logger.info("%s loaded: %d of %d videos per pass", name, num_use, len(annotations))
     return TrainingSet(name, open_crops(root), annotations, node.FRAME_RANGE, num_use)
+
+
+def check_masks(sets: Sequence[TrainingSet]) -> None:
+    """Look for masks beside some crops of each set; the log tells what was found.
+
+    Raises:
+        ValueError: If there are none in any set.
+    """
+    total = 0
+    for subset in sets:
+        notes = subset.annotations
+        tracks = np.unique(np.linspace(0, len(notes.tracks) - 1, _PROBES).astype(int))
+        videos = np.searchsorted(notes.first_track, tracks, side="right") - 1
+        crops = [
+            (notes.videos[video], int(notes.frames[notes.first_row[track]]), notes.tracks[track])
+            for video, track in zip(videos, tracks, strict=True)
+        ]
+        found = sum(subset.crops.has(*crop, "m") for crop in crops)
+        logger.info("%s: %d of %d crops looked at have masks", subset.name, found, len(crops))
+        total += found
+    if not total:
+        raise ValueError(
+            "MASK.MASK: no training set has masks (<frame>.<track>.m.png beside the crops); "
+            "prepare one that has, or set MASK.MASK to false"
+        )
 
 
 def build_labeller(cfg: Config) -> Labeller:

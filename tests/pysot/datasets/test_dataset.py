@@ -284,6 +284,12 @@ def test_a_damaged_mask_is_an_unreadable_image(masked):
     assert any(".m.png" in message for message in sample["bad_images"])
 
 
+def test_sets_without_masks_cannot_teach_them(folder):
+    with pytest.raises(ValueError, match=r"MASK\.MASK: no training set has masks"):
+        with_masks(folder)
+    with_masks(folder, "TRAIN.MASK_WEIGHT", "0")  # boxes alone
+
+
 # --- still images and kinds
 
 
