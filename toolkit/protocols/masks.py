@@ -1,0 +1,161 @@
+"""Passes over videos of several objects whose masks are wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.protocols.base import Rules, Run, Tracker, score, size_text, timed
+from toolkit.protocols.one_pass import OnePass
+
+
+class Masks(OnePass):
+    """Give every object a tracker of its own, and merge what they see (DAVIS, YouTube-VOS).
+
+    A tracker starts where its object is annotated first, on the box around its mask, which is its
+    result for that frame; later annotation of an object is not looked at. In the frames that
+    follow a pixel belongs to the object that finds it most probable, to the one of the lower
+    number where two agree, and to none if no probability exceeds the threshold. A tracker without
+    masks stands for the area of its polygon or box, as probable as its score.
+    """
+
+    def __init__(self, build: Callable[[], Tracker], rules: Rules) -> None:
+        super().__init__(build, rules)
+        self._trackers: dict[int, Tracker] = {}
+
+    @staticmethod
+    def frames(video: Any) -> Iterator[tuple[NDArray, NDArray | None]]:
+        """Frames of a `toolkit.datasets.Video` with their label images, None where there is none.
+
+        Raises:
+            ValueError: If the video has no masks.
+        """
+        if not any(video.mask_names or ()):
+            raise ValueError("the video has no annotation masks, which this protocol starts from")
+        for index, (image, _) in enumerate(video):
+            yield image, annotated_labels(video, index)
+
+    def see(self, image: NDArray, truth: NDArray | None) -> None:
+        """Take the next frame, BGR uint8 (H, W, 3), and its labels (H, W) uint8 if it has any.
+
+        Raises:
+            ValueError: If the labels do not fit the frame, or if it differs in size from the first.
+        """
+        self._check_size(image)
+        outputs, total = {}, 0.0
+        for label, tracker in self._trackers.items():
+            outputs[label], seconds = timed(tracker.track, image)
+            total += seconds
+        merged = merge_masks(outputs, image.shape[:2], self.rules.mask_threshold)
+        if truth is not None:
+            total += self._start_new(image, truth, merged)
+        self.run.labels.append(merged)
+        self.run.seconds.append(total)
+
+    def finish(self, video: Any) -> Run:
+        """All that was said of the video, with the names of its frames.
+
+        Raises:
+            ValueError: If it had no object, or if two frames have the same name.
+        """
+        if not self._trackers:
+            raise ValueError("no mask of the video holds an object")
+        self.run.frame_names = frame_names(video)
+        return super().finish(video)
+
+    def _start_new(self, image: NDArray, truth: NDArray, merged: NDArray) -> float:
+        """Start on the objects that were not seen before and enter their masks; the seconds."""
+        from toolkit.utils.masks import mask_box
+
+        if truth.shape != image.shape[:2]:
+            raise ValueError(
+                f"the mask of frame {len(self.run.seconds)} is {size_text(truth.shape)}, the "
+                f"frame {size_text(image.shape)}"
+            )
+        total = 0.0
+        for label in sorted(set(np.unique(truth).tolist()) - {0} - self._trackers.keys()):
+            tracker, inside = self.build(), truth == label
+            total += timed(tracker.init, image, mask_box(inside))[1]
+            merged[inside] = label
+            self._trackers[label] = tracker
+        self._trackers = dict(sorted(self._trackers.items()))
+        return total
+
+
+def annotated_labels(video: Any, index: int) -> NDArray | None:
+    """Label image (H, W) uint8 that a frame was annotated with; None if it has none.
+
+    Args:
+        video: A `toolkit.datasets.Video`; its ``mask_value`` names the only object, if it has one.
+        index: Number of the frame.
+
+    Raises:
+        FileNotFoundError: If the mask is not there.
+        ValueError: If it is damaged.
+    """
+    from toolkit.utils.masks import read_labels
+
+    path = video.mask_names[index]
+    if path is None:
+        return None
+    labels = read_labels(path)
+    if video.mask_value in (None, 255):  # 255 is read as 1
+        return labels
+    return (labels == video.mask_value).astype(np.uint8)
+
+
+def frame_names(video: Any) -> list[str]:
+    """Names for one file per frame: those of the images without folder and suffix.
+
+    Raises:
+        ValueError: If two frames have the same name.
+    """
+    names = [Path(name).stem for name in video.img_names]
+    if len(set(names)) != len(names):
+        raise ValueError("two frames have the same file name, as would their masks")
+    return names
+
+
+def merge_masks(
+    outputs: Mapping[int, Mapping[str, Any]], shape: tuple[int, int], threshold: float
+) -> NDArray:
+    """Label image (H, W) uint8 of what the trackers of several objects see; see `Masks`.
+
+    Args:
+        outputs: Output of a tracker by the number of its object, in rising order.
+        shape: (H, W) of the frame.
+        threshold: Probability that a pixel of an object exceeds.
+    """
+    labels = np.zeros(shape, np.uint8)
+    best = np.full(shape, threshold, np.float32)
+    for label, output in outputs.items():
+        mask = output.get("mask")
+        if mask is None:
+            mask = _filled(output, shape, threshold)
+        nearer = mask > best
+        labels[nearer] = label
+        best[nearer] = mask[nearer]
+    return labels
+
+
+def _filled(output: Mapping[str, Any], shape: tuple[int, int], threshold: float) -> NDArray:
+    """Polygon or box as a mask whose value rises with the score from above the threshold to 1."""
+    import cv2
+
+    region = np.asarray(output.get("polygon", output["bbox"]), np.float64)
+    mask = np.zeros(shape, np.float32)
+    if not np.isfinite(region).all():
+        return mask
+    if len(region) == 4:
+        x, y, w, h = region
+        region = np.array([x, y, x + w - 1, y, x + w - 1, y + h - 1, x, y + h - 1])
+    sure = score(output)
+    share = 1.0 if math.isnan(sure) else min(max(sure, 1e-3), 1.0)
+    points = np.rint(region.reshape(-1, 2).clip(-32000, 32000)).astype(np.int32)
+    cv2.fillPoly(mask, [points], threshold + (1 - threshold) * share)
+    return mask
