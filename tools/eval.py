@@ -6,6 +6,7 @@ Needs the JSON of the data set, but neither torch nor, except for mask sequences
     python tools/eval.py -p results -d VOT2018 -t 'siam*' -s      some of them, video by video
     python tools/eval.py -p results -d UAV123 --json scores.json --plot plots
     python tools/eval.py -p results -d LaSOT --bootstrap 2000 --compare siamrpn siammask
+    python tools/eval.py -p results -d OTB100 --csv scores.csv --latex table.tex
 """
 
 import argparse
@@ -26,6 +27,7 @@ from toolkit.datasets import BENCHMARKS, DatasetFactory, find_root
 from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation
 from toolkit.evaluation.bootstrap import add_intervals, compare
 from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT
+from toolkit.evaluation.export import write_csv, write_latex
 from toolkit.evaluation.report import comparison_table, interval_table
 from toolkit.utils.files import atomic_write
 from toolkit.visualization import draw_success_precision, save_figure
@@ -50,6 +52,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--show_video_level", "-s", action="store_true", help="also print a table of the videos")
     add("--dataset-root", type=Path, help="folder of <DATASET>.json (default: testing_dataset/..)")
     add("--json", type=Path, metavar="FILE", help="write all scores, curves and problems")
+    add(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write one row per tracker, video, metric and so on",
+    )
+    add("--latex", type=Path, metavar="FILE", help="write the table of trackers for a paper")
     add("--plot", type=Path, metavar="DIR", help="write the plots as PNG")
     add("--top", type=int, default=20, help="trackers in the table, best first (default: 20)")
     add("--color", choices=("auto", "always", "never"), default="auto", help="red for low scores")
@@ -149,6 +158,8 @@ def write_plots(folder: Path, evaluation: Evaluation, trackers: Sequence[str]) -
 #: Writers of what may be asked for, by the name of the option that holds the path.
 OUTPUTS: Mapping[str, Callable[[Path, Evaluation, Sequence[str]], None]] = {
     "json": write_json,
+    "csv": write_csv,
+    "latex": write_latex,
     "plot": write_plots,
 }
 

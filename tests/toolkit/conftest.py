@@ -92,3 +92,96 @@ def load_protocol(mini_protocols):
         return dataset
 
     return load
+
+
+GOOD, BAD = "good", "<b>bad & _co"  # a name that HTML and LaTeX must escape
+
+
+@pytest.fixture(scope="session")
+def scored_set(tmp_path_factory):
+    """Function ``(name)`` that evaluates two trackers on a drawn set of a benchmark's protocol.
+
+    The set has three videos of 24 frames with images; one tracker follows the target, the other
+    stays where it is (mask sets: finds nothing after a while).
+    """
+
+    def make(name):
+        from toolkit.datasets import DatasetFactory
+        from toolkit.evaluation import build_evaluation
+
+        root = tmp_path_factory.mktemp("scored")
+        _draw_set(root, name)
+        dataset = DatasetFactory.create_dataset(name=name, dataset_root=root)
+        dataset.set_tracker(root / "results", [GOOD, BAD])
+        for video in dataset:
+            _write_results(root / "results", dataset.benchmark.layout, video)
+        return build_evaluation(dataset)
+
+    return make
+
+
+def _draw_set(root, name, num_frames=24, size=(96, 72)):
+    import cv2
+
+    records = {}
+    for number, video in enumerate(("A", "B", "C<i>")):
+        boxes = [[10 + 2 * i, 12 + 5 * number, 20, 18] for i in range(num_frames)]
+        paths = [f"{number}/{i:04d}.jpg" for i in range(num_frames)]
+        masks = [path.replace(".jpg", "_mask.png") for path in paths]
+        (root / str(number)).mkdir()
+        for (x, y, w, h), path, mask in zip(boxes, paths, masks, strict=True):
+            frame, label = np.full((size[1], size[0], 3), 60, np.uint8), np.zeros(size[::-1], "u1")
+            frame[y : y + h, x : x + w] = (200, 120, 90)
+            label[y : y + h, x : x + w] = 255
+            cv2.imwrite(str(root / path), frame)
+            cv2.imwrite(str(root / mask), label)
+        records[video] = {
+            "video_dir": video,
+            "init_rect": boxes[0],
+            "img_names": paths,
+            "gt_rect": boxes,
+            "mask_names": masks,
+            "width": size[0],
+            "height": size[1],
+            "attr": [["Fast Motion"], ["Occlusion"], ["Scale <b>"]][number],
+            "camera_motion": [1] * num_frames,
+            "occlusion": [i % 2 for i in range(num_frames)],
+            "size_change": [number % 2] * num_frames,
+        }
+    (root / f"{name}.json").write_text(json.dumps(records))
+
+
+def _write_results(results, layout, video):
+    """What `scored_set` says of its trackers, written as the layout has it."""
+    from toolkit.results import result_path
+
+    first = list(video.boxes[0])
+    regions = {GOOD: video.boxes.tolist(), BAD: [first] * len(video)}
+    for tracker, boxes in regions.items():
+        path = result_path(layout, results / tracker, video.name)
+        lines = [",".join(f"{value:g}" for value in box) for box in boxes]
+        if layout == "masks":
+            _write_masks(path, video, tracker == BAD)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if layout == "vot":
+            lines[0] = "1"
+            if tracker == BAD:
+                lines[12:18] = ["2", "0", "0", "0", "0", "1"]
+        path.write_text("\n".join(lines) + "\n")
+        if layout == "longterm":
+            path.write_text("\n".join(["1", *lines[1:]]) + "\n")
+            scores = [f"{1 - i / 50:g}" for i in range(1, len(video))]
+            path.with_name(path.name.replace(".txt", "_confidence.value")).write_text(
+                "\n".join(["", *scores]) + "\n"
+            )
+
+
+def _write_masks(folder, video, loses):
+    from toolkit.utils.masks import read_labels, write_labels
+
+    folder.mkdir(parents=True)
+    for i, name in enumerate(video.mask_names):
+        labels = read_labels(name)
+        stem = Path(video.img_names[i]).stem
+        write_labels(folder / f"{stem}.png", labels * 0 if loses and i > 5 else labels)

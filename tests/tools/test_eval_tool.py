@@ -96,6 +96,15 @@ def test_json_holds_every_figure(command, tmp_path):
     assert best["problems"] == []
 
 
+def test_csv_and_latex_are_written(command, tmp_path):
+    tool.main(
+        command("OTB100", "--csv", str(tmp_path / "s.csv"), "--latex", str(tmp_path / "s.tex"))
+    )
+    rows = (tmp_path / "s.csv").read_text().splitlines()
+    assert any(row.startswith("OTB100,TrkA,dataset,OTB100,success,0.785") for row in rows)
+    assert r"TrkA & \textbf{0.785} & \textbf{1.000} \\" in (tmp_path / "s.tex").read_text()
+
+
 def test_plots_are_written(command, tmp_path):
     pytest.importorskip("matplotlib")
     tool.main(command("LaSOT", "--plot", str(tmp_path)))
