@@ -264,9 +264,10 @@ def _with_codes(rows: _Rows) -> Trajectory:
     counts, starts = rows.counts, np.cumsum(rows.counts) - rows.counts
     first = rows.values[starts]
     is_code = counts == 1
-    rows.check(np.where(is_code, np.isin(first, (SKIPPED, START, FAILURE)), _is_region(counts)))
+    known = (first == SKIPPED) | (first == START) | (first == FAILURE)
+    rows.check(np.where(is_code, known, (counts >= 4) & (counts % 2 == 0)))
     codes = np.where(is_code, first, REGION).astype(np.int8)
-    sizes = sorted(set(counts[~is_code].tolist()))
+    sizes = np.unique(counts[~is_code]).tolist()
     width = sizes[0] if len(sizes) == 1 else max([4, *sizes])
     regions = np.full((len(counts), width), np.nan)
     for size in sizes:
@@ -274,10 +275,6 @@ def _with_codes(rows: _Rows) -> Trajectory:
         block = rows.values[starts[lines, None] + np.arange(size)]
         regions[lines] = widened(block, width)
     return Trajectory(codes, regions, oddities=_oddities(rows, codes, regions))
-
-
-def _is_region(counts: NDArray) -> NDArray:
-    return (counts >= 4) & (counts % 2 == 0)
 
 
 def widened(regions: NDArray, width: int) -> NDArray:

@@ -63,6 +63,8 @@ class ResetEvaluation(Evaluation):
         if dataset.benchmark.eao_window is None:
             raise ValueError(f"{dataset.name} has no eao_window in the table of benchmarks")
         self.burnin, self.skipping = burnin, skipping
+        self._truths = {video.name: as_regions(video.gt_traj) for video in dataset}
+        self._flags = {video.name: tag_flags(video, dataset.tags) for video in dataset}
 
     def measure(self, results: Gathered) -> Measures:
         """Overlaps and failures per video, and the sums that the expected overlap is made of.
@@ -75,7 +77,7 @@ class ResetEvaluation(Evaluation):
             over repetitions, and failures (R,).
         """
         runs = {
-            name: measure_runs(self.dataset.videos[name], trajectories, self.burnin)
+            name: self._measure_runs(name, trajectories, self.burnin)
             for name, trajectories in results.runs.items()
         }
         length = max(len(run.raw) for of in runs.values() for run in of)
@@ -93,9 +95,9 @@ class ResetEvaluation(Evaluation):
         """Accuracy, robustness, lost number and EAO (B,); frames have equal weight in accuracy."""
         sums = measures.sums
         failures = weights @ sums["failures"]
-        curve = expected_overlap_curve(
-            weights @ sums["weighted"], weights @ sums["total"], weights @ sums["reached"]
-        )
+        last = self.dataset.benchmark.eao_window[1]  # the rest of the curve is not needed
+        parts = (weights @ sums[name][:, :last] for name in ("weighted", "total", "reached"))
+        curve = expected_overlap_curve(*parts)
         with np.errstate(divide="ignore", invalid="ignore"):
             return {
                 "accuracy": (weights @ sums["overlap"]) / (weights @ sums["known"]),
@@ -126,8 +128,14 @@ class ResetEvaluation(Evaluation):
 
     def frame_overlaps(self, tracker: str, video: str) -> NDArray:
         """Overlap (N,) of each frame, mean over repetitions, NaN where there is none; read anew."""
-        runs = measure_runs(self.dataset.videos[video], self.read(tracker, video), burnin=0)
+        runs = self._measure_runs(video, self.read(tracker, video), burnin=0)
         return mean_known(padded([run.raw for run in runs]))
+
+    def _measure_runs(
+        self, name: str, trajectories: Sequence[Trajectory], burnin: int
+    ) -> list["MeasuredRun"]:
+        video = self.dataset.videos[name]
+        return measure_runs(trajectories, self._truths[name], (video.width, video.height), burnin)
 
     def _expected_overlap(
         self, runs: dict[str, list["MeasuredRun"]], length: int
@@ -135,10 +143,9 @@ class ResetEvaluation(Evaluation):
         """Sums by video with the weights of the tag ``all``, and over all videos by tag."""
         by_video, by_tag = [], 0
         for name, of in runs.items():
-            video = self.dataset.videos[name]
-            flags = tag_flags(video, self.dataset.tags)
+            truth, flags = self._truths[name], self._flags[name]
             parts = [
-                fragments(run.raw, run.failures, len(video), flags, length, self.skipping)
+                fragments(run.raw, run.failures, len(truth), flags, length, self.skipping)
                 for run in of
             ]
             values = np.concatenate([values for values, _ in parts])
@@ -166,18 +173,21 @@ class MeasuredRun(NamedTuple):
 
 
 def measure_runs(
-    video: Video, trajectories: Sequence[Trajectory], burnin: int
+    trajectories: Sequence[Trajectory], truth: NDArray, size: tuple[int, int], burnin: int
 ) -> list[MeasuredRun]:
     """Overlaps of all repetitions of a video, computed in one batch.
 
     Args:
-        video: Gives the ground truth and the frame size.
         trajectories: The repetitions.
+        truth: (N, 4) or (N, 2K) ground truth.
+        size: Width and height of the frames.
         burnin: Frames left out of `MeasuredRun.burnt` from each start on, the start included.
     """
-    truth = as_regions(video.gt_traj)
     pairs = [(run, np.flatnonzero(run.codes == REGION)) for run in trajectories]
-    wide, tight = bounded_overlaps(video, truth, pairs)
+    width = max(run.regions.shape[1] for run in trajectories)
+    predicted = np.concatenate([widened(run.regions[frames], width) for run, frames in pairs])
+    expected = truth[np.concatenate([frames for _, frames in pairs])]
+    wide, tight = bounded_overlaps(predicted, expected, np.array(size))
     measured, begin = [], 0
     for run, frames in pairs:
         raw, burnt = np.full((2, len(run)), np.nan)
@@ -192,25 +202,21 @@ def measure_runs(
 
 
 def bounded_overlaps(
-    video: Video, truth: NDArray, pairs: Sequence[tuple[Trajectory, NDArray]]
+    predicted: NDArray, expected: NDArray, size: NDArray
 ) -> tuple[NDArray, NDArray]:
-    """Overlaps of the given frames of runs with both bounds.
+    """Overlaps of regions, (N, 4) or (N, 2K), with both bounds.
 
     The bounds differ by a pixel, so only regions that reach the right or lower border of the frame
     are drawn twice.
 
     Args:
-        video: Gives the frame size.
-        truth: (N, 4) or (N, 2K) ground truth.
-        pairs: Trajectories and their frames (F,) that hold a region.
+        predicted: Regions of the result.
+        expected: Regions of the ground truth.
+        size: (2,) width and height of the frame.
 
     Returns:
-        (sum of F,) overlaps bounded by (width, height), and by (width - 1, height - 1).
+        (N,) overlaps bounded by (width, height), and by (width - 1, height - 1).
     """
-    width = max(run.regions.shape[1] for run, _ in pairs)
-    predicted = np.concatenate([widened(run.regions[frames], width) for run, frames in pairs])
-    expected = truth[np.concatenate([frames for _, frames in pairs])]
-    size = np.array([video.width, video.height])
     wide = overlaps(predicted, expected, size)
     reaches = _beyond(predicted, size) | _beyond(expected, size)
     tight = wide.copy()
