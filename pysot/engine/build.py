@@ -165,7 +165,8 @@ def _checkpoint(resume: str, snapshots: Path) -> tuple[str, dict[str, Any]] | No
 def _first_state(cfg: Config, trainer: Trainer, seed: int) -> tuple[int, RunState]:
     load_pretrained_backbone(trainer.model, cfg)
     if cfg.TRAIN.PRETRAINED:
-        load_weights(trainer.model, cfg.TRAIN.PRETRAINED)
+        # the second stage of SiamMask begins from the first one's weights
+        load_weights(trainer.model, cfg.TRAIN.PRETRAINED, may_lack=("refine_head",))
     return cfg.TRAIN.START_EPOCH, RunState(seed)
 
 
