@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pysot.core.config import default_config
+from pysot.core.config import default_config, load_config
 from pysot.engine.optim import (
     RATES,
     OptimizerPlan,
@@ -16,7 +16,9 @@ from pysot.engine.optim import (
     build_schedule,
     freeze_backbone,
 )
+from pysot.models.model_builder import ModelBuilder
 
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 RUNS = json.loads((Path(__file__).parents[2] / "golden" / "train" / "lr.json").read_text())
 CASES = [
     pytest.param(run, case, id=f"{run['config']}-{case['type']}-{case['warmup']}")
@@ -156,6 +158,21 @@ def test_a_frozen_part_neither_learns_nor_counts():
     learning = [name for name, p in model.named_parameters() if p.requires_grad]
     assert learning == ["refine_head.weight", "refine_head.bias"]
     assert not model.neck.training and model.refine_head.training
+
+
+@pytest.mark.parametrize("name", ["siammask_r50_l3_refine", "siammask_r18_tiny"])
+def test_second_stages_of_siammask_teach_the_refinement_alone(name):
+    cfg = load_config(EXPERIMENTS / name / "config.yaml")
+    with torch.device("meta"):
+        model = ModelBuilder(cfg)
+    for epoch in (0, cfg.TRAIN.EPOCH - 1):
+        optimizer = begin_epoch(model, build_optimizer_plan(cfg), epoch)
+        learning = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+        assert learning == {"refine_head"}
+        counts = [len(group["params"]) for group in optimizer.param_groups]
+        assert counts == [0, 0, 0, 0, len(list(model.refine_head.parameters()))]
+        norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert norms and not any(norm.training for norm in norms)
 
 
 def test_unknown_frozen_part_is_named():
