@@ -114,16 +114,10 @@ def score(evaluation: Evaluation, trackers: Sequence[str], num_workers: int) -> 
     Raises:
         ValueError: If none has.
     """
-    scored = [name for name in trackers if evaluation.has_results(name)]
-    for name in sorted(set(trackers) - set(scored)):
-        if scored:
-            logger.warning("%s: no result for any video, left out", name)
-        else:
-            evaluation.scores(name)  # raises, and says what it looked for
-    progress = evaluation.evaluate(scored, num_workers)
-    for _ in tqdm(progress, "eval", len(scored), ncols=100, leave=False, disable=None):
+    progress = evaluation.evaluate(trackers, num_workers)
+    for _ in tqdm(progress, "eval", len(trackers), ncols=100, leave=False, disable=None):
         pass
-    return evaluation.ranked(scored)
+    return evaluation.ranked(evaluation.scored(trackers))
 
 
 def write_json(path: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:

@@ -1,3 +1,4 @@
+import gzip
 import json
 import subprocess
 import sys
@@ -6,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.results import write_boxes
+from toolkit.datasets import BENCHMARKS
+from toolkit.results import result_files, write_boxes
 from tools import eval as tool
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +134,7 @@ def test_incomplete_trackers_are_reported_and_handled_as_asked(half_done, capsys
 def test_a_tracker_without_results_does_not_stop_the_others(half_done, tmp_path, capsys, caplog):
     (tmp_path / "results" / "Own" / "empty").mkdir()
     tool.main(half_done)
-    assert "empty: no result for any video, left out" in caplog.text
+    assert "empty: no usable result for any of the 2 videos" in caplog.text
     assert "empty" not in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"looked for .*empty/a\.txt .* the folder is empty"):
         tool.main([*half_done, "-t", "empty"])
@@ -179,6 +181,174 @@ def test_script_runs_from_anywhere_and_reports_errors_in_one_line(command, tmp_p
     bad = launch(["-p", "nowhere", "-d", "OTB100"])
     assert bad.returncode == 2
     assert bad.stderr.decode() == "error: no results: the folder nowhere does not exist\n"
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Function that gives the arguments to score a recorded set of another protocol."""
+    folder = tmp_path_factory.mktemp("other")
+    with tarfile.open(GOLDEN / "mini_protocols.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+
+    def build(name, *more):
+        root = folder / "testing_dataset" / name
+        return ["-p", str(folder / "results"), "-d", name, "--dataset-root", str(root), *more]
+
+    build.folder = folder
+    return build
+
+
+@pytest.mark.parametrize("level", ["cli", "cli_video"])
+def test_long_term_tables_are_those_of_pysot_byte_by_byte(other, capsys, level):
+    with gzip.open(GOLDEN / "mini_protocols.json.gz", "rt") as file:
+        expected = json.load(file)["VOT2018-LT"][level]
+    tool.main(other("VOT2018-LT", "--color", "always", *(["-s"] if level == "cli_video" else [])))
+    assert capsys.readouterr().out == expected
+
+
+def test_reset_table_is_that_of_pysot(other, capsys):
+    with gzip.open(GOLDEN / "mini_protocols.json.gz", "rt") as file:
+        lines = json.load(file)["VOT2018"]["cli"].splitlines()
+    tool.main(other("VOT2018"))
+    assert capsys.readouterr().out.splitlines() == [x for x in lines if "TrkPoor15" not in x]
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics", "curves"),
+    [
+        ("VOT2018", {"accuracy", "robustness", "lost_number", "eao"}, {"expected_overlap"}),
+        ("VOT2019", {"accuracy", "robustness", "lost_number", "eao"}, {"expected_overlap"}),
+        ("VOT2018-LT", {"precision", "recall", "f1"}, {"precision_recall", "f1"}),
+    ],
+)
+def test_json_has_one_form_for_all_evaluations(other, tmp_path, name, metrics, curves):
+    path = tmp_path / "scores.json"
+    tool.main(other(name, "--json", str(path), "--bootstrap", "50", "-n", "2"))
+    for scores in json.loads(path.read_text())["trackers"].values():
+        assert set(scores["metrics"]) == set(scores["intervals"]) == metrics
+        assert set(scores["curves"]) == curves
+        assert all(set(of) == metrics for of in scores["videos"].values())
+        for metric, (low, high) in scores["intervals"].items():
+            assert low <= scores["metrics"][metric] <= high
+        assert scores["problems"] == []
+
+
+def test_vot2019_has_no_tags_to_score_by(other, tmp_path):
+    path = tmp_path / "scores.json"
+    tool.main(other("VOT2019", "--json", str(path)))
+    attributes = json.loads(path.read_text())["trackers"]["TrkMid"]["attributes"]
+    assert attributes["all"]["eao"] > 0
+    assert attributes["occlusion"] == {"eao": None}
+
+
+def test_comparison_is_printed(other, capsys):
+    tool.main(other("VOT2018", "--compare", "TrkGood", "TrkMid", "--bootstrap", "100"))
+    out = capsys.readouterr().out
+    assert "TrkGood is better" in out
+    assert out.count("EAO") == 3  # scores, intervals, comparison
+    with pytest.raises(ValueError, match=r"no scored tracker 'TrkGud'; did you mean TrkGood"):
+        tool.main(other("VOT2018", "--compare", "TrkGud", "TrkMid"))
+
+
+@pytest.mark.parametrize("name", ["GOT-10k", "TrackingNet"])
+def test_sets_of_a_server_end_in_an_error_or_a_table(other, tmp_path, name, capsys):
+    records = json.loads((other.folder / "testing_dataset" / name / f"{name}.json").read_text())
+    for video, record in records.items():
+        boxes = [record["init_rect"]] * len(record["gt_rect"])
+        path = f"{video}/{video}_001.txt" if name == "GOT-10k" else f"{video}.txt"
+        write_boxes(tmp_path / name / "t" / path, boxes)
+    argv = [*other(name), "-p", str(tmp_path)]
+    if name == "GOT-10k":
+        with pytest.raises(ValueError, match="ground truth for first frames only: its server"):
+            tool.main(argv)
+    else:
+        tool.main(argv)
+        assert "|     t      |" in capsys.readouterr().out
+
+
+FOREIGN = {
+    "empty": b"",
+    "blank": b"\n\n\n",
+    "lock": b"Occ",
+    "binary": bytes(range(256)),
+    "text": "Lorem ipsum \u00e9\n".encode() * 50,
+    "html": b"<html><body>404</body></html>",
+    "nan": b"nan,nan,nan,nan\n" * 30,
+    "short": b"1,2,3,4\n",
+    "long": b"10,20,30,40\n" * 5000,
+    "huge": b"1e300,1e300,1e300,1e300\n" * 40,
+    "infinite": b"inf,-inf,inf,inf\n" * 40,
+    "ragged": b"1,2,3,4\n1,2,3\n" * 20,
+    "polygons": b"1,2,3,4,5,6,7,8\n" * 40,
+    "codes": b"1\n2\n0\n" * 20,
+}
+
+
+NUMBERS = {"nan", "short", "long", "huge", "infinite"}
+PARSED = {  # what holds lines of the right form after all
+    "flat": NUMBERS,
+    "got10k": NUMBERS,
+    "vot": NUMBERS | {"polygons", "codes"},
+    "longterm": {"codes", "short"},  # elsewhere either the regions or the confidences are not
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("name", ["OTB100", "VOT2018", "VOT2018-LT", "GOT-10k"])
+def test_whatever_is_in_the_files_the_others_are_scored(
+    command, other, recorded, tmp_path, capsys, caplog, name, kind
+):
+    """Every file of a second tracker holds rubbish; it is scored or left out, and named."""
+    build = command if name == "OTB100" else other
+    folder = recorded if name == "OTB100" else other.folder
+    records = json.loads((folder / "testing_dataset" / name / f"{name}.json").read_text())
+    for record in records.values():
+        boxes = [record["gt_rect"][0]] * len(record["gt_rect"])
+        record.update(gt_rect=boxes, width=320, height=240)
+    (tmp_path / f"{name}.json").write_text(json.dumps(records))
+    layout = BENCHMARKS[name].layout
+    for video, record in records.items():
+        for tracker in ("bad", "good"):
+            files = result_files(layout, tmp_path / "results" / name / tracker, video)
+            boxes = (
+                record["gt_rect"] if layout in ("flat", "got10k") else [[1], *record["gt_rect"][1:]]
+            )
+            write_boxes(files.regions, boxes)
+            if files.scores:
+                files.scores.write_text("\n" + "0.5\n" * (len(boxes) - 1))
+            if tracker == "bad":
+                for path in files.all():
+                    path.write_bytes(FOREIGN[kind])
+    argv = [*build(name), "-p", str(tmp_path / "results"), "--dataset-root", str(tmp_path)]
+    tool.main([*argv, "-s", "--json", str(tmp_path / "s.json"), "--bootstrap", "10"])
+    trackers = json.loads((tmp_path / "s.json").read_text())["trackers"]
+    assert set(trackers) == {"good"} | ({"bad"} if kind in PARSED[layout] else set())
+    assert next(iter(trackers)) == "good"
+    assert "good" in capsys.readouterr().out
+    assert trackers["good"]["problems"] == []
+    assert "bad" in caplog.text
+    with pytest.raises(ValueError, match="bad"):
+        tool.main([*argv, "--strict"])
+
+
+def test_a_folder_in_place_of_a_file_is_a_missing_result(half_done, tmp_path, caplog):
+    path = tmp_path / "results" / "Own" / "half" / "a.txt"
+    path.unlink()
+    path.mkdir()
+    tool.main(half_done)
+    assert "half: no usable result for any of the 2 videos" in caplog.text
+
+
+def test_strict_stops_at_any_problem(half_done):
+    with pytest.raises(ValueError, match="half:\n  1 of 2 videos have no result"):
+        tool.main([*half_done, "--strict"])
+
+
+@pytest.mark.parametrize("option", [["-n", "0"], ["--top", "0"], ["--bootstrap", "-1"]])
+def test_numbers_out_of_range_are_refused(half_done, option, capsys):
+    with pytest.raises(SystemExit):
+        tool.main([*half_done, *option])
+    assert "numbers from 1" in capsys.readouterr().err
 
 
 def test_scoring_loads_neither_torch_nor_opencv(command):

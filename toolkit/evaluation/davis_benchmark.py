@@ -16,6 +16,7 @@ from toolkit.datasets.video import Video
 from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.gathering import (
     Gathered,
+    NoResults,
     Problems,
     checked,
     foreign_entries,
@@ -62,7 +63,7 @@ class DAVISBenchmark(Evaluation):
             if found or self.incomplete != "skip":
                 runs[video.name] = [paths]
         if len(missing) == len(self.dataset):
-            raise ValueError(nothing_found(folder, self.dataset, problems.lines()))
+            raise NoResults(nothing_found(folder, self.dataset, problems.lines()))
         for name in foreign_entries(self.dataset, folder):
             problems.group("foreign", name)
         lines = checked(tracker, problems.lines(), self.incomplete)
@@ -86,11 +87,6 @@ class DAVISBenchmark(Evaluation):
             objects = weights @ measures.sums["objects"]
             values = {part: (weights @ measures.sums[part]) / objects for part in _PARTS}
         return {"jf": (values["j"] + values["f"]) / 2, **values}
-
-    def has_results(self, tracker: str) -> bool:
-        """Tell whether a tracker has a mask of any video."""
-        folder = tracker_folder(self.dataset, tracker)
-        return any(any(self._masks(folder, video)) for video in self.dataset)
 
     def _problems(self) -> Problems:
         return Problems(self.incomplete, len(self.dataset))

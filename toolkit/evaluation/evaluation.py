@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from toolkit.datasets.dataset import Dataset
 from toolkit.datasets.video import Video
-from toolkit.evaluation.gathering import INCOMPLETE, Gathered, gather, result_files, tracker_folder
+from toolkit.evaluation.gathering import (
+    INCOMPLETE,
+    Gathered,
+    NoResults,
+    gather,
+    result_files,
+    tracker_folder,
+)
 from toolkit.evaluation.report import Column, metric_table, video_table
 from toolkit.evaluation.scores import METRICS, Curve, Measures, Scores
 from toolkit.reading import READERS, Trajectory
@@ -108,11 +115,6 @@ class Evaluation(ABC):
             videos = {name: self.scores(name).videos for name in trackers}
             print("\n\n", video_table(videos, self.columns, color=wants_color(color)), sep="\n")
 
-    def has_results(self, tracker: str) -> bool:
-        """Tell whether a tracker has a result file for any video."""
-        folder = tracker_folder(self.dataset, tracker)
-        return any(self.find_results(folder, video) for video in self.dataset)
-
     def find_results(self, folder: Path, video: Video) -> list[Path]:
         """Result files of a video below the folder of a tracker."""
         return result_files(self.dataset, folder, video)
@@ -120,29 +122,37 @@ class Evaluation(ABC):
     def evaluate(self, trackers: Sequence[str], num_workers: int = 1) -> Iterable[str]:
         """Score trackers, in several processes if wanted, and yield each name when it is done.
 
+        A tracker without any result is logged and left out; `scored` tells which are left.
+
         Raises:
+            NoResults: If none of the trackers has a result, or, with the policy ``error``, if one
+                has none.
             ValueError: As `scores`.
         """
         todo = [name for name in trackers if name not in self._scores]
-        num_workers = min(num_workers, len(todo))
-        if num_workers <= 1:
-            for name in todo:
-                self.scores(name)
-                yield name
-            return
-        # The data set travels once per worker, not once per tracker.
-        with ProcessPoolExecutor(num_workers, initializer=_adopt, initargs=(self,)) as pool:
-            for name, scores in zip(todo, pool.map(_score_adopted, todo), strict=True):
-                self._keep_and_warn(name, scores)
-                yield name
+        failures = []
+        for name, outcome in zip(todo, self._outcomes(todo, num_workers), strict=True):
+            if isinstance(outcome, NoResults):
+                failures.append(outcome)
+            else:
+                self._keep_and_warn(name, outcome)
+            yield name
+        if failures and not self.scored(trackers):
+            raise failures[0]
+        for failure in failures:
+            logger.warning("%s: left out", failure)
+
+    def scored(self, trackers: Sequence[str]) -> list[str]:
+        """Those of the trackers whose scores are known."""
+        return [name for name in trackers if name in self._scores]
 
     def scores(self, tracker: str) -> Scores:
         """All scores of a tracker; read and computed the first time only.
 
         Raises:
-            ValueError: If the tracker has no result for any video, if the data set has no ground
-                truth but in first frames, or, with the policy ``error``, if anything is wrong
-                with the results.
+            NoResults: If the tracker has no result for any video.
+            ValueError: If the data set has no ground truth but in first frames, or, with the policy
+                ``error``, if anything is wrong with the results.
         """
         if tracker not in self._scores:
             self._keep_and_warn(tracker, self._score(tracker))
@@ -203,6 +213,23 @@ class Evaluation(ABC):
             return self.dataset.tracker_names
         return [trackers] if isinstance(trackers, str) else list(trackers)
 
+    def _outcomes(self, trackers: Sequence[str], num_workers: int) -> Iterable[Scores | NoResults]:
+        num_workers = min(num_workers, len(trackers))
+        if num_workers <= 1:
+            yield from map(self._try_to_score, trackers)
+            return
+        # The data set travels once per worker, not once per tracker.
+        with ProcessPoolExecutor(num_workers, initializer=_adopt, initargs=(self,)) as pool:
+            yield from pool.map(_score_adopted, trackers)
+
+    def _try_to_score(self, tracker: str) -> Scores | NoResults:
+        try:
+            return self._score(tracker)
+        except NoResults as error:
+            if self.incomplete == "error":
+                raise
+            return error
+
     def _keep_and_warn(self, tracker: str, scores: Scores) -> None:
         self.keep(tracker, scores)
         if scores.problems:
@@ -243,5 +270,5 @@ def _adopt(evaluation: Evaluation) -> None:
     _adopted.append(evaluation)
 
 
-def _score_adopted(tracker: str) -> Scores:
-    return _adopted[-1]._score(tracker)
+def _score_adopted(tracker: str) -> Scores | NoResults:
+    return _adopted[-1]._try_to_score(tracker)

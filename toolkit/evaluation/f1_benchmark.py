@@ -55,6 +55,8 @@ class F1Benchmark(Evaluation):
     def measure(self, results: Gathered) -> Measures:
         """Precision and recall of each video, (V, 100), at thresholds (100,) of the tracker."""
         scores = np.concatenate([run.scores for (run, *_) in results.runs.values()])
+        if np.isnan(scores).all():  # any threshold will do: every frame is lost
+            scores = np.zeros(1)
         thresholds = determine_thresholds(scores)
         rows: dict[str, list[NDArray]] = {metric: [] for metric in METRICS}
         for name, (run, *_) in results.runs.items():
@@ -68,9 +70,8 @@ class F1Benchmark(Evaluation):
 
     def combine(self, measures: Measures, weights: NDArray) -> dict[str, NDArray]:
         """Precision, recall and F1 (B,) of the mean curves where their F1 is highest."""
-        shares = weights / weights.sum(axis=1, keepdims=True)
-        precision, recall = (shares @ measures.sums[metric] for metric in ("precision", "recall"))
-        return best_f1(precision, recall)
+        total = weights.sum(axis=1, keepdims=True)
+        return best_f1(*(weights @ measures.sums[m] / total for m in ("precision", "recall")))
 
     def curves(self, measures: Measures) -> dict[str, Curve]:
         """Mean precision over mean recall, and F1 over the threshold, descending."""

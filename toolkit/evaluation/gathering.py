@@ -34,6 +34,10 @@ _GROUPS = {
 }
 
 
+class NoResults(ValueError):
+    """A tracker has no result that can be read, for any video."""
+
+
 class Problems:
     """Collects what is wrong with the results of a tracker and what was done about it.
 
@@ -100,8 +104,8 @@ def gather(dataset: Dataset, tracker: str, incomplete: str = "lost") -> Gathered
         incomplete: Key of ``INCOMPLETE``.
 
     Raises:
-        ValueError: If there is no result for any video, or, with the policy ``error``, if anything
-            is wrong with them.
+        NoResults: If there is none for any video.
+        ValueError: If anything is wrong with them and the policy is ``error``.
     """
     problems = Problems(incomplete, len(dataset))
     folder = tracker_folder(dataset, tracker)
@@ -116,7 +120,7 @@ def gather(dataset: Dataset, tracker: str, incomplete: str = "lost") -> Gathered
             problems.group("missing", video.name)
         runs[video.name] = found
     if len(missing) == len(dataset):
-        raise ValueError(nothing_found(folder, dataset, problems.lines()))
+        raise NoResults(nothing_found(folder, dataset, problems.lines()))
     _note_repetitions(runs, problems)
     for name in foreign_entries(dataset, folder):
         problems.group("foreign", name)

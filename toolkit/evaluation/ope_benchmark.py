@@ -73,8 +73,8 @@ class OPEBenchmark(Evaluation):
 
     def combine(self, measures: Measures, weights: NDArray) -> dict[str, NDArray]:
         """Published figures (B,) of the mean curves; videos have equal weight."""
-        shares = weights / weights.sum(axis=1, keepdims=True)
-        curves = {metric: shares @ rows for metric, rows in measures.sums.items()}
+        total = weights.sum(axis=1, keepdims=True)
+        curves = {metric: weights @ rows / total for metric, rows in measures.sums.items()}
         return {figure: headline(figure, curves[curve]) for figure, (curve, _) in FIGURES.items()}
 
     def curves(self, measures: Measures) -> dict[str, Curve]:
