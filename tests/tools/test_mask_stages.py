@@ -1,0 +1,67 @@
+"""Both stages of SiamMask through tools/train.py, on four drawn videos and a network of no size."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from training_crops import tiny_config, write_training_set
+
+from pysot.utils.model_load import read_checkpoint
+from tools.train import main
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A training set with masks, and the configurations ``base.yaml`` and ``refine.yaml``."""
+    write_training_set(tmp_path)
+    mask = np.zeros((511, 511), np.uint8)
+    mask[220:291, 230:281] = 255
+    for path in (tmp_path / "crop511").glob("*/*.x.jpg"):
+        cv2.imwrite(str(path).replace(".x.jpg", ".m.png"), mask)
+    content = json.loads(tiny_config(tmp_path, EPOCH=1).read_text())
+    content["BACKBONE"] = {
+        "TYPE": "resnet18",
+        "KWARGS": {"used_layers": [0, 1, 2, 3], "width_mult": 0.07},
+        "TRAIN_LAYERS": ["layer3"],
+        "TRAIN_EPOCH": 0,
+    }
+    content["ADJUST"] = {"ADJUST": True, "KWARGS": {"in_channels": [17], "out_channels": [8]}}
+    content["RPN"]["KWARGS"] = {"anchor_num": 5, "in_channels": 8, "out_channels": 8}
+    mask_head = {"in_channels": 8, "hidden": 8, "out_channels": 3969}
+    content["MASK"] = {"MASK": True, "KWARGS": mask_head}
+    content["TRAIN"] |= {"BASE_SIZE": 8, "OUTPUT_SIZE": 25, "MASK_WEIGHT": 36}
+    content["DATASET"] |= {"VIDEOS_PER_EPOCH": 4, "NEG": 0.0}
+    (tmp_path / "base.yaml").write_text(json.dumps(content))
+    content["BACKBONE"]["TRAIN_LAYERS"] = []
+    content["REFINE"] = {"REFINE": True}
+    content["TRAIN"] |= {"SEARCH_SIZE": 143, "BASE_SIZE": 0, "OUTPUT_SIZE": 3}
+    content["TRAIN"] |= {"CLS_WEIGHT": 0.0, "LOC_WEIGHT": 0.0}
+    content["TRAIN"] |= {"FROZEN": ["neck", "rpn_head", "mask_head"]}
+    content["TRAIN"] |= {"PRETRAINED": str(tmp_path / "first.pth")}
+    (tmp_path / "refine.yaml").write_text(json.dumps(content))
+    return tmp_path
+
+
+def run(folder, stage):
+    main(["--cfg", str(folder / f"{stage}.yaml")])
+    return folder / "snapshot" / "checkpoint_e1.pth"
+
+
+def test_the_second_stage_goes_on_from_the_first(folder, capsys):
+    run(folder, "base").rename(folder / "first.pth")
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("epoch 1/1: cls "))
+    assert "mask " in line
+    second = read_checkpoint(run(folder, "refine"))["state_dict"]
+    log = (folder / "logs" / "logs.txt").read_text()
+    assert "has no refine_head" in log and "mask_iou_50: " in log
+    first = read_checkpoint(folder / "first.pth")["state_dict"]
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert {key.split(".")[0] for key in second.keys() - first.keys()} == {"refine_head"}
+
+
+def test_another_part_may_not_be_missing(folder):
+    torch.save({"backbone.conv1.weight": torch.zeros(4, 3, 7, 7)}, folder / "first.pth")
+    with pytest.raises(ValueError, match="missing: backbone"):
+        run(folder, "refine")
