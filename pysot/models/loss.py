@@ -136,9 +136,10 @@ def mask_logistic_loss(logits: Tensor, windows: Tensor, count: Tensor | None = N
     Returns:
         Scalar that is connected to the graph even without windows.
     """
-    count = logits.new_tensor(len(windows)) if count is None else count
     losses = F.softplus(-windows * logits) * (windows != 0)
-    return losses.sum() / (count.clamp(min=1) * windows[0].numel() if len(windows) else 1)
+    if not len(windows):
+        return losses.sum()
+    return losses.sum() / (windows[0].numel() * (len(windows) if count is None else count))
 
 
 @torch.no_grad()

@@ -84,7 +84,11 @@ def test_parts_of_a_step_add_up():
     whole = mask_logistic_loss(logits, windows)
     mean = torch.tensor(3.0)  # windows per part
     parts = [mask_logistic_loss(logits[s], windows[s], mean) for s in (slice(1), slice(1, 6))]
-    assert sum(parts) / 2 == pytest.approx(whole.item(), rel=1e-6)
+    assert sum(parts).item() / 2 == pytest.approx(whole.item(), rel=1e-6)
+    one, none = logits[:1], logits[:0]  # a single window in two parts
+    parts = [mask_logistic_loss(p, windows[: len(p)], torch.tensor(0.5)) for p in (one, none)]
+    alone = mask_logistic_loss(one, windows[:1]).item()
+    assert sum(parts).item() / 2 == pytest.approx(alone, rel=1e-6)
 
 
 def test_no_window_has_no_loss_and_no_overlap():
