@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pysot.datasets.crop_pack import pack_crops
-from pysot.utils.cli import run
+from pysot.datasets.crop_store import UnreadableImage, pack_decoded
+from pysot.utils.cli import RunFailed, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -18,6 +19,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="folder of crops, such as crop511")
     parser.add_argument("target", type=Path, help="folder for the pack")
+    parser.add_argument(
+        "--decoded", action="store_true", help="pack pixels: 25 times as large, nothing to decode"
+    )
     parser.add_argument("--shard-mb", type=int, default=1024, help="size of one file")
     args = parser.parse_args(argv)
     if args.shard_mb < 1:
@@ -30,7 +34,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if not args.source.is_dir():
         raise FileNotFoundError(f"no folder of crops: {args.source}")
-    count = pack_crops(args.source, args.target, args.shard_mb << 20)
+    pack = pack_decoded if args.decoded else pack_crops
+    try:
+        count = pack(args.source, args.target, shard_bytes=args.shard_mb << 20)
+    except UnreadableImage as error:
+        raise RunFailed(str(error)) from error
     print(f"{args.target}: {count} crops")
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pysot.datasets.crop_pack import PackReader, is_pack
+from pysot.datasets.crop_pack import PackReader, from_npy, is_pack, pack_crops
 from pysot.datasets.jpeg_tiles import cut_tiles, read_header
 
 SUFFIXES = {"x": ".jpg", "z": ".jpg", "m": ".png"}
@@ -102,8 +102,8 @@ class Crops:
         content = self.content(video, frame, track, kind)
         return decode_crop(content, kind, str(self.path(video, frame, track, kind)))
 
-    def open(self, video: str, frame: int, track: str) -> EncodedCrop:
-        """Read a search crop without decoding it; see :meth:`read`."""
+    def open(self, video: str, frame: int, track: str) -> EncodedCrop | NDArray:
+        """Read a search crop without decoding it, where it is not decoded yet; see :meth:`read`."""
         content = self.content(video, frame, track)
         return EncodedCrop(content, str(self.path(video, frame, track)))
 
@@ -135,10 +135,28 @@ class CropPack(Crops):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self._reader = PackReader(self.root)
+        self._has_decoded = self._reader.decoded
 
     def has(self, video: str, frame: int, track: str, kind: str = "x") -> bool:
         """Whether there is such a crop in the pack."""
-        return self._reader.find(crop_file(video, frame, track, kind)) is not None
+        found = self._reader.find(crop_file(video, frame, track, kind))
+        return found is not None or self._decoded(video, frame, track, kind) is not None
+
+    def _decoded(self, video: str, frame: int, track: str, kind: str = "x") -> NDArray | None:
+        if kind != "x" or not self._has_decoded:
+            return None
+        found = self._reader.find(f"{video}/{frame:06d}.{track}.x.npy")
+        return None if found is None else from_npy(found)
+
+    def read(self, video: str, frame: int, track: str, kind: str = "x") -> NDArray:
+        """Read a crop; see ``Crops.read``."""
+        decoded = self._decoded(video, frame, track, kind)
+        return super().read(video, frame, track, kind) if decoded is None else decoded.copy()
+
+    def open(self, video: str, frame: int, track: str) -> EncodedCrop | NDArray:
+        """Look at a search crop; it must not be written to. See ``Crops.open``."""
+        decoded = self._decoded(video, frame, track)
+        return super().open(video, frame, track) if decoded is None else decoded
 
     def content(self, video: str, frame: int, track: str, kind: str = "x") -> bytes:
         """Read the file of a crop as it is, see :meth:`read`."""
@@ -158,6 +176,15 @@ def open_crops(root: Path) -> CropFolder | CropPack:
         ValueError: If a pack is incomplete.
     """
     return CropPack(Path(root)) if is_pack(Path(root)) else CropFolder(Path(root))
+
+
+def pack_decoded(source: Path, target: Path, **options: int) -> int:
+    """Pack a folder of crops with its search crops decoded; see ``pack_crops``.
+
+    Raises:
+        UnreadableImage: If a crop cannot be decoded.
+    """
+    return pack_crops(source, target, decode=lambda c, name: decode_crop(c, "x", name), **options)
 
 
 def crop_file(video: str, frame: int, track: str, kind: str = "x") -> str:

@@ -71,7 +71,7 @@ class Crop:
         """Read the image, or with kind "m" its mask; see ``CropFolder.read``."""
         return self.crops.read(self.video, self.frame, self.track, kind)
 
-    def open(self) -> EncodedCrop:
+    def open(self) -> EncodedCrop | NDArray:
         """Read the image without decoding it."""
         return self.crops.open(self.video, self.frame, self.track)
 
@@ -214,7 +214,7 @@ class PairDataset(Dataset):
             "bbox": np.array(box, dtype=np.float64),
         }
 
-    def _read(self, crop: Crop) -> tuple[EncodedCrop, Corner]:
+    def _read(self, crop: Crop) -> tuple[EncodedCrop | NDArray, Corner]:
         image = crop.open()
         return image, box_in_crop(image.shape[:2], crop.size, self._exemplar_size)
 

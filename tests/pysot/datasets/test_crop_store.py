@@ -8,7 +8,7 @@ from training_crops import write_training_set
 
 from pysot.datasets.crop import CropForm
 from pysot.datasets.crop_pack import pack_crops
-from pysot.datasets.crop_store import EncodedCrop, UnreadableImage, open_crops
+from pysot.datasets.crop_store import EncodedCrop, UnreadableImage, open_crops, pack_decoded
 
 
 @pytest.fixture
@@ -146,3 +146,19 @@ def test_any_tool_can_unpack_a_pack(root, tmp_path):
     with tarfile.open(tmp_path / "pack" / "crops-00000.tar") as archive:
         content = archive.extractfile("v1/000000.00.x.jpg").read()
     assert content == (root / "v1" / "000000.00.x.jpg").read_bytes()
+
+
+def test_a_decoded_pack_has_the_pixels_of_the_folder(root, tmp_path):
+    cv2.imwrite(str(root / "v0" / "000001.00.m.png"), np.zeros((511, 511), np.uint8))
+    assert pack_decoded(root, tmp_path / "pack") == 7
+    folder, pack = open_crops(root), pickle.loads(pickle.dumps(open_crops(tmp_path / "pack")))
+    expected = folder.read("v1", 2, "00")
+    np.testing.assert_array_equal(pack.read("v1", 2, "00"), expected)
+    np.testing.assert_array_equal(pack.open("v1", 2, "00")[3:40, 7:99], expected[3:40, 7:99])
+    np.testing.assert_array_equal(pack.read("v0", 1, "00", "m"), folder.read("v0", 1, "00", "m"))
+    assert pack.has("v1", 2, "00") and not pack.has("v1", 5, "00")
+    with pytest.raises(UnreadableImage, match="not in the pack"):
+        pack.open("v1", 5, "00")
+    (root / "v1" / "000002.00.x.jpg").write_bytes(b"text")
+    with pytest.raises(UnreadableImage, match=r"000002\.00\.x\.jpg: no image"):
+        pack_decoded(root, tmp_path / "again")
