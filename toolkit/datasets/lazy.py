@@ -16,6 +16,7 @@ from toolkit.utils.numbers import NotNumbers, parse_numbers
 
 _BLANK = b" \t\r\n"
 _MARK = "\0"  # begins the text that stands for a list which was set aside
+_ESCAPED_MARK = b"\\u0000"
 
 
 class LateList(Sequence):
@@ -69,11 +70,12 @@ def read_records(data: bytes) -> Any:
     Raises:
         ValueError: If the text is not valid JSON.
     """
-    skeleton, found = _set_aside(data)
-    records = json.loads(skeleton)
-    if found and _put_back(records, found):
-        return records
-    return json.loads(data)  # the lists are not where those of a set are
+    if _ESCAPED_MARK not in data:
+        skeleton, found = _set_aside(data)
+        records = json.loads(skeleton)
+        if _put_back(records, found):
+            return records
+    return json.loads(data)  # something looks like a mark, or a list is not where a set has it
 
 
 def _set_aside(data: bytes) -> tuple[bytes, list[LateList]]:
