@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from toolkit.datasets.benchmarks import OPE, Benchmark
 from toolkit.datasets.lazy import LateRows, MaskBoxes
 from toolkit.datasets.regions import box_around, boxes_around
-from toolkit.reading import READERS, REGION, Trajectory, find_runs
+from toolkit.reading import READERS, REGION, Trajectory, as_regions, find_runs
 from toolkit.results import result_path
 from toolkit.utils.image import image_size, read_image
 from toolkit.visualization.overlay import draw_box
@@ -147,6 +147,13 @@ class Video:
         if any(len(region) != 4 for region in regions):
             regions = [box_around(region) for region in regions]
         return np.array(regions, np.float64).reshape(-1, 4)
+
+    @cached_property
+    def regions(self) -> NDArray:
+        """Ground truth as an array, (N, 4) boxes or (N, 2K) polygons; see `as_regions`."""
+        if isinstance(self._regions, LateRows):
+            return self._regions.values
+        return as_regions(self.gt_traj)
 
     @property
     def width(self) -> int:

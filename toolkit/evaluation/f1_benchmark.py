@@ -15,7 +15,7 @@ from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT, Evaluation, wants_c
 from toolkit.evaluation.gathering import Gathered
 from toolkit.evaluation.report import Column, metric_table, video_table
 from toolkit.evaluation.scores import Curve, Measures
-from toolkit.reading import REGION, Trajectory, as_regions
+from toolkit.reading import REGION, Trajectory
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import calculate_f1, determine_thresholds
 
@@ -144,7 +144,7 @@ def _scores_of(curves: Mapping[str, Curves]) -> dict[str, float]:
 
 def _overlaps(video: Video, run: Trajectory) -> NDArray:
     """Overlap (N,) of each frame; 0 where there is no target, no region or a code."""
-    truth = as_regions(video.gt_traj[: len(run)])
+    truth = video.regions[: len(run)]
     values = np.zeros(len(run))
     frames = np.flatnonzero((run.codes == REGION) & ~np.isnan(truth[:, 0]))
     size = (video.width, video.height)

@@ -23,7 +23,7 @@ from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.gathering import Gathered
 from toolkit.evaluation.report import Column
 from toolkit.evaluation.scores import Curve, Measures
-from toolkit.reading import FAILURE, REGION, START, Trajectory, as_regions, widened
+from toolkit.reading import FAILURE, REGION, START, Trajectory, widened
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import expected_overlap_curve, expected_overlap_sums
 
@@ -63,7 +63,7 @@ class ResetEvaluation(Evaluation):
         if dataset.benchmark.eao_window is None:
             raise ValueError(f"{dataset.name} has no eao_window in the table of benchmarks")
         self.burnin, self.skipping = burnin, skipping
-        self._truths = {video.name: as_regions(video.gt_traj) for video in dataset}
+        self._truths = {video.name: video.regions for video in dataset}
         self._flags = {video.name: tag_flags(video, dataset.tags) for video in dataset}
 
     def measure(self, results: Gathered) -> Measures:
@@ -227,7 +227,8 @@ def bounded_overlaps(
 def _beyond(regions: NDArray, size: NDArray) -> NDArray:
     """Which regions (N, 4) or (N, 2K) reach the last two columns or rows of the frame."""
     if regions.shape[1] == 4:
-        right, bottom = regions[:, 0] + regions[:, 2], regions[:, 1] + regions[:, 3]
+        with np.errstate(invalid="ignore"):  # infinite boxes
+            right, bottom = (regions[:, :2] + regions[:, 2:]).T
     else:
         right, bottom = regions[:, ::2].max(axis=1), regions[:, 1::2].max(axis=1)
     inside = (right <= size[0] - 2) & (bottom <= size[1] - 2)
