@@ -1,7 +1,10 @@
 """Every layout in miniature, as its owner distributes it, and what may be wrong in one."""
 
 import json
+import os
 import pickle
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +13,6 @@ import pytest
 from toolkit.datasets import BENCHMARKS, DatasetFactory, load_videos
 from toolkit.datasets.layouts import LAYOUTS, read_native
 from toolkit.datasets.sources import parse_regions, parse_tracks, spans
-from toolkit.evaluation import build_evaluation
 from toolkit.utils.masks import write_labels
 
 NAN = float("nan")
@@ -562,8 +564,6 @@ ONE = {**images("a/%04d.jpg", 1, 2, 3)}
     ],
 )
 def test_faults_are_noted_and_reading_goes_on(build, name, files, level, text):
-    import re
-
     _, report = read_native(build(files), name)
     assert any(re.search(text, problem.text) for problem in report.of(level)), report.problems
 
@@ -635,11 +635,34 @@ def test_spans():
     assert spans([1, 3, 5, 7, 9, 11, 12]) == "1, 3, 5, 7, 9 and 2 more"
 
 
-def test_a_set_of_few_masks_cannot_be_scored(build):
-    files = CASES["YouTube-VOS has few masks"][1]
-    results = {f"results/t/0ab/{i:05d}.png": mask(1, 2, 3, 4) for i in (0, 5, 10)}
-    root = build({**files, **results})
-    dataset = DatasetFactory.create_dataset(name="YouTube-VOS", dataset_root=root)
-    dataset.set_tracker(root / "results", ["t"])
-    with pytest.raises(ValueError, match="video '0ab': frame 1 has no annotation mask to score by"):
-        build_evaluation(dataset).scores("t")
+SEQUENCES = Path(os.environ.get("PYSOT_SHARED", Path(__file__).parents[3] / "shared"))
+SEQUENCES = SEQUENCES / "data" / "sequences"
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not (SEQUENCES / "davis2016_val").is_dir(), reason="needs real sequences")
+def test_boxes_of_davis_are_those_of_its_json():
+    root = SEQUENCES / "davis2016_val"
+    native, converted = load_videos(root, "DAVIS2016"), load_videos(root, "DAVIS_rect")
+    assert list(native) == list(converted) and len(native) == 20
+    for name in list(native)[:4]:
+        assert native[name].img_names == converted[name].img_names
+        assert list(native[name].gt_traj[::20]) == converted[name].gt_traj[::20]
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not (SEQUENCES / "uav123_10fps_half").is_dir(), reason="needs real sequences")
+def test_uav_in_its_own_folders_is_what_its_json_has(tmp_path):
+    converted = load_videos(SEQUENCES / "uav123_10fps_half", "UAV123_10fps_half")
+    (tmp_path / "data_seq").mkdir()
+    (tmp_path / "data_seq/UAV123_10fps").symlink_to(SEQUENCES / "uav123_10fps_half" / "seq")
+    truths = tmp_path / "anno/UAV123_10fps"
+    truths.mkdir(parents=True)
+    for name, video in converted.items():
+        np.savetxt(truths / f"{name}.txt", video.boxes, "%g", ",")
+    records, _ = read_native(tmp_path, "UAV123_10fps")
+    assert set(records) == set(converted)
+    for name, video in converted.items():
+        np.testing.assert_array_equal(records[name]["gt_rect"], video.boxes)
+        names = [image.split("/", 2)[2] for image in records[name]["img_names"]]
+        assert names == [os.path.relpath(path, video.root / "seq") for path in video.img_names]
