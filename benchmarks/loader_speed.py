@@ -5,8 +5,8 @@ Usage:
 
 The same pairs are made, in turn in one process, by the loader of plain_loader.py from single files
 as PySOT's scripts write them; by ours from single files with restart markers, as the scripts in
-training_dataset write them ("crops"); from a pack of those; and from a pack of decoded crops. Each
-gathers a batch, as a worker does. Before, it is checked that all make the same pairs: ours rounds
+training_dataset write them ("crops"); from a pack of those; from a pack of decoded crops; and from
+the plain loader's own files. Each gathers a batch, as a worker does. Before, it is checked that all make the same pairs: ours rounds
 blurred images to whole grey levels. "On the device" is what is left to be done with a pair in the
 training process.
 
@@ -164,7 +164,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     names = ("files", "crops", "pack", "decoded")
     sets = {name: build(args, folder / name, anno) for name in names}
     plain = PlainLoader(*sets["files"])
-    ours = {name: dataset for name, (dataset, _) in sets.items() if name != "files"}
+    ours = {name: dataset for name, (dataset, _) in sets.items()}
     check_same(plain, list(ours.values()))
     loaders = {"plain": partial(plain_batch, plain)}
     loaders |= {name: partial(our_batch, dataset) for name, dataset in ours.items()}

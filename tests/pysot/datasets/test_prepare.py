@@ -598,6 +598,26 @@ def test_own_videos_with_masks(tmp_path):
     assert [f.video for f in frames] == ["a"]
 
 
+def test_own_videos_that_are_kept_for_a_test(tmp_path, monkeypatch, capsys):
+    for name in ("a", "b"):
+        for number in range(3):
+            write_image(tmp_path / "frames" / name / f"{number}.jpg")
+            boxes = [(1, 2, 9, 9), (30, 5, 8, 6)] if number else [(1, 2, 9, 9)]
+            write_labels(tmp_path / "masks" / name / f"{number}.png", boxes)
+    options = ["--root", "frames", "--masks", "masks", "--output", "mine", "--workers", 1]
+    script = {"cwd": tmp_path, "monkeypatch": monkeypatch}
+    assert run_script("own/prepare.py", *options, "--test-videos", "b", **script) == 0
+    assert read_annotations(tmp_path / "mine" / "train.json").videos == ("a",)
+    records = json.loads((tmp_path / "mine" / "mine.json").read_text())
+    assert list(records) == ["b-1", "b-2"]
+    assert records["b-2"]["gt_rect"] == [[30, 5, 8, 6]] * 2
+    assert records["b-2"]["img_names"] == [
+        str(tmp_path / "frames" / "b" / f"{number}.jpg") for number in (1, 2)
+    ]
+    assert run_script("own/prepare.py", *options, "--test-videos", "c", **script) == 2
+    assert "not in frames: c" in capsys.readouterr().err
+
+
 def test_own_stills(tmp_path):
     write_image(tmp_path / "voc" / "images" / "r1.jpg")
     objects = OBJECT.format(5, 6, 30, 40, kind="raccoon")
