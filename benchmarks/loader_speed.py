@@ -4,11 +4,11 @@ Usage:
     python benchmarks/loader_speed.py [--root CROPS --anno train.json] [--config CONFIG.yaml]
 
 The same pairs are made, in turn in one process, by the loader of plain_loader.py from single files
-as PySOT's scripts write them; by ours from single files with restart markers, as the scripts in
-training_dataset write them ("crops"); from a pack of those; from a pack of decoded crops; and from
-the plain loader's own files. Each gathers a batch, as a worker does. Before, it is checked that all make the same pairs: ours rounds
-blurred images to whole grey levels. "On the device" is what is left to be done with a pair in the
-training process.
+as PySOT's scripts write them, and by ours: from single files with restart markers, as the scripts
+in training_dataset write them ("crops"), from a pack of those, from a pack of decoded crops, and
+from the plain loader's own files. Each gathers a batch, as a worker does. Before, it is checked
+that all make the same pairs; ours rounds blurred images to whole grey levels. "On the device" is
+what is left to be done with a pair in the training process.
 
 Without --root, crops are made of the photographs in the folder that PYSOT_SHARED names, and of
 drawn scenes where there is none.
