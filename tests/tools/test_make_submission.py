@@ -1,6 +1,7 @@
 import json
 import zipfile
 
+import numpy as np
 import pytest
 
 from pysot.utils.cli import RunFailed, run
@@ -9,7 +10,7 @@ from toolkit.results import result_files, write_run
 from tools import make_submission as tool
 
 LENGTHS = {"GOT-10k_Test_000001": 3, "GOT-10k_Test_000002": 2}
-LAYOUTS = {"GOT-10k": "got10k", "TrackingNet": "flat", "VOT2018-LT": "longterm"}
+LAYOUTS = {"GOT-10k": "got10k", "TrackingNet": "flat", "DAVIS2017": "masks"}
 
 
 @pytest.fixture
@@ -31,6 +32,8 @@ def make(tmp_path, monkeypatch):
             for repetition in range(1, repetitions + 1):
                 files = result_files(LAYOUTS[dataset], folder, video, repetition)
                 result = Run([[1, 2, 3, 4.5]] * length, [0.5] * length, [0.1] * length)
+                result.labels = [np.zeros((2, 3), np.uint8)] * length
+                result.frame_names = [str(i) for i in range(length)]
                 write_run(files, LAYOUTS[dataset], result, repetition)
         command = ["-p", "results", "-d", dataset, "-t", "mine", "--dataset-root", str(tmp_path)]
         return command, folder
@@ -77,6 +80,18 @@ def test_all_repetitions_go_in(make):
     names = contents("mine_GOT-10k.zip")
     assert len(names) == 8
     assert names[f"{next(iter(LENGTHS))}/{next(iter(LENGTHS))}_time.txt"].count(",") == 6
+
+
+def test_masks_are_packed_too(make, tmp_path):
+    command, folder = make("DAVIS2017")
+    video = next(iter(LENGTHS))
+    tool.main(command)
+    with zipfile.ZipFile("mine_DAVIS2017.zip") as archive:
+        names = archive.namelist()
+    assert names == [f"{name}/{i}.png" for name, n in LENGTHS.items() for i in range(n)]
+    (folder / video / "1.png").unlink()
+    with pytest.raises(RunFailed, match=f"{video}: 2 masks for 3 frames"):
+        tool.main(command)
 
 
 def missing(files):
