@@ -4,7 +4,6 @@ import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -218,6 +217,8 @@ class Evaluation(ABC):
         if num_workers <= 1:
             yield from map(self._try_to_score, trackers)
             return
+        from concurrent.futures import ProcessPoolExecutor  # takes long, is rarely wanted
+
         # The data set travels once per worker, not once per tracker.
         with ProcessPoolExecutor(num_workers, initializer=_adopt, initargs=(self,)) as pool:
             yield from pool.map(_score_adopted, trackers)
