@@ -168,7 +168,7 @@ def boundary_accuracy(truth: NDArray, mask: NDArray, bound: float = BOUND) -> fl
         Harmonic mean of the shares of right pixels of either boundary; 1 if both are empty.
     """
     radius = int(np.ceil(bound * np.hypot(*truth.shape)))
-    edges = [boundary(truth), boundary(mask)]
+    edges = _cropped([boundary(truth), boundary(mask)])
     counts = [np.count_nonzero(edge) for edge in edges]
     if not all(counts):
         return float(not any(counts))
@@ -191,6 +191,15 @@ def statistics(values: NDArray) -> tuple[float, float, float]:
     ends = np.round(np.linspace(0, len(values) - 1, 5) + 1e-10).astype(int)
     first, last = values[: ends[1] + 1], values[ends[3] :]
     return float(values.mean()), float(np.mean(values > 0.5)), float(first.mean() - last.mean())
+
+
+def _cropped(edges: list[NDArray]) -> list[NDArray]:
+    """The part of edges (H, W) bool that holds them all; the rest costs time only."""
+    either = np.logical_or(*edges)
+    rows, columns = np.flatnonzero(either.any(axis=1)), np.flatnonzero(either.any(axis=0))
+    if not len(rows):
+        return edges
+    return [edge[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] for edge in edges]
 
 
 def _dilated(edge: NDArray, radius: int) -> NDArray:
