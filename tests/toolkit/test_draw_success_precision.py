@@ -18,8 +18,12 @@ def curves(levels, length):
 SUCCESS, PRECISION = curves([0.2, 0.6, 0.4], 21), curves([0.9, 0.1, 0.5], 51)
 
 
+def entries(figure):
+    return (figure.axes[0].get_legend() or figure.legends[0]).get_texts()
+
+
 def labels(figure):
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    return [text.get_text() for text in entries(figure)]
 
 
 def test_one_figure_per_metric_with_a_sorted_legend():
@@ -60,7 +64,7 @@ def test_the_bold_tracker_stands_out():
     figure = draw_success_precision(
         SUCCESS, "OTB100", VIDEOS, "ALL", bold_name="t2", axis=[0, 0.7], show=False
     )["success"]
-    weights = {t.get_text(): t.get_weight() for t in figure.axes[0].get_legend().get_texts()}
+    weights = {t.get_text(): t.get_weight() for t in entries(figure)}
     assert [name for name, weight in weights.items() if weight == "bold"] == ["[0.400] t2"]
     assert figure.axes[0].get_ylim() == pytest.approx((0, 0.73))
 

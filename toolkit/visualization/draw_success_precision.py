@@ -12,7 +12,13 @@ from toolkit.utils.statistics import (
     NORM_ERROR_THRESHOLDS,
     headline,
 )
-from toolkit.visualization.draw_utils import line_style, new_figure
+from toolkit.visualization.draw_utils import (
+    add_legend,
+    line_style,
+    line_width,
+    new_figure,
+    plain_text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,17 +127,14 @@ def _draw(
     axes = figure.add_subplot()
     for tracker in sorted(means, key=lambda name: headline(metric, means[name]), reverse=True):
         label = f"[{headline(metric, means[tracker]):.3f}] {tracker}"
-        width = 3.2 if tracker == bold_name else 1.8
-        style = line_style(colors.get(tracker, 0))
-        axes.plot(plot.thresholds, means[tracker], label=label, linewidth=width, **style)
-    axes.set_title(f"{plot.title} {subject}", weight="bold")
+        style = {"linewidth": line_width(tracker, bold_name), **line_style(colors.get(tracker, 0))}
+        axes.plot(plot.thresholds, means[tracker], label=label, **style)
+    axes.set_title(plain_text(f"{plot.title} {subject}"), weight="bold")
     axes.set(xlabel=plot.x_label, ylabel=plot.y_label)
     axes.set_xlim(plot.thresholds[0], plot.thresholds[-1])
     axes.set_ylim(axis[0], axis[1] + 0.03)
     axes.set_xticks(np.arange(plot.thresholds[0], plot.thresholds[-1] + 1e-9, plot.tick))
     axes.set_yticks(np.arange(axis[0], axis[1] + 1e-9, 0.1))
     axes.grid(color="0.85", linewidth=0.7)
-    for text in axes.legend(loc=plot.legend, fontsize=9, framealpha=0.9).get_texts():
-        if bold_name and text.get_text().endswith(f"] {bold_name}"):
-            text.set_weight("bold")
+    add_legend(axes, plot.legend, bold_name)
     return figure

@@ -1,0 +1,1 @@
+"""Reports of scores: every plot that applies, and a page that holds all."""
