@@ -51,7 +51,7 @@ def check_set(
         _check_images(video, missing, report, all_images)
         _check_boxes(video, report)
     _check_names(videos, benchmark, report)
-    if videos and not any(there.found):
+    if videos and not there.found:
         report.add("warning", "", f"no images below {root}: enough to score, not to track")
     if benchmark.evaluation in _NEED_SIZE:
         unsized = [name for name, video in videos.items() if frame_size(video) is None]
@@ -61,11 +61,11 @@ def check_set(
 
 
 class _Listing:
-    """Whether files are there, by reading each folder once."""
+    """Whether files are there, by reading each folder once; ``found`` if any of them was."""
 
     def __init__(self) -> None:
         self._folders: dict[str, frozenset[str]] = {}
-        self.found: list[str] = []
+        self.found = False
 
     def __contains__(self, path: str) -> bool:
         folder, name = os.path.split(path)
@@ -75,8 +75,7 @@ class _Listing:
             except OSError:
                 self._folders[folder] = frozenset()
         there = name in self._folders[folder]
-        if there and not self.found:
-            self.found.append(path)
+        self.found |= there
         return there
 
 

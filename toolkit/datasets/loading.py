@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.datasets.benchmarks import Benchmark, find_benchmark
-from toolkit.datasets.layouts import read_native
 from toolkit.datasets.lazy import LateList, LateRows, MaskBoxes, read_records
 from toolkit.datasets.regions import NAN
 from toolkit.datasets.video import Labels, Video
@@ -83,6 +82,8 @@ def _unpack(path: Path) -> bytes:
 
 
 def _native_records(root: Path, name: str) -> dict[str, Any]:
+    from toolkit.datasets.layouts import read_native  # those with a JSON need not wait for it
+
     if not root.is_dir():
         raise FileNotFoundError(f"no annotation file {root / name}.json: the folder does not exist")
     try:
