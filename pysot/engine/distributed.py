@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pysot.utils.cli import RunFailed
+
+_FAREWELL = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,10 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.ranks)
     yield
+    dist.barrier()
+    # A thread of gloo may still want the interpreter to let go of the last tensors. Whoever holds
+    # the interpreter while he destroys the group waits for that thread, for ever.
+    time.sleep(_FAREWELL)
     dist.destroy_process_group()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_IMAGES = ("template", "search")
+from pysot.datasets.dataset import IMAGES, as_floats
 
 # for people, in float64 that some devices lack; and for all processes to agree on
 _STAY = ("bbox", "label_counts")
@@ -40,7 +40,7 @@ def _moved(
 ) -> dict[str, Any]:
     if prepare is not None:
         prepare(batch)
-    return {key: _to(device, key, value) for key, value in batch.items()}
+    return as_floats({key: _to(device, key, value) for key, value in batch.items()})
 
 
 def _to(device: torch.device, key: str, value: Any) -> Any:
@@ -52,7 +52,7 @@ def _to(device: torch.device, key: str, value: Any) -> Any:
     if not isinstance(value, Tensor) or key in _STAY:
         return value
     value = value.to(device, non_blocking=True)
-    return value.contiguous(memory_format=torch.channels_last) if key in _IMAGES else value
+    return value.contiguous(memory_format=torch.channels_last) if key in IMAGES else value
 
 
 def _ahead(batches: Iterator[dict[str, Any]], device: torch.device) -> Iterator[dict[str, Any]]:

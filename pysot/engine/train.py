@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -166,11 +167,13 @@ class Trainer:
         if self.ranks.ranks > 1:
             # made anew, since it knows only what learns at the time; buffers stay those of each
             # process, and the first one's are saved
+            known = inspect.signature(DistributedDataParallel).parameters
+            new = "forward_sync_buffers"
             self._network = DistributedDataParallel(
                 self.model,
-                broadcast_buffers=False,
                 gradient_as_bucket_view=True,
                 find_unused_parameters=getattr(self.model, "has_masks", False),
+                **{new if new in known else "broadcast_buffers": False},  # renamed in torch 2.13
             )
 
     def step(
