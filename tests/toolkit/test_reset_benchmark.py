@@ -269,6 +269,13 @@ def test_mean_known_leaves_nan_out():
     )
 
 
+def test_sets_too_short_for_the_expected_overlap_are_named(reset_set, caplog):
+    scores = ResetEvaluation(reset_set({"a": [run_of(30)]})).scores("t")
+    assert "VOT2018: no video has the 100 frames from which EAO is defined" in caplog.text
+    assert np.isnan(scores.metrics["eao"])
+    assert scores.as_data()["metrics"]["eao"] is None
+
+
 def test_other_sets_are_refused(make_set):
     dataset = DatasetFactory.create_dataset(name="Tiny", dataset_root=make_set())
     with pytest.raises(ValueError, match="Tiny has no eao_window"):

@@ -64,7 +64,7 @@ class OPEBenchmark(Evaluation):
     def measure(self, results: Gathered) -> Measures:
         """Curves of each video: (V, 21) for success, (V, 51) for the two precisions."""
         curves: dict[str, list[NDArray]] = {metric: [] for metric in METRICS}
-        for name, (run,) in results.runs.items():
+        for name, (run, *_) in results.runs.items():
             gt, pred, num_frames = self._scored(self.dataset.videos[name], run.boxes)
             for metric, curve in METRICS.items():
                 curves[metric].append(curve(gt, pred, num_frames, self.strict))

@@ -10,6 +10,7 @@ in the expected overlap, where PySOT gives NaN for the whole tracker. And every 
 there counts: weights are divided by the number of a video's own repetitions, not of the last one's.
 """
 
+import logging
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,6 +27,8 @@ from toolkit.evaluation.scores import Curve, Measures
 from toolkit.reading import FAILURE, REGION, START, Trajectory, widened
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import expected_overlap_curve, expected_overlap_sums
+
+logger = logging.getLogger(__name__)
 
 BURNIN = 10  # frames from a start on that accuracy leaves out
 SKIPPING = 5  # frames from a failure to the next start
@@ -62,6 +65,11 @@ class ResetEvaluation(Evaluation):
         super().__init__(dataset, incomplete, strict)
         if dataset.benchmark.eao_window is None:
             raise ValueError(f"{dataset.name} has no eao_window in the table of benchmarks")
+        low = dataset.benchmark.eao_window[0]
+        if max(map(len, dataset)) < low:
+            logger.warning(
+                "%s: no video has the %d frames from which EAO is defined", dataset.name, low
+            )
         self.burnin, self.skipping = burnin, skipping
         self._truths = {video.name: video.regions for video in dataset}
         self._flags = {video.name: tag_flags(video, dataset.tags) for video in dataset}
