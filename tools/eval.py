@@ -13,16 +13,15 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tqdm import tqdm
 
 from pysot.utils.cli import RunFailed, run
 from toolkit.datasets import BENCHMARKS, DatasetFactory, find_root
@@ -118,9 +117,18 @@ def score(evaluation: Evaluation, trackers: Sequence[str], num_workers: int) -> 
         ValueError: If none has.
     """
     progress = evaluation.evaluate(trackers, num_workers)
-    for _ in tqdm(progress, "eval", len(trackers), ncols=100, leave=False, disable=None):
+    for _ in _shown(progress, len(trackers)):
         pass
     return evaluation.ranked(evaluation.scored(trackers))
+
+
+def _shown(progress: Iterable[Any], total: int) -> Iterable[Any]:
+    """Show a bar if there is someone to see it; importing tqdm takes as long as many scores."""
+    if not sys.stderr.isatty():
+        return progress
+    from tqdm import tqdm
+
+    return tqdm(progress, "eval", total, ncols=100, leave=False)
 
 
 def write_json(path: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:
