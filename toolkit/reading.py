@@ -1,8 +1,8 @@
 """Reading result files of every layout into arrays, strictly.
 
 A file is read as PySOT writes it: numbers between commas, one line per frame. Tabs and spaces
-between the numbers are read too, and noted in `Trajectory.oddities`, as are lines of NaN; anything
-else is an error that names file and line.
+between the numbers are read too, and noted in `Trajectory.oddities`, as are NaN and infinite
+numbers; anything else is an error that names file and line.
 """
 
 import os
@@ -25,7 +25,7 @@ REGION = -1
 
 #: What a file may have that is read, but noted.
 ODDITIES = {
-    "nan": "lines of NaN",
+    "nan": "NaN or infinite numbers",
     "separators": "other separators than commas",
 }
 
@@ -312,6 +312,6 @@ def as_regions(trajectory: Sequence[Sequence[float]]) -> NDArray:
 
 
 def _oddities(rows: _Rows, codes: NDArray, regions: NDArray) -> tuple[str, ...]:
-    lost = np.isnan(regions).any(axis=1) & (codes == REGION)
+    lost = ~np.isfinite(regions).all(axis=1) & (codes == REGION)
     found = {"nan": lost.any(), "separators": not rows.plain}
     return tuple(name for name, there in found.items() if there)

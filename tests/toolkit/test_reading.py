@@ -91,6 +91,7 @@ def test_other_lines_are_named(file_of, line):
         ("1 2 3 4\n", ("separators",)),
         ("1\t2\tnan\t4\n", ("nan", "separators")),
         ("nan,nan,nan,nan\n1,2,3,4\n", ("nan",)),
+        ("1,2,inf,4\n", ("nan",)),
     ],
 )
 def test_what_is_odd_is_noted(file_of, text, oddities):

@@ -205,7 +205,10 @@ def test_missing_videos_are_failures_or_left_out(reset_set, incomplete, lost, ac
     [
         (run_of(20), "a_001.txt has 20 lines for 30 frames: the rest counted as lost"),
         (run_of(31), "a_001.txt has 31 lines for 30 frames: surplus ignored"),
-        (["1", "nan,nan,nan,nan", *[BOX] * 28], "1 file(s) with lines of NaN (a_001.txt)"),
+        (
+            ["1", "nan,nan,nan,nan", *[BOX] * 28],
+            "1 file(s) with NaN or infinite numbers (a_001.txt)",
+        ),
         (["1", "10 10 20 20", *["10\t10\t20\t20"] * 28], "1 file(s) with other separators"),
     ],
 )

@@ -236,6 +236,7 @@ class Evaluation(ABC):
         if scores.problems:
             logger.warning("%s:%s", tracker, "\n  ".join(["", *scores.problems]))
 
+    @np.errstate(over="ignore", invalid="ignore")  # boxes beyond all measure are lost, that is all
     def _score(self, tracker: str) -> Scores:
         results = self.gather(tracker)
         measures = self.measure(results)

@@ -27,7 +27,7 @@ INCOMPLETE = {
 #: What is said of several files at once: number, total, names and outcome are filled in.
 _GROUPS = {
     "missing": "{count} of {total} videos have no result ({names}): {outcome}",
-    "nan": "{count} file(s) with lines of NaN ({names}): such frames counted as lost",
+    "nan": "{count} file(s) with NaN or infinite numbers ({names}): such frames counted as lost",
     "separators": "{count} file(s) with other separators than commas ({names}): read all the same",
     "repetitions": "{count} video(s) with fewer repetitions than others ({names}): of equal weight",
     "foreign": "{count} file(s) or folder(s) of no video ({names}): ignored",
