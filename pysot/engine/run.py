@@ -141,6 +141,8 @@ class Run:
             if stop or due:
                 self._save(last=stop)
             if stop:
+                signals = self.trainer.ranks.gather(self.stop.signal)
+                self.stop.signal = next(filter(None, signals))  # all end alike
                 return False
         self.monitor.say(self.monitor.end_epoch())
         return True

@@ -1,0 +1,221 @@
+"""Runs that are killed, stopped, or out of disk space end with the weights of one that was not."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+from ranks import CONTEXT, kill, run_ranks, start_ranks, wait_for
+from training_crops import tiny_config, write_training_set
+
+from pysot.engine import checkpoint
+from pysot.engine import run as run_module
+from pysot.utils.cli import RunFailed
+from pysot.utils.model_load import read_checkpoint
+from tools.train import main
+
+STEPS, EPOCHS = 4, 3
+EVERY_STEP = 1e-9  # minutes
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crops")
+    write_training_set(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(crops):
+    """Function of the number of processes: the last checkpoint of a run that nothing disturbed."""
+    done = {}
+
+    def train(ranks):
+        if ranks not in done:
+            folder = crops / f"whole{ranks}"
+            assert run_ranks(work(crops, folder, ranks), ranks) == [0] * ranks
+            done[ranks] = final(folder)
+        return done[ranks]
+
+    return train
+
+
+def work(crops, folder, ranks, **train):
+    """What each process of a run does, whatever there is of the run already."""
+    settings = {
+        "EPOCH": EPOCHS,
+        "BATCH_SIZE": 2,
+        "EMA": 0.9,
+        "SAVE_MINUTES": EVERY_STEP,
+        "LOG_DIR": folder / "logs",
+        "SNAPSHOT_DIR": folder / "snapshot",
+        **train,
+    }
+    pairs = [str(x) for key, value in settings.items() for x in (f"TRAIN.{key}", value)]
+    number = ["DATASET.VIDEOS_PER_EPOCH", str(STEPS * 2 * ranks)]
+    arguments = ["--cfg", str(tiny_config(crops)), "--resume", "auto", *pairs, *number]
+    return lambda rank: main(arguments)
+
+
+def final(folder):
+    return read_checkpoint(folder / "snapshot" / f"checkpoint_e{EPOCHS}.pth")
+
+
+def assert_same_end(first, second):
+    """Weights, batch-norm buffers, momentum, average and counters are the same bits."""
+    for weights, others in (
+        (first["state_dict"], second["state_dict"]),
+        (first["ema"]["state_dict"], second["ema"]["state_dict"]),
+    ):
+        assert all(torch.equal(value, others[key]) for key, value in weights.items())
+    for key, state in first["optimizer"]["state"].items():
+        other = second["optimizer"]["state"][key]
+        assert torch.equal(state["momentum_buffer"], other["momentum_buffer"])
+    assert first["ema"]["n_averaged"] == second["ema"]["n_averaged"] == STEPS * EPOCHS
+    assert first["run"]["step"] == second["run"]["step"] == STEPS * EPOCHS
+    for one, other in zip(first["run"]["generators"], second["run"]["generators"], strict=True):
+        assert torch.equal(one["torch"], other["torch"])
+
+
+def check_kills(crops, whole, folder, ranks, kills, seed):
+    """Kill runs at random moments, start them again, and compare what they end with."""
+    expected, draw = whole(ranks), random.Random(seed)
+    job = work(crops, folder, ranks)
+    start = time.monotonic()
+    assert run_ranks(job, ranks) == [0] * ranks
+    duration, done = time.monotonic() - start, 0
+    assert_same_end(expected, final(folder))
+    while done < kills:
+        shutil.rmtree(folder)
+        ended = [1]
+        while any(ended):
+            processes = start_ranks(job, ranks)
+            processes[-1].join(draw.uniform(0, duration) if done < kills else 120)
+            alive = any(process.is_alive() for process in processes)
+            if alive and done < kills:
+                kill(processes)
+                done += 1
+            else:
+                ended = wait_for(processes)
+        assert_same_end(expected, final(folder))
+        names = {path.name for path in (folder / "snapshot").iterdir()}
+        epochs = range(1, EPOCHS + 1)
+        assert names == {f"{kind}_e{e}.pth" for kind in ("checkpoint", "ema") for e in epochs}
+
+
+def test_two_processes_killed_twice(crops, whole, tmp_path):
+    check_kills(crops, whole, tmp_path / "run", 2, kills=2, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_runs_killed_twenty_times(crops, whole, tmp_path, ranks):
+    check_kills(crops, whole, tmp_path / "run", ranks, kills=20, seed=2)
+
+
+def wait_for_line(folder, text):
+    deadline = time.monotonic() + 60
+    log = folder / "logs" / "logs.txt"
+    while not (log.exists() and text in log.read_text()):
+        assert time.monotonic() < deadline, f"{text!r} never appeared in {log}"
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "number", "code", "workers"),
+    [(1, signal.SIGTERM, 143, 1), (2, signal.SIGTERM, 143, 0), (1, signal.SIGINT, 130, 0)],
+)
+def test_a_signal_stops_after_the_step(crops, whole, tmp_path, ranks, number, code, workers):
+    job = work(crops, tmp_path, ranks, SAVE_MINUTES=0, NUM_WORKERS=workers)
+    processes = start_ranks(job, ranks)
+    wait_for_line(tmp_path, "Epoch: [2][1/")
+    os.kill(processes[-1].pid, number)  # one is enough: all agree
+    codes = wait_for(processes)
+    assert codes[-1] == code
+    assert all(codes)
+    names = sorted(path.name for path in (tmp_path / "snapshot").glob("*.pth"))
+    assert names[0] == "checkpoint_e1.pth"
+    assert names[-1].startswith("partial_e1_p") or "checkpoint_e2.pth" in names
+    lines = (tmp_path / "logs" / "log.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["event"] == "checkpoint"
+    assert run_ranks(job, ranks) == [0] * ranks
+    assert_same_end(whole(ranks), final(tmp_path))
+
+
+def test_a_cut_checkpoint_costs_the_steps_since_the_one_before(crops, whole, tmp_path):
+    processes = start_ranks(work(crops, tmp_path, 1), 1)
+    wait_for_line(tmp_path, "Epoch: [2][3/")
+    kill(processes)
+    places = checkpoint._places([path.name for path in (tmp_path / "snapshot").iterdir()])
+    newest, before = sorted(places, reverse=True)[:2]
+    os.truncate(tmp_path / "snapshot" / places[newest], 1000)
+    path, content = checkpoint.newest_checkpoint(tmp_path / "snapshot")
+    assert path.name == places[before]
+    assert (content["epoch"], content["run"]["pairs"]) == before
+    assert run_ranks(work(crops, tmp_path, 1), 1) == [0]
+    assert_same_end(whole(1), final(tmp_path))
+
+
+def full_disk(monkeypatch, refuses):
+    """Let writing fail as on a full disk, for the calls that ``refuses(number)`` chooses."""
+    save, calls = torch.save, []
+
+    def fail(content, file):
+        calls.append(content)
+        if refuses(len(calls)):
+            file.write(b"some of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(content, file)
+
+    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(run_module, "_RETRY_SECONDS", 0.0)
+
+
+def test_a_full_disk_ends_no_run(crops, whole, tmp_path, monkeypatch, caplog):
+    expected = whole(1)
+    full_disk(monkeypatch, lambda call: call // 5 % 2 == 1)
+    work(crops, tmp_path, 1)(0)
+    assert "No space left on device; training goes on" in caplog.text
+    assert_same_end(expected, final(tmp_path))
+    assert not list((tmp_path / "snapshot").glob(".*"))
+
+
+def test_the_last_checkpoint_is_tried_again_then_the_run_fails(crops, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "_RETRIES", 3)
+    full_disk(monkeypatch, lambda call: call > 2)
+    with pytest.raises(RunFailed, match=r"No space left on device; the checkpoints before are"):
+        work(crops, tmp_path, 1, SAVE_MINUTES=0, EPOCH=2)(0)
+    kept = [path.name for path in (tmp_path / "snapshot").glob("checkpoint*")]
+    assert kept == ["checkpoint_e1.pth"]
+    read_checkpoint(tmp_path / "snapshot" / "checkpoint_e1.pth")
+
+
+def losses(folder):
+    lines = map(json.loads, (folder / "logs" / "log.jsonl").read_text().splitlines())
+    return {line["step"]: line["total_loss"] for line in lines if line["event"] == "train"}
+
+
+def test_another_number_of_processes_goes_on_with_the_same_pairs(crops, tmp_path):
+    both = {"BATCH_SIZE": 2, "SYNC_BN": True, "GRAD_REDUCE": "mean"}
+    assert run_ranks(work(crops, tmp_path / "two", 2, **both), 2) == [0, 0]
+    stopped = start_ranks(work(crops, tmp_path / "both", 2, SAVE_MINUTES=0, **both), 2)
+    wait_for_line(tmp_path / "both", "Epoch: [2][1/")
+    os.kill(stopped[0].pid, signal.SIGTERM)
+    wait_for(stopped)
+    alone = {"BATCH_SIZE": 4, "GRAD_REDUCE": "mean"}
+    process = CONTEXT.Process(target=work(crops, tmp_path / "both", 2, **alone), args=(0,))
+    process.start()
+    assert wait_for([process]) == [0]
+    assert losses(tmp_path / "both") == pytest.approx(losses(tmp_path / "two"), abs=1e-5, rel=1e-5)
+
+
+def test_only_the_last_checkpoints_are_kept(crops, tmp_path):
+    job = work(crops, tmp_path, 1, KEEP=2)
+    job(0)
+    names = sorted(path.name for path in (tmp_path / "snapshot").iterdir())
+    assert names == ["checkpoint_e2.pth", "checkpoint_e3.pth", "ema_e2.pth", "ema_e3.pth"]
