@@ -224,7 +224,8 @@ def _as_polygons(regions: NDArray) -> NDArray:
     """Corners in single precision, (N, 2K); an odd last number is dropped, as in PySOT."""
     if regions.shape[1] == 4:
         x, y, w, h = regions.T
-        regions = np.stack([x, y, x + w, y, x + w, y + h, x, y + h], axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite boxes
+            regions = np.stack([x, y, x + w, y, x + w, y + h, x, y + h], axis=1)
     even = regions[:, : regions.shape[1] // 2 * 2]
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(even, np.float32)
