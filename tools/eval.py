@@ -6,7 +6,7 @@ Needs the JSON of the data set, but neither torch nor, except for mask sequences
     python tools/eval.py -p results -d VOT2018 -t 'siam*' -s      some of them, video by video
     python tools/eval.py -p results -d UAV123 --json scores.json --plot plots
     python tools/eval.py -p results -d LaSOT --bootstrap 2000 --compare siamrpn siammask
-    python tools/eval.py -p results -d OTB100 --csv scores.csv --latex table.tex
+    python tools/eval.py -p results -d OTB100 --csv scores.csv --latex table.tex --report page
 """
 
 import argparse
@@ -60,6 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="write one row per tracker, video, metric and so on",
     )
     add("--latex", type=Path, metavar="FILE", help="write the table of trackers for a paper")
+    add("--report", type=Path, metavar="DIR", help="write DIR/index.html, a page of all scores")
     add("--plot", type=Path, metavar="DIR", help="write every plot that applies")
     add("--plot-format", choices=("png", "pdf", "svg"), default="png", help="of the plots")
     add("--top", type=int, default=20, help="trackers in the table, best first (default: 20)")
@@ -149,11 +150,19 @@ def write_plots(
         save_figure(plot.figure, folder / f"{evaluation.dataset.name}_{plot.name}.{suffix}")
 
 
+def write_page(folder: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:
+    """Write the page ``<folder>/index.html``."""
+    from toolkit.report import write_report
+
+    write_report(folder, evaluation, trackers)
+
+
 #: Writers of what may be asked for, by the name of the option that holds the path.
 OUTPUTS: Mapping[str, Callable[[Path, Evaluation, Sequence[str]], None]] = {
     "json": write_json,
     "csv": write_csv,
     "latex": write_latex,
+    "report": write_page,
 }
 
 

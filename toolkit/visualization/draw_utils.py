@@ -27,7 +27,7 @@ COLOR = (
     (0.760, 0.090, 0.200),
 )
 LINE_STYLE = ("-", "--", ":", "-", "--", ":", "-", "--", ":", "-")
-LEGEND_ROWS = 28
+LEGEND_ROWS = 24
 MARKER_STYLE = ("o", "v", "<", "*", "D", "X", "P", "s", "^", "p")
 
 
@@ -85,9 +85,9 @@ def _legend_beside(axes: "Axes", handles: list, labels: list[str]) -> "Legend":
     figure, columns = axes.figure, -(-len(labels) // LEGEND_ROWS)
     width, height = figure.get_size_inches()
     longest = max(map(len, labels), default=0)
-    figure.set_size_inches(width + columns * (0.5 + 0.075 * longest), height)
+    figure.set_size_inches(width + columns * (0.5 + 0.085 * longest), height)
     place = "outside right upper"
-    return figure.legend(handles, labels, loc=place, ncols=columns, fontsize=8, frameon=False)
+    return figure.legend(handles, labels, loc=place, ncols=columns, fontsize=9, frameon=False)
 
 
 def bgr_color(index: int) -> tuple[int, int, int]:

@@ -1,0 +1,220 @@
+"""Strips of frames from where a tracker failed worst, if the images of the data set are there."""
+
+import base64
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.datasets.video import Video
+from toolkit.evaluation import Evaluation
+from toolkit.reading import FAILURE, START
+from toolkit.report.timelines import Overlaps
+from toolkit.visualization.overlay import GREEN, draw_box, draw_text
+
+YELLOW = (0, 255, 255)  # BGR, of results; ground truth is green
+FRAMES = 6  # per strip
+WIDTH = 220  # of a frame, in pixels
+QUALITY = 72  # of the JPEG
+MOST = 4  # strips of a tracker
+MOST_OF_ALL = 40  # strips of a page, so that it stays small
+LOST = 0.1  # overlap up to which the target counts as lost
+LEAD = 15  # frames shown before the target is lost, or before a failure
+SHORTEST = 5  # frames, of what is worth a strip
+
+
+class Failure(NamedTuple):
+    """A part of a video in which a tracker went wrong.
+
+    Attributes:
+        video: Name of the video.
+        frames: Frames to show, from 0, ascending.
+        text: What happened.
+        weight: How bad it is; comparable for one data set.
+    """
+
+    video: str
+    frames: list[int]
+    text: str
+    weight: float
+
+
+class Strip(NamedTuple):
+    """A strip of frames.
+
+    Attributes:
+        caption: Video and what happened.
+        image: ``data:`` address of a JPEG.
+    """
+
+    caption: str
+    image: str
+
+
+def filmstrips(
+    evaluation: Evaluation, trackers: Sequence[str], overlaps: Overlaps
+) -> dict[str, list[Strip]]:
+    """Draw the worst failures of trackers, ground truth green and result yellow.
+
+    Args:
+        evaluation: Has scored the trackers.
+        trackers: Their names, the most interesting first.
+        overlaps: Of each frame by tracker and video, see `toolkit.report.timelines`.
+
+    Returns:
+        Strips by tracker, worst first; none where images are missing or nothing failed.
+    """
+    videos = [video for video in evaluation.dataset if os.path.isfile(video.img_names[0])]
+    if not videos:
+        return {}
+    count = max(1, min(MOST, MOST_OF_ALL // len(trackers)))
+    find = _FINDERS[evaluation.dataset.benchmark.evaluation]
+    strips = {}
+    for tracker in trackers[:MOST_OF_ALL]:
+        found = [find(evaluation, tracker, video, overlaps[tracker]) for video in videos]
+        failures = sorted(filter(None, found), key=lambda of: -of.weight)[:count]
+        drawn = [_strip(evaluation, tracker, failure) for failure in failures]
+        if any(drawn):
+            strips[tracker] = [strip for strip in drawn if strip]
+    return strips
+
+
+def longest_loss(overlaps: NDArray) -> tuple[int, int] | None:
+    """First and last frame of the longest stretch of lost frames; None if there is none.
+
+    Args:
+        overlaps: (N,) overlap; NaN (not scored) neither begins nor ends a stretch.
+    """
+    frames = np.flatnonzero(~np.isnan(overlaps))
+    lost = np.concatenate([[False], overlaps[frames] <= LOST, [False]])
+    edges = np.flatnonzero(lost[1:] != lost[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    if not len(starts):
+        return None
+    longest = int(np.argmax(ends - starts))
+    return int(frames[starts[longest]]), int(frames[ends[longest] - 1])
+
+
+def _lost(
+    evaluation: Evaluation, tracker: str, video: Video, overlaps: dict[str, NDArray]
+) -> Failure | None:
+    stretch = longest_loss(overlaps[video.name]) if video.name in overlaps else None
+    if stretch is None or stretch[1] - stretch[0] + 1 < SHORTEST:
+        return None
+    first, last = stretch
+    text = f"target lost in frames {first} to {last} of {len(video)}"
+    return Failure(video.name, _spread(max(0, first - LEAD), last), text, last - first)
+
+
+def _restarted(
+    evaluation: Evaluation, tracker: str, video: Video, overlaps: dict[str, NDArray]
+) -> Failure | None:
+    """The first failure of the first run, in a video with as many as possible."""
+    if video.name not in overlaps:
+        return None
+    codes = evaluation.read(tracker, video.name)[0].codes
+    failures = np.flatnonzero(codes == FAILURE)
+    if not len(failures):
+        return None
+    last = int(failures[0])
+    start = int(np.flatnonzero(codes[:last] == START)[-1]) if np.any(codes[:last] == START) else 0
+    times = f"{len(failures)} failures" if len(failures) > 1 else "1 failure"
+    text = f"{times} in {len(video)} frames, the first in frame {last}"
+    return Failure(video.name, _spread(max(start, last - LEAD), last), text, len(failures))
+
+
+def _masked(
+    evaluation: Evaluation, tracker: str, video: Video, overlaps: dict[str, NDArray]
+) -> Failure | None:
+    scores = evaluation.scores(tracker).videos.get(video.name)
+    if scores is None or not scores["jf"] < 1:
+        return None
+    text = f"J {scores['j']:.3f}, F {scores['f']:.3f}"
+    return Failure(video.name, _spread(0, len(video) - 1), text, 1 - scores["jf"])
+
+
+#: How the worst part of a video is found, by the benchmark's evaluation.
+_FINDERS: dict[str, Callable[..., Failure | None]] = {
+    "ope": _lost,
+    "longterm": _lost,
+    "got10k": _lost,
+    "vot": _restarted,
+    "davis": _masked,
+}
+
+
+def _spread(first: int, last: int) -> list[int]:
+    return sorted(set(np.linspace(first, last, FRAMES).round().astype(int).tolist()))
+
+
+def _strip(evaluation: Evaluation, tracker: str, failure: Failure) -> Strip | None:
+    """Draw a failure; None if one of its images cannot be read."""
+    video = evaluation.dataset.videos[failure.video]
+    drawn = _masks_drawn if evaluation.dataset.benchmark.layout == "masks" else _regions_drawn
+    try:
+        images = drawn(evaluation, tracker, video, failure.frames)
+    except (OSError, ValueError):
+        return None
+    return Strip(f"{failure.video}: {failure.text}", _jpeg(np.hstack(images)))
+
+
+def _regions_drawn(
+    evaluation: Evaluation, tracker: str, video: Video, frames: Sequence[int]
+) -> list[NDArray]:
+    regions = evaluation.read(tracker, video.name)[0].regions
+    images = []
+    for i in frames:
+        frame, truth = video[i]
+        image, scale = _shrunk(frame)
+        draw_box(image, np.multiply(truth, scale), GREEN, linewidth=1)
+        if i < len(regions):
+            draw_box(image, regions[i] * scale, YELLOW, linewidth=1)
+        images.append(draw_text(image, f"#{i}", (4, 14), (255, 255, 255), scale=0.4))
+    return images
+
+
+def _masks_drawn(
+    evaluation: Evaluation, tracker: str, video: Video, frames: Sequence[int]
+) -> list[NDArray]:
+    from toolkit.results import result_path
+    from toolkit.utils.masks import read_labels
+
+    folder = Path(evaluation.dataset.tracker_path or ".") / tracker
+    results = result_path(evaluation.dataset.benchmark.layout, folder, video.name)
+    images = []
+    for i in frames:
+        image, _ = _shrunk(video[i][0])
+        _draw_outline(image, read_labels(video.mask_names[i]), GREEN)
+        mask = results / f"{Path(video.img_names[i]).stem}.png"
+        if mask.is_file():
+            _draw_outline(image, read_labels(mask), YELLOW)
+        images.append(draw_text(image, f"#{i}", (4, 14), (255, 255, 255), scale=0.4))
+    return images
+
+
+def _draw_outline(image: NDArray, labels: NDArray, color: tuple[int, int, int]) -> None:
+    """Outline the objects of a label image, resized to the frame, without telling them apart."""
+    import cv2
+
+    size = (image.shape[1], image.shape[0])
+    mask = cv2.resize((labels > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    outlines = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[-2]
+    cv2.drawContours(image, outlines, -1, color, 1)
+
+
+def _shrunk(frame: NDArray) -> tuple[NDArray, float]:
+    import cv2
+
+    scale = WIDTH / frame.shape[1]
+    size = (WIDTH, max(1, round(frame.shape[0] * scale)))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA), scale
+
+
+def _jpeg(image: NDArray) -> str:
+    import cv2
+
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
