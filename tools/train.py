@@ -4,13 +4,15 @@ Usage:
     python tools/train.py --cfg experiments/siamrpn_alex_tiny/config.yaml
     python tools/train.py --cfg CONFIG.yaml TRAIN.EPOCH 4 TRAIN.NUM_WORKERS 2
     python tools/train.py --cfg CONFIG.yaml --resume auto
+    python tools/train.py --cfg CONFIG.yaml --val OTB100 --val-every 5
     torchrun --nproc-per-node 8 tools/train.py --cfg CONFIG.yaml --resume auto
 
 ``KEY VALUE`` pairs override the configuration. A checkpoint is written after every epoch, to
 TRAIN.SNAPSHOT_DIR/checkpoint_e<epoch>.pth, every TRAIN.SAVE_MINUTES minutes, and on SIGTERM and
 Ctrl-C, after the step in work; --resume goes on from one as if nothing had happened. Log lines,
 TensorBoard files and log.jsonl go to TRAIN.LOG_DIR. No launcher is needed for one process; torchrun
-starts several, on one machine or many.
+starts several, on one machine or many. --val tests the tracker while it learns, with tools/test.py
+and tools/eval.py, and keeps the best as checkpoint_best.pth.
 
 Exit codes: 0 trained to the end, 143 stopped by SIGTERM, 130 by Ctrl-C, 1 the run failed, 2 wrong
 input.
@@ -20,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
+import functools
 import os
 import sys
 import time
@@ -43,8 +45,10 @@ from pysot.engine.run import Run
 from pysot.engine.signals import StopRequest, stop_requests
 from pysot.utils.cli import run
 from pysot.utils.device import choose_device
+from toolkit.datasets import find_root
+from tools.validation import BEST, Validation
 
-logger = logging.getLogger("pysot.tools.train")
+TESTING_DATASET = Path(__file__).resolve().parents[1] / "testing_dataset"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -52,17 +56,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cfg", default="config.yaml", help="configuration (default: %(default)s)")
-    parser.add_argument("--seed", type=_seed, default=123456, help="of weights and pairs")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--cfg", default="config.yaml", help="configuration (default: %(default)s)")
+    add("--seed", type=_seed, default=123456, help="of weights and pairs")
+    add(
         "--resume",
         metavar="auto|PATH",
         help="go on from a checkpoint; auto: the newest in TRAIN.SNAPSHOT_DIR, if there is one",
     )
-    parser.add_argument(
-        "--local_rank", "--local-rank", type=int, default=0, help="set by old launchers"
-    )
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
+    add("--local_rank", "--local-rank", type=int, default=0, help="set by old launchers")
+    add("--val", metavar="DATASET", help="benchmark to test on after epochs")
+    add("--val-every", type=_positive, default=1, metavar="N", help="test after every N epochs")
+    add("--val-root", type=Path, help="its folder (default: testing_dataset/DATASET)")
+    add("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
     return parser.parse_intermixed_args(argv)
 
 
@@ -74,13 +80,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     resume = args.resume or cfg.TRAIN.RESUME
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0):
         resume = "auto"  # torchrun has started the processes again, after one was lost
+    tests = build_validation(args, cfg) if args.val else None
     with stop_requests() as stop, log_to(cfg.TRAIN.LOG_DIR, ranks.rank):
-        train(cfg, ranks, stop, args.seed, resume)
+        train(cfg, ranks, stop, args.seed, resume, tests)
     if stop:
         sys.exit(stop.exit_code)
 
 
-def train(cfg: Config, ranks: Ranks, stop: StopRequest, seed: int, resume: str = "") -> None:
+def build_validation(args: argparse.Namespace, cfg: Config) -> Validation:
+    """Prepare the tests between epochs.
+
+    Raises:
+        OSError: If the benchmark is not there.
+    """
+    root = args.val_root or find_root(args.val, TESTING_DATASET)
+    if not (root / f"{args.val}.json").is_file():
+        raise FileNotFoundError(f"--val: there is no {root / args.val}.json")
+    folder = Path(cfg.TRAIN.LOG_DIR or cfg.TRAIN.SNAPSHOT_DIR) / "val"
+    return Validation(args.val, args.val_every, args.cfg, args.opts, folder, root)
+
+
+def train(
+    cfg: Config,
+    ranks: Ranks,
+    stop: StopRequest,
+    seed: int,
+    resume: str = "",
+    tests: Validation | None = None,
+) -> None:
     """Train a model from its first epoch, or from a checkpoint, to its last.
 
     Args:
@@ -89,6 +116,7 @@ def train(cfg: Config, ranks: Ranks, stop: StopRequest, seed: int, resume: str =
         stop: Ends the run early, after it has saved itself.
         seed: Of initial weights and training pairs.
         resume: A checkpoint, ``auto``, or empty.
+        tests: Between epochs.
     """
     start = time.perf_counter()
     device = device_of(ranks, choose_device(cfg.DEVICE, cfg.CUDA))
@@ -102,6 +130,8 @@ def train(cfg: Config, ranks: Ranks, stop: StopRequest, seed: int, resume: str =
             return
         for line in describe_run(cfg, job):
             say(line)
+        if tests:
+            job.after_epoch = functools.partial(tests.after_epoch, job)
         with contextlib.closing(job.monitor):
             finished = job.go()
         for line in summary(job, finished, time.perf_counter() - start):
@@ -117,6 +147,8 @@ def summary(job: Run, finished: bool, seconds: float) -> list[str]:
     if faults.bad_images:
         lines.append(f"{len(faults.bad_images)} training images could not be read (see the log)")
     lines.append(f"checkpoint: {checkpoint_path(folder, job.epoch, job.pairs)}")
+    if (folder / BEST).is_file():
+        lines.append(f"best of those tested: {folder / BEST}")
     if finished and job.trainer.average is not None:
         lines.append(f"averaged weights: {average_path(folder, job.epoch)}")
     state = "trained" if finished else "stopped as asked, --resume auto goes on; trained"
@@ -127,6 +159,13 @@ def _seed(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("a seed is 0 or more")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("expected 1 or more")
     return value
 
 

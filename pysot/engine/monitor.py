@@ -248,6 +248,12 @@ class Monitor:
             squares["feature" if name.startswith("backbone.") else "rpn"] += grad**2
         self._scalars({f"grad/{part}": total**0.5 for part, total in squares.items()})
 
+    def record_score(self, dataset: str, epoch: int, metrics: dict[str, float | None]) -> None:
+        """Take note of the scores of the tracker after ``epoch`` epochs."""
+        known = {name: value for name, value in metrics.items() if value is not None}
+        self._scalars({f"val/{dataset}/{name}": value for name, value in known.items()})
+        self.records.add("validation", epoch=epoch, step=self.step, dataset=dataset, **metrics)
+
     def end_epoch(self) -> str:
         """Close an epoch.
 

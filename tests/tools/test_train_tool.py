@@ -1,5 +1,6 @@
 """tools/train.py on a drawn training set: its files, its errors, and what an interruption costs."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from training_crops import boxless_config, tiny_config, write_training_set
@@ -226,3 +229,43 @@ def test_options_of_pysot_are_accepted():
     assert (args.cfg, args.seed, args.opts) == ("a.yaml", 3, ["A.B", "-1", "C", "2"])
     assert parse_args(["--local_rank", "1"]).cfg == "config.yaml"
     assert parse_args([]).seed == 123456
+
+
+def write_benchmark(folder):
+    """A benchmark ``Tiny`` of one video of four frames."""
+    boxes = [[100 + 4 * frame, 80, 60, 50] for frame in range(4)]
+    names = [f"A/{frame:04d}.jpg" for frame in range(4)]
+    (folder / "A").mkdir(parents=True)
+    for (x, y, w, h), name in zip(boxes, names, strict=True):
+        image = np.full((240, 320, 3), 60, np.uint8)
+        cv2.rectangle(image, (x, y), (x + w, y + h), (0, 200, 255), -1)
+        cv2.imwrite(str(folder / name), image)
+    video = {"video_dir": "A", "init_rect": boxes[0], "img_names": names, "gt_rect": boxes}
+    (folder / "Tiny.json").write_text(json.dumps({"A": {**video, "attr": []}}))
+
+
+def test_the_best_tracker_of_those_tested_is_kept(folder, capsys):
+    write_benchmark(folder / "Tiny")
+    tests = ["--val", "Tiny", "--val-every", "2", "--val-root", str(folder / "Tiny")]
+    train(folder, *tests)
+    out = capsys.readouterr().out
+    assert "epoch 1 on Tiny" not in out
+    lines = [json.loads(x) for x in (folder / "logs" / "log.jsonl").read_text().splitlines()]
+    scores = {x["epoch"]: x["success"] for x in lines if x["event"] == "validation"}
+    assert list(scores) == [2, 3]  # every second, and the last
+    best = json.loads((folder / "snapshot" / "best.json").read_text())
+    assert (best["metric"], best["value"]) == ("success", max(scores.values()))
+    assert scores[best["epoch"]] == best["value"]
+    assert best["checkpoint"] == f"checkpoint_e{best['epoch']}.pth"
+    kept = read_checkpoint(folder / "snapshot" / "checkpoint_best.pth")
+    assert kept["epoch"] == best["epoch"]
+    assert f"best success {best['value']:.3f} after epoch {best['epoch']}" in out
+    with (folder / "logs" / "val" / "e0003.json").open() as file:
+        assert json.load(file)["trackers"]["e0003"]["metrics"]["success"] == scores[3]
+
+
+def test_a_benchmark_that_is_not_there_is_found_before_the_training(folder, capsys):
+    code, message = fails(folder, capsys, "--val", "Nowhere")
+    assert code == 2
+    assert "Nowhere.json" in message
+    assert not (folder / "snapshot").exists()
