@@ -19,63 +19,6 @@ cdef double SMALL = 1 << 30
 
 ctypedef long long int64
 
-cdef extern from *:
-    """
-    #include <limits.h>
-
-    /* The loops over rows; with the wider registers of a CPU that has them the results are the
-       same, as no operation is fused or reordered. Only the GNU C library can choose at run time. */
-    #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
-    #define FOR_EACH_CPU __attribute__((target_clones("avx2", "default")))
-    #else
-    #define FOR_EACH_CPU
-    #endif
-    #define LESSER(a, b) ((a) < (b) ? (a) : (b))
-    #define GREATER(a, b) ((a) > (b) ? (a) : (b))
-
-    /* Set the columns in which an edge crosses the rows first to last, both included. */
-    FOR_EACH_CPU static void mark_edge(
-        double x, double y, double dx, double dy, int first, int last, int *columns) {
-        for (int row = first; row <= last; row++)
-            columns[row] = (int)(x + (row - y) / dy * dx);
-    }
-
-    /* Sort the two columns of each row and trim them to the canvas; returns the pixels. */
-    FOR_EACH_CPU static int trim_runs(int first, int last, int width, int *left, int *right) {
-        int pixels = 0;
-        for (int row = first; row <= last; row++) {
-            int low = GREATER(LESSER(left[row], right[row]), 0);
-            int high = LESSER(GREATER(left[row], right[row]), width - 1);
-            high = left[row] == right[row] ? low - 1 : high;
-            left[row] = low;
-            right[row] = high;
-            pixels += GREATER(high - low + 1, 0);
-        }
-        return pixels;
-    }
-
-    /* Pixels that the runs a and b of the rows have in common. */
-    FOR_EACH_CPU static int shared_length(
-        int first, int last, const int *left_a, const int *right_a,
-        const int *left_b, const int *right_b) {
-        int pixels = 0;
-        for (int row = first; row <= last; row++) {
-            int low = GREATER(left_a[row], left_b[row]);
-            int high = LESSER(right_a[row], right_b[row]);
-            pixels += GREATER(high - low + 1, 0);
-        }
-        return pixels;
-    }
-    """
-    void mark_edge(
-        double x, double y, double dx, double dy, int first, int last, int* columns
-    ) nogil
-    int trim_runs(int first, int last, int width, int* left, int* right) nogil
-    int shared_length(
-        int first, int last, const int* left_a, const int* right_a,
-        const int* left_b, const int* right_b
-    ) nogil
-
 
 cdef struct Box:
     double left, top, right, bottom
@@ -259,6 +202,14 @@ cdef int64 shared_pixels(const int64* a, int num_a, const int64* b, int num_b) n
     return total
 
 
+cdef void mark_edge(Edge* edge, int first, int last, int* nodes) noexcept nogil:
+    """Set the columns in which an edge crosses the rows first to last, both included."""
+    cdef int y
+    cdef double x0 = edge.x, y0 = edge.y, dx = edge.dx, dy = edge.dy
+    for y in range(first, last + 1):
+        nodes[y] = <int>(x0 + (y - y0) / dy * dx)
+
+
 cdef int mark_runs(
     Outline* outline, int first, int last, int width, int* left, int* right
 ) noexcept nogil:
@@ -267,21 +218,26 @@ cdef int mark_runs(
     Both ends of an edge lie on its vertices exactly, so that a vertex within a chain gives one
     column, whichever of its edges is drawn last. A run that ends before it starts is none.
     """
-    cdef int i
+    cdef int i, y, low, high, pixels = 0
     cdef Edge* edge
     for i in range(outline.num_edges):
         edge = &outline.edges[i]
         mark_edge(
-            edge.x, edge.y, edge.dx, edge.dy,
-            max(first, <int>edge.low), min(last, <int>edge.high),
+            edge, max(first, <int>edge.low), min(last, <int>edge.high),
             left if edge.dy > 0 else right,
         )
-    return trim_runs(first, last, width, left, right)
+    for y in range(first, last + 1):
+        low = max(min(left[y], right[y]), 0)
+        high = min(max(left[y], right[y]), width - 1)
+        high = low - 1 if left[y] == right[y] else high
+        left[y], right[y] = low, high
+        pixels += max(high - low + 1, 0)
+    return pixels
 
 
 cdef float simple_overlap(Outline* a, Outline* b, Canvas canvas, int* rows) noexcept nogil:
     """The same as `drawn_overlap` of two simple outlines, a loop at a time over all rows."""
-    cdef int inter, total
+    cdef int y, inter = 0, total
     cdef int height = <int>canvas.height, width = <int>canvas.width
     cdef int first_a = <int>max(0.0, a.low), last_a = <int>min(canvas.height - 1, a.high)
     cdef int first_b = <int>max(0.0, b.low), last_b = <int>min(canvas.height - 1, b.high)
@@ -291,9 +247,8 @@ cdef float simple_overlap(Outline* a, Outline* b, Canvas canvas, int* rows) noex
     cdef int* right_b = rows + 3 * height
     total = mark_runs(a, first_a, last_a, width, left_a, right_a)
     total += mark_runs(b, first_b, last_b, width, left_b, right_b)
-    inter = shared_length(
-        max(first_a, first_b), min(last_a, last_b), left_a, right_a, left_b, right_b
-    )
+    for y in range(max(first_a, first_b), min(last_a, last_b) + 1):
+        inter += max(min(right_a[y], right_b[y]) - max(left_a[y], left_b[y]) + 1, 0)
     return <float>((<double>inter) / (<double>(total - inter)))
 
 
