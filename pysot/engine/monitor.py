@@ -229,8 +229,12 @@ class Monitor:
 
     def record_picture(self, tag: str, image: NDArray) -> None:
         """Write an image to TensorBoard: (H, W, 3) BGR uint8."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._writer.add_image(tag, image[:, :, ::-1], self.step, dataformats="HWC")
+        except ImportError:
+            logger.warning("no pictures in TensorBoard: Pillow is missing (pip install pysot[train])")
 
     def record_gradients(self, model: nn.Module) -> None:
         """Write the norm of every gradient and weight, and of their sums, to TensorBoard."""
