@@ -234,7 +234,7 @@ class Monitor:
         try:
             self._writer.add_image(tag, image[:, :, ::-1], self.step, dataformats="HWC")
         except ImportError:
-            logger.warning("no pictures in TensorBoard: Pillow is missing (pip install pysot[train])")
+            logger.warning("no pictures in TensorBoard: Pillow is missing (pysot[train])")
 
     def record_gradients(self, model: nn.Module) -> None:
         """Write the norm of every gradient and weight, and of their sums, to TensorBoard."""
