@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from toolkit.evaluation.bootstrap import add_intervals
-from toolkit.report.filmstrips import FRAMES, filmstrips, longest_loss
+from toolkit.report.filmstrips import FRAMES, filmstrips, longest_loss, window
 from toolkit.report.page import report_page, write_report
 from toolkit.report.timelines import POINTS, encoded, frame_overlaps
 
@@ -214,6 +214,21 @@ def test_unreadable_images_cost_only_their_strip(scored_set):
 )
 def test_the_longest_loss_is_found(overlaps, stretch):
     assert longest_loss(np.array(overlaps, float)) == stretch
+
+
+@pytest.mark.parametrize(
+    ("regions", "corner", "size"),
+    [
+        ([[99, 49, 2, 2]], (80, 40), (40, 20)),  # at least a fifth of the frame
+        ([[95, 45, 10, 10], [NAN] * 4], (60, 30), (80, 40)),  # four times its height
+        ([[0, 0, 5, 5], [195, 95, 5, 5]], (0, 0), (200, 100)),
+        ([[180, 80, 15, 15]], (80, 40), (120, 60)),  # within the frame
+        ([[95, 45, 105, 45, 105, 55, 95, 55]], (60, 30), (80, 40)),
+        ([[NAN] * 4, []], (0, 0), (200, 100)),
+    ],
+)
+def test_strips_show_the_surroundings_of_small_targets(regions, corner, size):
+    assert window([np.array(region) for region in regions], (100, 200, 3)) == (corner, size)
 
 
 def test_overlaps_become_letters():

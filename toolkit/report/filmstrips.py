@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.datasets.regions import box_around
 from toolkit.datasets.video import Video
 from toolkit.evaluation import Evaluation
 from toolkit.reading import FAILURE, START
@@ -23,6 +24,8 @@ MOST = 4  # strips of a tracker
 MOST_OF_ALL = 40  # strips of a page, so that it stays small
 LOST = 0.1  # overlap up to which the target counts as lost
 LEAD = 15  # frames shown before the target is lost, or before a failure
+SURROUNDINGS = 4  # target sizes that a window shows at least
+LEAST_SHARE = 0.2  # of the frame, that a window shows at least
 SHORTEST = 5  # frames, of what is worth a strip
 
 
@@ -168,12 +171,50 @@ def _regions_drawn(
     images = []
     for i in frames:
         frame, truth = video[i]
-        image, scale = _shrunk(frame)
-        draw_box(image, np.multiply(truth, scale), GREEN, linewidth=1)
-        if i < len(regions):
-            draw_box(image, regions[i] * scale, YELLOW, linewidth=1)
+        both = [np.asarray(truth, np.float64), regions[i] if i < len(regions) else np.empty(0)]
+        corner, size = window(both, frame.shape)
+        x, y = corner
+        image, scale = _shrunk(frame[y : y + size[1], x : x + size[0]])
+        for region, color in zip(both, (GREEN, YELLOW), strict=True):
+            draw_box(image, _moved(region, corner) * scale, color, linewidth=1)
         images.append(draw_text(image, f"#{i}", (4, 14), (255, 255, 255), scale=0.4))
-    return images
+    height = min(len(image) for image in images)  # windows differ by a pixel of rounding
+    return [image[:height] for image in images]
+
+
+def window(
+    regions: Sequence[NDArray], shape: tuple[int, ...]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Part of a frame that shows regions, so that small targets can be seen.
+
+    Args:
+        regions: Boxes x, y, w, h or polygons x1, y1, ...; those with NaN do not count.
+        shape: Height and width of the frame first.
+
+    Returns:
+        Corner x, y and size w, h in pixels, with the proportions of the frame.
+    """
+    frame = np.array(shape[1::-1], np.float64)
+    boxes = [box_around(region) for region in regions if len(region) and np.isfinite(region).all()]
+    if not boxes:
+        return (0, 0), (shape[1], shape[0])
+    boxes = np.array(boxes, np.float64)
+    low = np.clip(boxes[:, :2].min(axis=0), 0, frame)
+    high = np.clip((boxes[:, :2] + boxes[:, 2:]).max(axis=0), 0, frame)
+    wanted = np.maximum(1.5 * (high - low), SURROUNDINGS * boxes[:, 2:].max(axis=0))
+    share = float(np.clip(np.max(wanted / frame), LEAST_SHARE, 1))
+    size = np.maximum(np.round(share * frame), 1).astype(int)
+    corner = np.clip((low + high - size) / 2, 0, frame - size).astype(int)
+    return tuple(corner.tolist()), tuple(size.tolist())
+
+
+def _moved(region: NDArray, corner: tuple[int, int]) -> NDArray:
+    """A box or polygon seen from a corner of the frame."""
+    points = np.array(region, np.float64)
+    if len(points) == 4:
+        points[:2] -= corner
+        return points
+    return points - np.resize(corner, len(points))
 
 
 def _masks_drawn(

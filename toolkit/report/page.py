@@ -173,9 +173,16 @@ def _video_section(evaluation: Evaluation, scores: Trackers, metrics: Sequence[s
     videos = evaluation.dataset.videos
     groups = {name: [of.videos.get(name) for of in scores.values()] for name in videos}
     fixed = {name: [str(len(video))] for name, video in videos.items()}
-    table = _group_table("videos", heads, groups, fixed, (list(scores), evaluation.key))
+    metric = _video_metric(evaluation)
+    table = _group_table("videos", heads, groups, fixed, (list(scores), metric))
     note = '<p class="soft">Click on a video for its details.</p>'
-    return _section("Videos", note, _chooser("videos", metrics, evaluation.key), table)
+    return _section("Videos", note, _chooser("videos", metrics, metric), table)
+
+
+def _video_metric(evaluation: Evaluation) -> str:
+    """What the table of videos shows at first: EAO, say, means little for a single video."""
+    columns = [column.metric for column in getattr(evaluation, "columns", ())]
+    return evaluation.key if evaluation.key in columns or not columns else columns[0]
 
 
 def _group_table(
