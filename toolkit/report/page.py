@@ -159,7 +159,7 @@ def _attribute_section(evaluation: Evaluation, scores: Trackers, metrics: Sequen
     if not names:
         return ""
     sizes = {name: len(videos) for name, videos in evaluation.dataset.attr.items()}
-    known = [m for m in metrics if any(m in of for s in scores.values() for of in [_any(s)])]
+    known = [m for m in metrics if any(m in _any(of) for of in scores.values())]
     heads = [_head("attribute", "Attribute", "ascending")]
     heads += [_head("videos", "Videos", "descending")] if set(names) & set(sizes) else []
     fixed = {name: [str(sizes.get(name, 0))] for name in names} if len(heads) > 1 else {}

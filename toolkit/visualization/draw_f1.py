@@ -78,7 +78,7 @@ def _line(curves: Mapping[str, Mapping[str, NDArray]]) -> _Line:
 def _draw_iso_lines(axes: "Axes") -> None:
     """Green lines of equal F1, each with its value at the right edge."""
     for f1 in ISO_F1:
-        recall = np.linspace(f1 / (2 - f1), 1, 100)  # precision is 1 at the left end
+        recall = np.geomspace(f1 / (2 - f1), 1, 100)  # precision is 1 at the left end
         axes.plot(recall, f1 * recall / (2 * recall - f1), color=_GREEN, linewidth=0.8, zorder=1)
         end = (1.005, f1 / (2 - f1))
         axes.annotate(
