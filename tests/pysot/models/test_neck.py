@@ -66,3 +66,14 @@ def test_a_single_level_is_no_list():
 def test_channels_of_the_wrong_kind_are_refused(name, inputs, outputs, words):
     with pytest.raises(ValueError, match=words):
         NECKS.build(name, in_channels=inputs, out_channels=outputs)
+
+
+@torch.inference_mode()
+def test_a_narrow_search_map_loses_as_much_of_its_border_as_the_template():
+    neck = AdjustLayer(3, 4).eval()
+    x = torch.rand(1, 3, 17, 17)  # of 143 pixels: two cells more than the template's 15
+    whole = neck.downsample(x)
+    assert torch.equal(neck(x, extra=2), whole[:, :, 4:13, 4:13])
+    assert torch.equal(neck(x), whole[:, :, 5:12, 5:12])  # PySOT's rule
+    wide = torch.rand(1, 3, 31, 31)
+    assert neck(wide, extra=16).shape[-1] == 31
