@@ -70,7 +70,7 @@ def test_channels_of_the_wrong_kind_are_refused(name, inputs, outputs, words):
 
 @torch.inference_mode()
 def test_a_narrow_search_map_loses_as_much_of_its_border_as_the_template():
-    neck = AdjustLayer(3, 4).eval()
+    neck = adjust()
     x = torch.rand(1, 3, 17, 17)  # of 143 pixels: two cells more than the template's 15
     whole = neck.downsample(x)
     assert torch.equal(neck(x, extra=2), whole[:, :, 4:13, 4:13])
