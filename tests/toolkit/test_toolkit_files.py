@@ -1,5 +1,6 @@
 import errno
 import os
+import threading
 
 import pytest
 
@@ -43,3 +44,28 @@ def test_a_full_disk_is_named(tmp_path):
     with wanted, atomic_path(tmp_path / "scores.txt"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()), daemon=True)
+    reader.start()
+    with atomic_write(pipe) as file:
+        file.write("scores\n")
+    reader.join(10)
+    assert pipe.is_fifo()
+    assert received == ["scores\n"]
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_what_a_link_points_to_is_written(tmp_path):
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "scores.txt"
+    link.symlink_to(tmp_path / "disk" / "real.txt")
+    with atomic_write(link) as file:
+        file.write("a")
+    assert link.is_symlink()
+    assert (tmp_path / "disk" / "real.txt").read_text() == "a"
+    assert os.listdir(tmp_path / "disk") == ["real.txt"]
