@@ -8,6 +8,7 @@ SHARED (default: the environment's PYSOT_SHARED, else ../shared) holds annotatio
 out to the digits it was printed with.
 """
 
+import argparse
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pysot.utils.cli import run
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import METRICS, build_evaluation
 
@@ -84,8 +86,12 @@ PUBLISHED = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; returns how many numbers differ."""
-    given = sys.argv[1:] if argv is None else argv
-    shared = Path(given[0] if given else os.environ.get("PYSOT_SHARED", SHARED))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = Path(os.environ.get("PYSOT_SHARED", SHARED))
+    parser.add_argument("shared", metavar="SHARED", nargs="?", type=Path, default=default)
+    shared = parser.parse_args(argv).shared
     logging.basicConfig(format="note: %(message)s", level=logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         unpack(shared, Path(folder))
@@ -133,4 +139,4 @@ def agrees(value: float, published: str, tolerance: float = 0.0) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main() else 0)
+    run(lambda: sys.exit(1 if main() else 0))

@@ -2,9 +2,10 @@
 
 A file is read as PySOT writes it: numbers between commas, one line per frame. Tabs and spaces
 between the numbers are read too, and noted in `Trajectory.oddities`, as are NaN and infinite
-numbers; anything else is an error that names file and line.
+numbers, and a byte-order mark; anything else is an error that names file and line.
 """
 
+import codecs
 import os
 import re
 from collections.abc import Sequence
@@ -244,7 +245,10 @@ def _line_error(
 
 
 def _read_rows(path: str | os.PathLike, expected: str) -> _Rows:
-    return _parse(path, Path(path).read_bytes(), expected)
+    data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{path}: is UTF-16 text; expected plain ASCII or UTF-8")
+    return _parse(path, data, expected)
 
 
 def _parse(path: str | os.PathLike, data: bytes, expected: str, offset: int = 0) -> _Rows:

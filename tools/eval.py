@@ -83,10 +83,12 @@ def find_trackers(tracker_path: Path, dataset: str, prefix: str) -> list[str]:
     """Names of the trackers with results, sorted; stray files are no trackers.
 
     Raises:
-        FileNotFoundError: If there is none, saying what was looked for and what is there.
+        OSError: If there is none, saying what was looked for and what is there.
     """
     folder = tracker_path / dataset
     if not tracker_path.is_dir():
+        if tracker_path.exists():
+            raise NotADirectoryError(f"no results: {tracker_path} is not a folder")
         raise FileNotFoundError(f"no results: the folder {tracker_path} does not exist")
     if not folder.is_dir():
         there = _folders(tracker_path)
@@ -198,12 +200,10 @@ def print_statistics(
         print("\n" + comparison_table(*args.compare, compare(evaluation, *args.compare, samples)))
 
 
-def _check_compared(names: Sequence[str], scored: Sequence[str]) -> None:
+def _check_compared(names: Sequence[str], there: Sequence[str], kind: str = "") -> None:
     for name in names:
-        if name not in scored:
-            raise ValueError(
-                f"--compare: no scored tracker {name!r}; {_hint(name, sorted(scored))}"
-            )
+        if name not in there:
+            raise ValueError(f"--compare: no {kind}tracker {name!r}; {_hint(name, sorted(there))}")
 
 
 def _note_what_is_not_shown(args: argparse.Namespace, num_trackers: int) -> None:
@@ -222,12 +222,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     trackers = find_trackers(args.tracker_path, args.dataset, args.tracker_prefix)
+    _check_compared(args.compare or (), trackers)
     root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
     dataset = DatasetFactory.create_dataset(name=args.dataset, dataset_root=root)
     dataset.set_tracker(args.tracker_path / args.dataset, trackers)
     evaluation = build_evaluation(dataset, args.incomplete, args.strict_gt)
     scored = score(evaluation, trackers, args.num)
-    _check_compared(args.compare or (), scored)
+    _check_compared(args.compare or (), scored, "scored ")
     color = {"auto": None, "always": True, "never": False}[args.color]
     evaluation.show(scored, args.show_video_level, args.top, color)
     _note_what_is_not_shown(args, len(scored))

@@ -155,6 +155,12 @@ def test_faulty_results_are_reported_and_handled(
     assert benchmark.scores("t").problems
 
 
+def test_a_tracker_without_results_is_told_of_the_first_fault(benchmark_of):
+    benchmark = benchmark_of({"t": {"a": [], "b": []}})
+    with pytest.raises(ValueError, match=r"a\.txt, b\.txt; \S*a\.txt: is empty and 1 more$"):
+        benchmark.scores("t")
+
+
 def test_an_unreadable_video_is_left_out_on_request(benchmark_of):
     benchmark = benchmark_of({"t": {"a": GT, "b": []}}, incomplete="skip")
     assert list(benchmark.eval_success()["t"]) == ["a"]

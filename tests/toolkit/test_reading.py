@@ -98,6 +98,15 @@ def test_what_is_odd_is_noted(file_of, text, oddities):
     assert read_box_trajectory(file_of(text)).oddities == oddities
 
 
+def test_a_byte_order_mark_is_read_over_and_utf_16_is_named(tmp_path):
+    path = tmp_path / "v.txt"
+    path.write_text("1,2,3,4\n", encoding="utf-8-sig")
+    assert read_box_trajectory(path).boxes.tolist() == [[1, 2, 3, 4]]
+    path.write_text("1,2,3,4\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"v\.txt: is UTF-16 text; expected plain ASCII or UTF-8"):
+        read_box_trajectory(path)
+
+
 def test_long_term_scores_lie_beside_the_regions(file_of):
     path = file_of("1\n1,2,3,4\n5,6,7,8\n")
     file_of("\n0.5\n0.25\n", "v_001_confidence.value")

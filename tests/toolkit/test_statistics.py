@@ -31,8 +31,10 @@ def functions():
         ([0, 0, 2, 2], [5, 5, 2, 2], 0),  # apart in both directions
         ([0, 0, 0, 0], [0, 0, 0, 0], NAN),
         ([0, 0, NAN, 2], [0, 0, 2, 2], NAN),
+        ([0, 0, 2, 2], [1e308, 1e308, 1e308, 1e308], 0),  # too large to add up
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_overlap_ratio(a, b, expected):
     assert stats.overlap_ratio(np.array(a, float), np.array(b, float)) == pytest.approx(
         [expected], nan_ok=True

@@ -204,6 +204,8 @@ def test_a_missing_json_says_what_is_there(make_set, tmp_path):
         load_videos(root, "Tyni")
     with pytest.raises(FileNotFoundError, match="the folder does not exist"):
         load_videos(tmp_path / "nowhere", "Tiny")
+    with pytest.raises(FileNotFoundError, match=r"Tiny\.json is not a folder"):
+        load_videos(root / "Tiny.json", "Tiny")
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ def test_what_the_table_does_not_show_is_said(half_done, capsys, caplog):
         ),
         ({"--dataset-root": "{p}"}, r"no annotation file .*Own\.json: there is no JSON file"),
         ({"-d": "VOT2018"}, "there is no folder .*VOT2018"),
+        ({"-p": __file__}, r"no results: .*\.py is not a folder"),
     ],
 )
 def test_wrong_paths_say_what_was_looked_for_and_what_is_there(half_done, change, message):
@@ -246,7 +247,7 @@ def test_comparison_is_printed(other, capsys):
     out = capsys.readouterr().out
     assert "TrkGood is better" in out
     assert out.count("EAO") == 3  # scores, intervals, comparison
-    with pytest.raises(ValueError, match=r"no scored tracker 'TrkGud'; did you mean TrkGood"):
+    with pytest.raises(ValueError, match=r"no tracker 'TrkGud'; did you mean TrkGood"):
         tool.main(other("VOT2018", "--compare", "TrkGud", "TrkMid"))
 
 

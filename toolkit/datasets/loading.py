@@ -85,7 +85,8 @@ def _native_records(root: Path, name: str) -> dict[str, Any]:
     from toolkit.datasets.layouts import read_native  # those with a JSON need not wait for it
 
     if not root.is_dir():
-        raise FileNotFoundError(f"no annotation file {root / name}.json: the folder does not exist")
+        missing = "the folder does not exist" if not root.exists() else f"{root} is not a folder"
+        raise FileNotFoundError(f"no annotation file {root / name}.json: {missing}")
     try:
         records, report = read_native(root, name)
     except FileNotFoundError as error:

@@ -63,7 +63,7 @@ class DAVISBenchmark(Evaluation):
             if found or self.incomplete != "skip":
                 runs[video.name] = [paths]
         if len(missing) == len(self.dataset):
-            raise NoResults(nothing_found(folder, self.dataset, problems.lines()))
+            raise NoResults(nothing_found(folder, self.dataset, problems.faults()))
         for name in foreign_entries(self.dataset, folder):
             problems.group("foreign", name)
         lines = checked(tracker, problems.lines(), self.incomplete)

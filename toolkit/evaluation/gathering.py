@@ -59,6 +59,10 @@ class Problems:
         """Note a file or video of a kind of problem that is told of all at once."""
         self._groups[kind].append(name)
 
+    def faults(self) -> list[str]:
+        """As `lines`, without the outcome at their ends."""
+        return [line.removesuffix(f": {self.outcome}") for line in self.lines()]
+
     def lines(self) -> list[str]:
         """One line per problem or group of problems."""
         told = {
@@ -120,7 +124,7 @@ def gather(dataset: Dataset, tracker: str, incomplete: str = "lost") -> Gathered
             problems.group("missing", video.name)
         runs[video.name] = found
     if len(missing) == len(dataset):
-        raise NoResults(nothing_found(folder, dataset, problems.lines()))
+        raise NoResults(nothing_found(folder, dataset, problems.faults()))
     _note_repetitions(runs, problems)
     for name in foreign_entries(dataset, folder):
         problems.group("foreign", name)
@@ -215,5 +219,5 @@ def nothing_found(folder: Path, dataset: Dataset, faults: Sequence[str]) -> str:
     found = f"there is {shortened(there)}" if there else "the folder is empty or missing"
     return (
         f"{folder.name}: no usable result for any of the {len(dataset)} videos of {dataset.name}; "
-        f"looked for {wanted} and so on, {found}; {shortened(faults, 3)}"
+        f"looked for {wanted} and so on, {found}; {shortened(faults, 1)}"
     )

@@ -31,11 +31,11 @@ def overlap_ratio(rect1: NDArray, rect2: NDArray) -> NDArray:
         (N,) values in [0, 1]; NaN where a box has NaN or both are empty.
     """
     rect1, rect2 = np.atleast_2d(rect1), np.atleast_2d(rect2)
-    low = np.maximum(rect1[:, :2], rect2[:, :2])
-    high = np.minimum(rect1[:, :2] + rect1[:, 2:4], rect2[:, :2] + rect2[:, 2:4])
-    inter = np.prod(np.maximum(high - low, 0), axis=1)
-    union = rect1[:, 2] * rect1[:, 3] + rect2[:, 2] * rect2[:, 3] - inter
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):  # empty, infinite and immeasurably large boxes
+        low = np.maximum(rect1[:, :2], rect2[:, :2])
+        high = np.minimum(rect1[:, :2] + rect1[:, 2:4], rect2[:, :2] + rect2[:, 2:4])
+        inter = np.prod(np.maximum(high - low, 0), axis=1)
+        union = rect1[:, 2] * rect1[:, 3] + rect2[:, 2] * rect2[:, 3] - inter
         return np.clip(inter / union, 0, 1)
 
 
