@@ -1,5 +1,6 @@
 import os
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -69,6 +70,26 @@ def test_what_is_no_mask_is_refused(tmp_path):
         read_labels(path)
     cv2.imwrite(str(path), np.array([[[0, 1, 2]]], np.uint8))
     with pytest.raises(ValueError, match=r"a\.png is a colour image"):
+        read_labels(path)
+
+
+def test_an_image_of_immense_size_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(LABELS).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = (100_000).to_bytes(4, "big") * 2  # width and height
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"cannot decode the mask .*a\.png: .* exceeds limit"):
+        read_labels(path)
+
+
+def test_values_of_16_bits_are_labels_up_to_255(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(LABELS.astype(np.uint16)).save(path)
+    np.testing.assert_array_equal(read_labels(path), LABELS)
+    Image.fromarray(LABELS.astype(np.uint16) + 300).save(path)
+    with pytest.raises(ValueError, match=r"a\.png has other values than 0 to 255"):
         read_labels(path)
 
 

@@ -35,7 +35,7 @@ def read_labels(path: str | os.PathLike) -> NDArray:
             values = np.asarray(image)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError) as error:  # what Pillow raises for a damaged PNG
+    except Exception as error:  # a damaged file raises almost anything in Pillow
         raise ValueError(f"cannot decode the mask {os.fspath(path)}: {error}") from None
     if values.ndim == 3 and (values[..., :3] == values[..., :1]).all():
         values = values[..., 0]  # grey, stored as colour
@@ -44,6 +44,8 @@ def read_labels(path: str | os.PathLike) -> NDArray:
     if values.dtype == bool:
         return values.astype(np.uint8)
     labels = values.astype(np.uint8)
+    if values.dtype != np.uint8 and not np.array_equal(labels, values):
+        raise ValueError(f"the mask {os.fspath(path)} has other values than 0 to {_VOID}")
     if image.mode != "P" and not np.any((labels > 0) & (labels < _VOID)):
         return (labels == _VOID).astype(np.uint8)
     labels[labels == _VOID] = 0

@@ -119,13 +119,15 @@ def test_a_cut_at_any_place_is_a_damaged_file(tmp_path, share):
         load_weights(small(), path)
 
 
-@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "no weights", "list"])
+@pytest.mark.parametrize("kind", ["truncated", "text", "pops", "empty", "no weights", "list"])
 def test_files_that_are_no_checkpoint_are_named(tmp_path, kind):
     path = saved(tmp_path, small().state_dict())
     if kind == "truncated":
         path.write_bytes(path.read_bytes()[:-200])
     elif kind == "no weights":
         torch.save({"epoch": 3}, path)
+    elif kind == "pops":
+        path.write_text("export A=1\n")  # its first letter takes from an empty stack of pickle
     elif kind == "list":
         torch.save([1, 2], path)
     else:
