@@ -6,8 +6,8 @@ READY := $(VENV)/.ready
 
 CONFIG := experiments/siamrpn_alex_tiny/config.yaml
 SNAPSHOT := snapshot/siamrpn_alex_tiny/checkpoint_e10.pth
-CLIP := Occlusion1
-RECT := 170,174,49,46
+CLIP := FastMotion1
+RECT := 22,154,45,48
 OUT := demo_output
 
 .PHONY: help setup demo test lint clean
