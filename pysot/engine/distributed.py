@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 from pysot.utils.cli import RunFailed
 
 _FAREWELL = 0.2  # seconds
+_GLANCE = 0.02  # seconds
+_PATIENCE = 600.0  # seconds that the processes may be apart when they start
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Ranks:
         if self.ranks == 1:
             return list(values)
         sums = torch.tensor(values, dtype=torch.float64)
-        with _peers():
+        with peers():
             dist.all_reduce(sums)
         return sums.tolist()
 
@@ -59,7 +63,7 @@ class Ranks:
         if self.ranks == 1:
             return [value]
         values = [None] * self.ranks
-        with _peers():
+        with peers():
             dist.all_gather_object(values, value)
         return values
 
@@ -68,16 +72,23 @@ class Ranks:
         if self.ranks == 1:
             return value
         values = [value]
-        with _peers():
+        with peers():
             dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
         return values[0]
 
 
 @contextlib.contextmanager
-def _peers() -> Iterator[None]:
+def peers() -> Iterator[None]:
+    """Tell in one line when a process does not find another.
+
+    Raises:
+        RunFailed: For errors of gloo, nccl and torch's stores; others pass.
+    """
     try:
         yield
-    except RuntimeError as error:  # of gloo and nccl
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
+            raise
         reason = str(error).split("\n", maxsplit=1)[0]
         raise RunFailed(f"another process of this run is gone ({reason})") from error
 
@@ -141,13 +152,56 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
         yield
         return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.ranks)
+    with peers():
+        launched = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        store = _launchers_store(ranks) if launched else None  # else torch makes one
+        dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.ranks)
     yield
-    dist.barrier()
+    with peers():
+        dist.barrier()
     # A thread of gloo may still want the interpreter to let go of the last tensors. Whoever holds
     # the interpreter while he destroys the group waits for that thread, for ever.
     time.sleep(_FAREWELL)
     dist.destroy_process_group()
+
+
+def _launchers_store(ranks: Ranks) -> dist.Store:
+    """Open the store of torchrun, under a name that no processes had before these.
+
+    torchrun keeps its store when it starts the processes again, and what they left there: the
+    addresses of dead ones, where the new ones would look for each other.
+    """
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    name = _welcome(store, ranks.ranks) if ranks.is_first else _greet(store, ranks.rank)
+    return dist.PrefixStore(name, store)
+
+
+def _welcome(store: dist.Store, ranks: int) -> str:
+    """Give all others the name that the first process has chosen, once they live.
+
+    A greeting may be that of a dead process. Only the living answer to the name.
+    """
+    name, since = uuid.uuid4().hex, time.monotonic()
+    missing = set(range(1, ranks))
+    while missing:
+        for rank in missing:
+            if store.check([f"greeting/{rank}"]):
+                store.set(f"name/{store.get(f'greeting/{rank}').decode()}", name)
+        missing = {rank for rank in missing if not store.check([f"{name}/{rank}"])}
+        if time.monotonic() - since > _PATIENCE:
+            raise RunFailed(f"processes {sorted(missing)} of this run did not start")
+        time.sleep(_GLANCE)
+    return name
+
+
+def _greet(store: dist.Store, rank: int) -> str:
+    """Ask the first process for the name."""
+    greeting = uuid.uuid4().hex
+    store.set(f"greeting/{rank}", greeting)
+    store.wait([f"name/{greeting}"], timedelta(seconds=_PATIENCE))
+    name = store.get(f"name/{greeting}").decode()
+    store.set(f"{name}/{rank}", "here")
+    return name
 
 
 class GroupBatchNorm2d(nn.BatchNorm2d):

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pysot.datasets.dataset import TrainingDataError
-from pysot.engine.distributed import Ranks
+from pysot.engine.distributed import Ranks, peers
 from pysot.engine.monitor import as_numbers
 from pysot.engine.optim import OptimizerPlan, begin_epoch
 from pysot.utils.cli import RunFailed
@@ -161,6 +161,7 @@ class Trainer:
             self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
         self._network = model
 
+    @peers()
     def begin_epoch(self, epoch: int) -> None:
         """Put model and optimiser into the state that an epoch asks for; see ``optim``."""
         self.optimizer = begin_epoch(self.model, self.plan, epoch, self.optimizer)
@@ -176,6 +177,7 @@ class Trainer:
                 **{new if new in known else "broadcast_buffers": False},  # renamed in torch 2.13
             )
 
+    @peers()
     def step(
         self,
         parts: Sequence[dict[str, Tensor]],

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import time
 
 import pytest
 import torch
@@ -130,14 +132,47 @@ def test_a_process_that_dies_leaves_nobody_waiting():
         with joined(ranks, torch.device("cpu")):
             ranks.total([1.0])
             if rank:
-                import os
-
                 os._exit(9)
             with pytest.raises(RunFailed, match="another process of this run is gone"):
                 ranks.total([1.0])
                 ranks.total([1.0])
 
     assert run_ranks(work, timeout=60)[1] == 9
+
+
+def test_processes_that_a_launcher_starts_again_find_each_other():
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True)
+
+    def work(rank, late):
+        os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", MASTER_PORT=str(store.port))
+        # the other finds the address that the attempt before has left; chance decides who calls
+        time.sleep(0.4 if rank == late else 0)
+        with joined(find_rank(), torch.device("cpu")):
+            assert find_rank().total([1.0]) == [2.0]
+            time.sleep(0.1)  # let the other have its answer
+            os._exit(9)
+
+    for attempt in range(5):
+        assert run_ranks(lambda rank, late=attempt % 2: work(rank, late), timeout=60) == [9, 9]
+
+
+def test_a_process_that_dies_in_a_step_is_one_line():
+    def work(rank):
+        ranks = find_rank()
+        with joined(ranks, torch.device("cpu")):
+            model = Line()
+            trainer = Trainer(model, None, StepSettings(), ranks, torch.device("cpu"))
+            trainer.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+            trainer._network = torch.nn.parallel.DistributedDataParallel(model)
+            trainer._agreed = lambda found: found[0]  # so that the backward pass finds out
+            if rank:
+                os._exit(9)
+            with pytest.raises(RunFailed, match="another process of this run is gone"):
+                trainer.step([{"x": torch.tensor(0.5)}], Faults(0))
+                trainer.step([{"x": torch.tensor(0.5)}], Faults(0))
+            os._exit(0)
+
+    assert run_ranks(work, timeout=60) == [0, 9]
 
 
 def test_batch_norm_over_processes_is_that_of_one_batch():

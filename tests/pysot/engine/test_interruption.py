@@ -6,7 +6,10 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +22,7 @@ from pysot.utils.cli import RunFailed
 from pysot.utils.model_load import read_checkpoint
 from tools.train import main
 
+ROOT = Path(__file__).resolve().parents[3]
 STEPS, EPOCHS = 4, 3
 EVERY_STEP = 1e-9  # minutes
 
@@ -45,8 +49,8 @@ def whole(crops):
     return train
 
 
-def work(crops, folder, ranks, **train):
-    """What each process of a run does, whatever there is of the run already."""
+def command(crops, folder, ranks, **train):
+    """Arguments of a run that goes on from what there is of it already."""
     settings = {
         "EPOCH": EPOCHS,
         "BATCH_SIZE": 2,
@@ -58,7 +62,12 @@ def work(crops, folder, ranks, **train):
     }
     pairs = [str(x) for key, value in settings.items() for x in (f"TRAIN.{key}", value)]
     number = ["DATASET.VIDEOS_PER_EPOCH", str(STEPS * 2 * ranks)]
-    arguments = ["--cfg", str(tiny_config(crops)), "--resume", "auto", *pairs, *number]
+    return ["--cfg", str(tiny_config(crops)), "--resume", "auto", *pairs, *number]
+
+
+def work(crops, folder, ranks, **train):
+    """What each process of that run does."""
+    arguments = command(crops, folder, ranks, **train)
     return lambda rank: main(arguments)
 
 
@@ -116,6 +125,25 @@ def test_two_processes_killed_twice(crops, whole, tmp_path):
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_runs_killed_twenty_times(crops, whole, tmp_path, ranks):
     check_kills(crops, whole, tmp_path / "run", ranks, kills=20, seed=2)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_run_again_after_a_process_was_lost(crops, whole, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launcher += ["--standalone", "--max-restarts", "2", "--redirects", "3"]
+    launcher += ["--log-dir", str(tmp_path / "launcher"), str(ROOT / "tools" / "train.py")]
+    with subprocess.Popen([*launcher, *command(crops, tmp_path, 2)]) as run:
+        for epoch in (1, 2):
+            wait_for_line(tmp_path, f"Epoch: [{epoch}][2/")
+            os.kill(workers_of(run.pid)[-1], signal.SIGKILL)
+        assert run.wait(300) == 0
+    assert_same_end(whole(2), final(tmp_path))
+
+
+def workers_of(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    named = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in children}
+    return [child for child, command_line in named.items() if "train.py" in command_line]
 
 
 def wait_for_line(folder, text):
