@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ from toolkit.running import Outcome, Plan, WorkerDied, run_all, run_together
 TESTING_DATASET = Path(__file__).resolve().parents[1] / "testing_dataset"
 TOGETHER = 16
 """Settings that share the reading of a video: more would share more, and lose more in a crash."""
+
+MAX_SETTINGS = 1_000_000
+"""A step that is too small should be told, not fill the memory."""
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -138,7 +142,8 @@ def read_grid(args: argparse.Namespace) -> list[Setting]:
     """All settings of the ranges on the command line.
 
     Raises:
-        ValueError: If a range is none, or if two of its values would share a folder.
+        ValueError: If a range is none, if two of its values would share a folder, or if there are
+            more than ``MAX_SETTINGS``.
     """
     values = {
         name: read_range(getattr(args, name), f"--{name.replace('_', '-')}")
@@ -151,6 +156,8 @@ def read_grid(args: argparse.Namespace) -> list[Setting]:
         if len({f"{value:.3f}" for value in values[name]}) < len(values[name]):
             option = f"--{name.replace('_', '-')} {getattr(args, name)}"
             raise ValueError(f"{option}: folders tell only three decimals; take larger steps")
+    if (number := prod(map(len, values.values()))) > MAX_SETTINGS:
+        raise ValueError(f"the ranges hold {number} settings; expected {MAX_SETTINGS} at most")
     settings = product(map(int, sizes), *(values[name] for name in list(values)[1:]))
     return [Setting(*numbers) for numbers in settings]
 
@@ -159,7 +166,7 @@ def read_range(text: str, option: str) -> list[float]:
     """Values of ``START,STOP,STEP``, without STOP, or of one number.
 
     Raises:
-        ValueError: If it is neither, or holds no value.
+        ValueError: If it is neither, or holds no value or more than ``MAX_SETTINGS``.
     """
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -172,6 +179,8 @@ def read_range(text: str, option: str) -> list[float]:
     start, stop, step = numbers
     if step <= 0 or stop <= start:
         raise ValueError(f"{option} {text}: holds no value; expected START < STOP and STEP > 0")
+    if (stop - start) / step > MAX_SETTINGS:
+        raise ValueError(f"{option} {text}: holds more than {MAX_SETTINGS} values")
     return np.arange(start, stop, step).tolist()
 
 

@@ -494,7 +494,12 @@ ONE = {**images("a/%04d.jpg", 1, 2, 3)}
         ),
         ("mine", {**ONE, "a/groundtruth.txt": "1,2,inf,4\n" * 3}, "error", "line 1: expected 4"),
         ("mine", {**ONE, "a/groundtruth.txt": ""}, "error", "line 1: expected 4 or 8 numbers"),
-        ("mine", {**ONE, "a/groundtruth.txt": b"\xff\xfe\x00"}, "error", "is not a text file"),
+        (
+            "mine",
+            {**ONE, "a/groundtruth.txt": b"\xff\xfe\x00"},
+            "error",
+            r"^[^:]*groundtruth\.txt is not a text file",
+        ),
         ("mine", {**ONE, "b/groundtruth.txt": lines(2)}, "error", "a/groundtruth.txt is missing"),
         (
             "mine",

@@ -80,6 +80,11 @@ def test_a_range_may_be_one_value_and_sizes_are_whole():
         (["--penalty-k", "0.5,0.1,0.1"], "--penalty-k 0.5,0.1,0.1: holds no value"),
         (["--window-influence", "0.1,0.5,0"], "--window-influence 0.1,0.5,0: holds no value"),
         (["--lr", "0.1,0.2,0.0001"], "folders tell only three decimals"),
+        (["--lr", "0,1,1e-12"], "--lr 0,1,1e-12: holds more than 1000000 values"),
+        (
+            ["--lr", "0,1,0.001", "--penalty-k", "0,1,0.001"],
+            "the ranges hold 14000000 settings; expected 1000000 at most",
+        ),
         (["--search-region", "255.5"], "--search-region 255.5: expected whole numbers"),
     ],
 )

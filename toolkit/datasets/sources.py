@@ -231,8 +231,9 @@ def _truth(source: Source, images: list[str]) -> Sequence[Region]:
         return MaskBoxes([os.path.join(source.masks, n) if n in masks else None for n in names])
     if source.boxes is not None:
         return _numbered(source, images)
+    text = read_text(source.truth)
     try:
-        regions = (source.parse or parse_regions)(read_text(source.truth))
+        regions = (source.parse or parse_regions)(text)
     except ValueError as error:
         raise ValueError(f"{source.truth}: {error}") from None
     if source.origin:
