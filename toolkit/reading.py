@@ -1,8 +1,8 @@
 """Reading result files of every layout into arrays, strictly.
 
 A file is read as PySOT writes it: numbers between commas, one line per frame. Tabs and spaces
-between the numbers are read too, and noted in `Trajectory.oddities`, as are NaN and infinite
-numbers, and a byte-order mark; anything else is an error that names file and line.
+between the numbers and a byte-order mark are read too, and noted in `Trajectory.oddities`, as are
+NaN and infinite numbers; anything else is an error that names file and line.
 """
 
 import codecs
@@ -28,6 +28,7 @@ REGION = -1
 ODDITIES = {
     "nan": "NaN or infinite numbers",
     "separators": "other separators than commas",
+    "mark": "a byte-order mark",
 }
 
 _TEXT_WIDTH = 60  # characters of a faulty line that an error shows
@@ -178,9 +179,12 @@ def read_confidences(path: str | os.PathLike) -> NDArray:
     """
     if not Path(path).is_file():
         raise ValueError(f"{path}: there is no such file of confidences")
-    first, newline, rest = Path(path).read_bytes().partition(b"\n")
-    if not newline or not rest.strip():
-        return np.array([np.nan]) if first.strip() or newline else np.empty(0)
+    data = Path(path).read_bytes()
+    if not data:
+        raise ValueError(f"{path}: is empty")
+    rest = data.partition(b"\n")[2]
+    if not rest.strip():
+        return np.array([np.nan])
     rows = _parse(path, rest, "a confidence", offset=1)
     rows.check(rows.counts == 1)
     return np.concatenate([[np.nan], rows.values])
@@ -218,6 +222,7 @@ class _Rows(NamedTuple):
         counts: (N,) how many each line has.
         plain: Whether they are separated by commas.
         offset: Number of lines before the first.
+        marked: Whether a byte-order mark came before.
     """
 
     path: str | os.PathLike
@@ -227,6 +232,7 @@ class _Rows(NamedTuple):
     counts: NDArray
     plain: bool
     offset: int
+    marked: bool = False
 
     def check(self, good: NDArray) -> None:
         """Raise ValueError naming the first line (N,) that is not good."""
@@ -245,10 +251,11 @@ def _line_error(
 
 
 def _read_rows(path: str | os.PathLike, expected: str) -> _Rows:
-    data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    data = Path(path).read_bytes()
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"{path}: is UTF-16 text; expected plain ASCII or UTF-8")
-    return _parse(path, data, expected)
+    plain = data.removeprefix(codecs.BOM_UTF8)
+    return _parse(path, plain, expected)._replace(marked=len(plain) < len(data))
 
 
 def _parse(path: str | os.PathLike, data: bytes, expected: str, offset: int = 0) -> _Rows:
@@ -317,5 +324,5 @@ def as_regions(trajectory: Sequence[Sequence[float]]) -> NDArray:
 
 def _oddities(rows: _Rows, codes: NDArray, regions: NDArray) -> tuple[str, ...]:
     lost = ~np.isfinite(regions).all(axis=1) & (codes == REGION)
-    found = {"nan": lost.any(), "separators": not rows.plain}
+    found = {"nan": lost.any(), "separators": not rows.plain, "mark": rows.marked}
     return tuple(name for name, there in found.items() if there)

@@ -11,7 +11,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import numpy as np
 
 from toolkit.datasets import Video
-from toolkit.reading import READERS, read_times
+from toolkit.reading import ODDITIES, READERS, read_times
 from toolkit.results import ResultFiles, result_files
 from toolkit.utils.files import atomic_path
 
@@ -107,6 +107,8 @@ def _faults(layout: str, files: ResultFiles, num_frames: int, repetitions: int) 
         faults.append(f"{len(run)} lines for {num_frames} frames in {files.regions.name}")
     if "nan" in run.oddities or not np.isfinite(run.regions[run.codes < 0]).all():
         faults.append(f"values that are no finite numbers in {files.regions.name}")
+    foreign = [ODDITIES[oddity] for oddity in run.oddities if oddity != "nan"]
+    faults += [f"{oddity} in {files.regions.name}" for oddity in foreign]
     if files.times is not None:
         times = read_times(files.times)
         if times.shape != (num_frames, repetitions):

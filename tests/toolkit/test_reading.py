@@ -101,7 +101,8 @@ def test_what_is_odd_is_noted(file_of, text, oddities):
 def test_a_byte_order_mark_is_read_over_and_utf_16_is_named(tmp_path):
     path = tmp_path / "v.txt"
     path.write_text("1,2,3,4\n", encoding="utf-8-sig")
-    assert read_box_trajectory(path).boxes.tolist() == [[1, 2, 3, 4]]
+    run = read_box_trajectory(path)
+    assert (run.boxes.tolist(), run.oddities) == ([[1, 2, 3, 4]], ("mark",))
     path.write_text("1,2,3,4\n", encoding="utf-16")
     with pytest.raises(ValueError, match=r"v\.txt: is UTF-16 text; expected plain ASCII or UTF-8"):
         read_box_trajectory(path)
@@ -115,6 +116,11 @@ def test_long_term_scores_lie_beside_the_regions(file_of):
     assert run.codes.tolist() == [1, REGION, REGION]
     file_of("\n0.5\n", "v_001_confidence.value")
     assert len(read_long_term_trajectory(path)) == 2
+    file_of("\n", "v_001_confidence.value")
+    assert len(read_long_term_trajectory(path)) == 1
+    file_of("", "v_001_confidence.value")
+    with pytest.raises(ValueError, match=r"v_001_confidence\.value: is empty"):
+        read_long_term_trajectory(path)
 
 
 def test_times_have_a_column_per_repetition(file_of):

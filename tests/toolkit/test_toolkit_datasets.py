@@ -184,6 +184,13 @@ def test_a_json_of_the_wrong_shape_names_file_video_and_field(make_set, change, 
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["", "..", "../a", "/a", "a//b"])
+def test_a_name_that_leads_out_of_the_results_is_refused(make_set, name):
+    root = make_set(lambda records: records.update({name: records["a"]}))
+    with pytest.raises(ValueError, match="its name cannot name a file of results"):
+        load_videos(root, "Tiny")
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [

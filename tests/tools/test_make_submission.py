@@ -114,6 +114,16 @@ def infinite(files):
     return "GOT-10k_Test_000001: values that are no finite numbers"
 
 
+def tabs(files):
+    files.regions.write_text("1\t2\t3\t4\n" * 3)
+    return "GOT-10k_Test_000001: other separators than commas in GOT-10k_Test_000001_001.txt"
+
+
+def marked(files):
+    files.regions.write_text("1,2,3,4\n" * 3, encoding="utf-8-sig")
+    return "GOT-10k_Test_000001: a byte-order mark in GOT-10k_Test_000001_001.txt"
+
+
 def damaged(files):
     files.regions.write_text("Occ")
     return "GOT-10k_Test_000001: .*line 1: expected 4 numbers"
@@ -129,7 +139,9 @@ def few_times(files):
     return "GOT-10k_Test_000001: 1 lines of 1 numbers in .*_time.txt; expected 3 of 1"
 
 
-@pytest.mark.parametrize("harm", [missing, short, nan, infinite, damaged, no_times, few_times])
+@pytest.mark.parametrize(
+    "harm", [missing, short, nan, infinite, tabs, marked, damaged, no_times, few_times]
+)
 def test_incomplete_results_are_listed_and_not_packed(make, harm, tmp_path):
     command, folder = make("GOT-10k")
     pattern = harm(result_files("got10k", folder, "GOT-10k_Test_000001"))

@@ -114,6 +114,8 @@ def make_video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Vide
     Raises:
         ValueError: If the record is not of PySOT's format, naming the field.
     """
+    if set(name.split("/")) & {"", ".", ".."}:
+        raise ValueError("its name cannot name a file of results")
     if not isinstance(record, dict):
         raise ValueError(f"expected an object of fields, got {type(record).__name__}")
     names = _texts(record, "img_names")

@@ -29,6 +29,7 @@ _GROUPS = {
     "missing": "{count} of {total} videos have no result ({names}): {outcome}",
     "nan": "{count} file(s) with NaN or infinite numbers ({names}): such frames counted as lost",
     "separators": "{count} file(s) with other separators than commas ({names}): read all the same",
+    "mark": "{count} file(s) with a byte-order mark ({names}): read all the same",
     "repetitions": "{count} video(s) with fewer repetitions than others ({names}): of equal weight",
     "foreign": "{count} file(s) or folder(s) of no video ({names}): ignored",
 }
