@@ -81,3 +81,15 @@ def test_the_test_set_is_left_to_its_server(got_set, absent):
     dataset = got_set({"a": [GT]}, gt=[GT[0], *[absent] * 4])
     with pytest.raises(ValueError, match="GOT-10k has ground truth for first frames only"):
         GOT10kBenchmark(dataset).scores("t")
+
+
+def test_without_a_frame_size_the_sets_that_need_one_are_named(got_set):
+    dataset = got_set({"a": [GT]})
+    path = dataset.dataset_root / "GOT-10k.json"
+    records = json.loads(path.read_text())
+    del records["a"]["width"], records["a"]["height"]
+    path.write_text(json.dumps(records))
+    unsized = DatasetFactory.create_dataset(name="GOT-10k", dataset_root=dataset.dataset_root)
+    unsized.set_tracker(dataset.tracker_path, ["t"])
+    with pytest.raises(FileNotFoundError, match=r"'a': its frame size is not known.*and GOT-10k"):
+        build_evaluation(unsized).scores("t")

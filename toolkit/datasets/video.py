@@ -179,8 +179,8 @@ class Video:
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"video {self.name!r}: its frame size is not known: the annotation has no width "
-                f"and height, and there is no image {self.img_names[0]}; only the overlaps of VOT "
-                "and long-term sets need it"
+                f"and height, and there is no image {self.img_names[0]}; only the overlaps of VOT, "
+                "long-term and GOT-10k sets need it"
             ) from None
 
     def select_tag(self, tag: str, start: int = 0, end: int = 0) -> Sequence[int]:
