@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from yacs.config import CfgNode as _YacsNode
 
 logger = logging.getLogger(__name__)
 
+ANY = sys.float_info.max  # the largest value, where every finite one will do
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Keys that a YAML file published with PySOT carries although nothing reads them.
@@ -361,6 +363,27 @@ def load_config(path: str | Path, opts: Sequence[Any] = ()) -> Config:
     config.merge_from_list(list(opts))
     config.freeze()
     return config
+
+
+def check_limits(node: Config, name: str, limits: Mapping[str, tuple[float, float]]) -> None:
+    """Check that numbers lie between limits.
+
+    Args:
+        node: A section of the configuration.
+        name: Of that section, for messages.
+        limits: By key, the least and the largest value; whole numbers where the least one is an
+            ``int``.
+
+    Raises:
+        ValueError: For the first that does not.
+    """
+    for key, (least, most) in limits.items():
+        whole = isinstance(least, int)
+        right = isinstance(node[key], int) if whole else isinstance(node[key], (int, float))
+        if not (right and least <= node[key] <= most):
+            kind = "a whole number" if whole else "a number"
+            bounds = f"of {least:g} or more" if most == ANY else f"from {least:g} to {most:g}"
+            raise ValueError(f"{name}.{key} is {node[key]}; expected {kind} {bounds}")
 
 
 def resolve_path(path: str | Path) -> Path:

@@ -24,6 +24,7 @@ from pysot.utils.model_load import read_checkpoint, state_dict_of
 logger = logging.getLogger(__name__)
 
 _VERSION = 2
+_LONGEST = 400  # characters of a reason; torch names every parameter
 _EPOCH = re.compile(r"checkpoint_e(\d+)()\.pth")
 _PARTIAL = re.compile(r"partial_e(\d+)_p(\d+)\.pth")
 _AVERAGE = re.compile(r"ema_e(\d+)\.pth")
@@ -167,6 +168,15 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is no training checkpoint (expected the keys {', '.join(keys)}); to start "
             "from weights alone, use TRAIN.PRETRAINED"
         )
+    try:
+        int(content["epoch"])
+        [len(group["params"]) for group in content["optimizer"]["param_groups"]]
+        [content["run"][key] for key in ("seed", "step", "bad_images") if "run" in content]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is no training checkpoint of this program or PySOT's: its epoch, optimizer or "
+            f"run is something else ({type(error).__name__}: {error})"
+        ) from error
     return content
 
 
@@ -179,7 +189,9 @@ def restore_model(model: nn.Module, content: dict[str, Any], path: Path) -> None
     try:
         model.load_state_dict(state_dict_of(content, str(path)))
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit the configured model: {error}") from error
+        reason = " ".join(str(error).split())
+        reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
+        raise ValueError(f"{path} does not fit the configured model: {reason}") from error
 
 
 def restore_optimizer(

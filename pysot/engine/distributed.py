@@ -102,17 +102,28 @@ def find_rank(local_rank: int = 0) -> Ranks:
     Raises:
         ValueError: If the environment is incomplete or no numbers.
     """
-    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
+    number = _number("WORLD_SIZE", 1)
+    if number == 1:
         return Ranks()
     needed = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     missing = [name for name in needed if not os.environ.get(name)]
     if missing:
         raise ValueError(
-            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; start "
-            "several processes with torchrun, or unset WORLD_SIZE"
+            f"WORLD_SIZE is {number}, but {', '.join(missing)} is not set; start several processes "
+            "with torchrun, or unset WORLD_SIZE"
         )
-    local_rank = int(os.environ.get("LOCAL_RANK") or local_rank)
-    return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), local_rank)
+    rank = _number("RANK", 0)
+    if rank >= number:
+        raise ValueError(f"RANK is {rank}, but WORLD_SIZE is {number}; expected a smaller one")
+    _number("MASTER_PORT", 0)
+    return Ranks(rank, number, _number("LOCAL_RANK", local_rank))
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise ValueError(f"{name} is {text!r} in the environment; expected a number")
+    return int(text)
 
 
 def device_of(ranks: Ranks, device: torch.device) -> torch.device:

@@ -137,3 +137,15 @@ def test_what_does_not_fit_is_named(saved, tmp_path):
 def test_another_seed_is_mentioned(saved, caplog):
     assert restore_run(read_training_checkpoint(saved[0]), 8).seed == 8
     assert "seed 8" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epoch": "x"}, {"optimizer": {}}, {"run": {"version": 9}}],
+    ids=["epoch", "opt", "run"],
+)
+def test_a_foreign_file_with_the_right_names_is_refused(tmp_path, wrong):
+    content = {"epoch": 1, "state_dict": {}, "optimizer": {"param_groups": []}}
+    torch.save({**content, **wrong}, tmp_path / "foreign.pth")
+    with pytest.raises(ValueError, match=r"foreign\.pth is no training checkpoint of this program"):
+        read_training_checkpoint(tmp_path / "foreign.pth")

@@ -217,6 +217,14 @@ def test_the_environment_of_a_launcher(monkeypatch):
     assert find_rank(1) == Ranks(3, 4, 1)
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert find_rank(1) == Ranks(3, 4, 0)
+    for name, value, text in (
+        ("RANK", "4", "RANK is 4, but WORLD_SIZE is 4"),
+        ("RANK", "x", "RANK is 'x' in the environment; expected a number"),
+        ("WORLD_SIZE", "two", "WORLD_SIZE is 'two'"),
+    ):
+        monkeypatch.setenv(name, value)
+        with pytest.raises(ValueError, match=text):
+            find_rank()
 
 
 def test_devices_of_processes(monkeypatch):
