@@ -81,6 +81,7 @@ def kill_at(folder, text, *options):
     process.wait()
 
 
+@pytest.mark.slow  # tests/pysot/engine/test_interruption.py does it with forked processes
 def test_a_run_killed_twice_ends_with_the_same_weights(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
