@@ -514,6 +514,27 @@ def test_got10k_leaves_out_absent_frames(tmp_path):
     assert frames[1].boxes == {0: (3.5, 2, 33.5, 42)} and frames[1].kinds == {0: "seal"}
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ["airplane/airplane-10"]),  # those to train on
+        (["--split", "test"], ["airplane/airplane-1"]),
+        (["--split", "all"], ["airplane/airplane-1", "airplane/airplane-10"]),
+    ],
+)
+def test_lasot_comes_by_split(tmp_path, monkeypatch, options, expected):
+    for number in (1, 10):
+        video = tmp_path / "airplane" / f"airplane-{number}"
+        for frame in (1, 2):
+            write_image(video / "img" / f"{frame:08d}.jpg")
+        write_text(video / "groundtruth.txt", "1,2,30,40\n2,2,30,40\n")
+        write_text(video / "full_occlusion.txt", "0,0")
+        write_text(video / "out_of_view.txt", "0,0")
+    argv = ["--root", tmp_path, "--output", tmp_path / "out", "--workers", 1, *options]
+    assert run_script("lasot/prepare.py", *argv, cwd=tmp_path, monkeypatch=monkeypatch) == 0
+    assert list(json.loads((tmp_path / "out" / "train.json").read_text())) == expected
+
+
 def test_lasot_and_trackingnet(tmp_path):
     video = tmp_path / "lasot" / "bird" / "bird-2"
     for number in range(1, 4):
