@@ -20,7 +20,7 @@ help:
 
 setup: $(READY)
 
-$(READY): requirements.txt pyproject.toml setup.py toolkit/utils/_region.pyx
+$(READY): requirements.txt pyproject.toml setup.py toolkit/io/_numbers.pyx toolkit/utils/_region.pyx
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .

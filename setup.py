@@ -5,7 +5,7 @@ import sys
 
 from setuptools import Extension, setup
 
-MODULES = ("_numbers", "_region")  # of toolkit.utils
+MODULES = ("toolkit.io._numbers", "toolkit.utils._region")
 
 
 def extensions() -> list[Extension]:
@@ -22,8 +22,10 @@ def extensions() -> list[Extension]:
     # A fused multiply-add would move a pixel here and there, so results would differ by machine.
     flags = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"]
     sources = [
-        Extension(f"toolkit.utils.{name}", [f"toolkit/utils/{name}.pyx"], extra_compile_args=flags)
-        for name in MODULES
+        Extension(
+            f"toolkit.{package}.{name}", [f"toolkit/{package}/{name}.pyx"], extra_compile_args=flags
+        )
+        for package, name in MODULES
     ]
     modules = cythonize(sources, build_dir="build/cython", language_level=3)
     for module in modules:

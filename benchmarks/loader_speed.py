@@ -33,13 +33,13 @@ from plain_loader import PlainLoader
 from torch.utils.data import default_collate
 
 from pysot.core.config import load_config
+from pysot.core.errors import run
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.build import build_train_dataset
 from pysot.datasets.crop import CropForm, write_annotation, write_crops, write_image
 from pysot.datasets.crop_pack import pack_crops
 from pysot.datasets.crop_store import pack_decoded
 from pysot.datasets.dataset import PairDataset, as_floats, collate
-from pysot.utils.cli import run
 from toolkit.synthetic import make_video
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,7 +25,7 @@ from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
 from pysot.tracker.recipe_builder import Recipe
 from toolkit.datasets import Video
-from toolkit.running import Plan, run_together, run_video
+from toolkit.protocols.running import Plan, run_together, run_video
 
 CONFIG = "experiments/siamrpn_alex_tiny/config.yaml"
 ROUNDS = 3

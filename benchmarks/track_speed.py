@@ -32,10 +32,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pysot.core.config import Config, load_config
+from pysot.core.errors import run
 from pysot.models.model_builder import build_model
 from pysot.tracker.siamrpn_tracker import SiamRPNTracker
 from pysot.tracker.tracker_builder import build_tracker, prepare_model
-from pysot.utils.cli import run
 from pysot.utils.device import choose_device
 from pysot.utils.model_load import load_weights
 

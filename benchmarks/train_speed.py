@@ -27,13 +27,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pysot.core.config import Config, load_config
+from pysot.core.errors import run
 from pysot.core.registry import RPN_HEADS
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.engine.build import build_trainer
 from pysot.engine.distributed import Ranks
 from pysot.engine.prefetch import batches_on
 from pysot.engine.train import Faults, Trainer
-from pysot.utils.cli import run
 from pysot.utils.device import choose_device
 
 ROOT = Path(__file__).resolve().parents[1]

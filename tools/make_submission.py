@@ -1,71 +1,12 @@
-"""Pack the results of a tracker for an evaluation server, if they are complete.
+"""Pack results for an evaluation server; `pysot.cli.submit` has the options."""
 
-Usage:
-    python tools/make_submission.py -p results -d GOT-10k -t my_tracker
-    python tools/make_submission.py -p results -d TrackingNet -t my_tracker --output tn.zip
-
-The archive (default: TRACKER_DATASET.zip) holds the files as tools/test.py writes them, which is
-what the servers take: <video>/<video>_001.txt and <video>/<video>_time.txt for GOT-10k, <video>.txt
-for TrackingNet. Nothing is written if a video is missing or has a wrong number of lines.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pysot.utils.cli import RunFailed, run
-from toolkit.datasets import find_benchmark, find_root, load_videos
-from toolkit.submission import find_faults, write_archive
-
-TESTING_DATASET = Path(__file__).resolve().parents[1] / "testing_dataset"
-SHOWN = 20
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--tracker_path", "-p", type=Path, required=True, help="folder with <DATASET>/<TRACKER>/")
-    add("--dataset", "-d", required=True, help="GOT-10k, TrackingNet, or any other set")
-    add("--tracker", "-t", required=True, help="name of the tracker in that folder")
-    add("--dataset-root", type=Path, help="folder of the set (default: testing_dataset/DATASET)")
-    add("--output", "-o", type=Path, help="default: TRACKER_DATASET.zip")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Check the results and pack them.
-
-    Raises:
-        FileNotFoundError: If the tracker has no results.
-        ValueError: If the output is not to be a ZIP file.
-        RunFailed: If the results are not complete.
-    """
-    args = parse_args(argv)
-    output = args.output or Path(f"{args.tracker}_{args.dataset}.zip")
-    if output.suffix.lower() != ".zip":
-        raise ValueError(f"--output {output}: the name of the archive must end in .zip")
-    folder = args.tracker_path / args.dataset / args.tracker
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no results: there is no folder {folder}")
-    root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
-    videos = list(load_videos(root, args.dataset).values())
-    layout = find_benchmark(args.dataset).layout
-    faults = find_faults(layout, folder, videos)
-    if faults:
-        more = [f"... and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        lines = "\n  ".join([*faults[:SHOWN], *more])
-        raise RunFailed(f"{folder} is not complete, nothing was written:\n  {lines}")
-    number = write_archive(output, layout, folder, videos)
-    print(f"{output}: {number} files of {len(videos)} videos")
-
+from pysot.cli.submit import main
+from pysot.core.errors import run
 
 if __name__ == "__main__":
     run(main)

@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pysot.core.errors import run
 from pysot.datasets.annotation import categories_path
 from pysot.datasets.crop import write_annotation, write_crops, write_image
-from pysot.utils.cli import run
+from toolkit.io.files import atomic_write
 from toolkit.synthetic import ATTRIBUTES, Shot, build_stage, contact_sheet, effects_of, make_video
-from toolkit.utils.files import atomic_write
 
 FORMAT = 4  # raise it when the same settings give other pixels or files
 STAMP = ".synthetic.json"

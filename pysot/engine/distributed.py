@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pysot.utils.cli import RunFailed
+from pysot.core.errors import RunFailed
 
 _FAREWELL = 0.2  # seconds
 _GLANCE = 0.02  # seconds

@@ -13,12 +13,12 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader
 
+from pysot.core.errors import RunFailed
 from pysot.engine.checkpoint import RunState, generator_states, save_checkpoint, tidy
 from pysot.engine.monitor import Monitor
 from pysot.engine.prefetch import batches_on
 from pysot.engine.signals import StopRequest
 from pysot.engine.train import COUNTS, Faults, Trainer, agree_on_batches
-from pysot.utils.cli import RunFailed
 
 logger = logging.getLogger(__name__)
 

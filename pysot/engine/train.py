@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from pysot.core.errors import RunFailed
 from pysot.datasets.dataset import TrainingDataError
 from pysot.engine.distributed import Ranks, peers
 from pysot.engine.monitor import as_numbers
 from pysot.engine.optim import OptimizerPlan, begin_epoch
-from pysot.utils.cli import RunFailed
 
 logger = logging.getLogger(__name__)
 

@@ -156,7 +156,7 @@ def _draw_set(root, name, num_frames=24, size=(96, 72)):
 
 def _write_results(results, layout, video):
     """What `scored_set` says of its trackers, written as the layout has it."""
-    from toolkit.results import result_path
+    from toolkit.results.formats import result_path
 
     first = list(video.boxes[0])
     regions = {GOOD: video.boxes.tolist(), BAD: [first] * len(video)}
@@ -181,7 +181,7 @@ def _write_results(results, layout, video):
 
 
 def _write_masks(folder, video, loses):
-    from toolkit.utils.masks import read_labels, write_labels
+    from toolkit.io.labels import read_labels, write_labels
 
     folder.mkdir(parents=True)
     for i, name in enumerate(video.mask_names):

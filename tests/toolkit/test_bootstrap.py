@@ -11,7 +11,7 @@ from toolkit.evaluation.bootstrap import (
     percentiles,
 )
 from toolkit.evaluation.report import comparison_table, interval_table
-from toolkit.results import write_boxes
+from toolkit.results.formats import write_boxes
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from toolkit.datasets import BENCHMARKS, DatasetFactory, load_videos
 from toolkit.datasets.layouts import LAYOUTS, read_native
 from toolkit.datasets.sources import parse_regions, parse_tracks, spans
-from toolkit.utils.masks import write_labels
+from toolkit.io.labels import write_labels
 
 NAN = float("nan")
 IMAGE = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()

@@ -6,7 +6,7 @@ import pytest
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import GOT10kBenchmark, build_evaluation
 from toolkit.evaluation.got10k_benchmark import limited
-from toolkit.results import write_boxes
+from toolkit.results.formats import write_boxes
 
 GT = [[10, 10, 20, 20]] * 5
 HALF = [10, 10, 20, 10]  # overlap 0.5 with them

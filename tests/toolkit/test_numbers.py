@@ -8,15 +8,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from toolkit.utils import numbers
-from toolkit.utils.numbers import NotNumbers, parse_numbers
+from toolkit.io import numbers
+from toolkit.io.numbers import NotNumbers, parse_numbers
 
 
 def backends():
-    names = ["toolkit.utils._numbers_python"]
+    names = ["toolkit.io._numbers_python"]
     try:
-        import_module("toolkit.utils._numbers")
-        names.append("toolkit.utils._numbers")
+        import_module("toolkit.io._numbers")
+        names.append("toolkit.io._numbers")
     except ImportError:
         pass
     return names

@@ -9,7 +9,7 @@ import pytest
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import OPEBenchmark
 from toolkit.evaluation.report import format_table, mean_score, ope_table
-from toolkit.results import write_boxes
+from toolkit.results.formats import write_boxes
 
 FIGURES = {"success": "auc", "precision": "precision20", "norm_precision": "norm_precision20"}
 SETS = ["OTB100", "UAV123", "UAV20L", "NFS30", "LaSOT"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from toolkit.reading import (
+from toolkit.results.reading import (
     FAILURE,
     REGION,
     SKIPPED,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.utils import _region_numpy, compiled, numbers, region
+from toolkit.io import numbers
+from toolkit.utils import _region_numpy, compiled, region
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "toolkit"
 NAN = float("nan")
@@ -126,9 +127,9 @@ def test_trajectories_of_two_lengths_are_refused():
 
 
 def test_without_the_compiled_modules_numpy_takes_over_with_one_warning(monkeypatch, caplog):
-    for name in ("_region", "_numbers"):
-        monkeypatch.setitem(sys.modules, f"toolkit.utils.{name}", None)  # makes the import fail
-        monkeypatch.delattr(f"toolkit.utils.{name}", raising=False)
+    for name in ("toolkit.utils._region", "toolkit.io._numbers"):
+        monkeypatch.setitem(sys.modules, name, None)  # makes the import fail
+        monkeypatch.delattr(name, raising=False)
     caches = compiled.compiled_or_not, compiled._warn
     for function in caches:
         function.cache_clear()

@@ -9,8 +9,9 @@ import pytest
 from filelock import FileLock
 
 from toolkit.datasets import Video
+from toolkit.io.locks import claim
 from toolkit.protocols import StaticTracker
-from toolkit.running import (
+from toolkit.protocols.running import (
     Plan,
     Timing,
     allowed_repetitions,
@@ -18,7 +19,6 @@ from toolkit.running import (
     run_together,
     run_video,
 )
-from toolkit.utils.locks import claim
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,7 +122,7 @@ def test_results_come_in_order():
 
 ORPHANS = """
 import os, sys, time
-from toolkit.running import run_all
+from toolkit.protocols.running import run_all
 
 def work(path):
     open(path, "w").write(str(os.getpid()))

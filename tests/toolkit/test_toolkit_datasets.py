@@ -16,7 +16,7 @@ from toolkit.datasets import (
 )
 from toolkit.evaluation import EVALUATIONS, METRICS
 from toolkit.protocols import PROTOCOLS
-from toolkit.results import LAYOUTS, write_boxes
+from toolkit.results.formats import LAYOUTS, write_boxes
 
 NAN = float("nan")
 

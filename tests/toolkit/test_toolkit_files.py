@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from toolkit.utils.files import atomic_path, atomic_write
+from toolkit.io.files import atomic_path, atomic_write
 
 
 def test_a_file_appears_when_its_block_succeeds(tmp_path):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.utils.image import image_size, read_image
+from toolkit.io.images import image_size, read_image
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
 

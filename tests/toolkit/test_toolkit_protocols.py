@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.datasets import Video
+from toolkit.io.labels import write_labels
 from toolkit.protocols import (
     DEFAULT_RULES,
     LOST,
@@ -16,7 +17,6 @@ from toolkit.protocols import (
     merge_masks,
     run_protocol,
 )
-from toolkit.utils.masks import write_labels
 
 
 class Mover:

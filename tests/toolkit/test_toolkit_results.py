@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.io.labels import read_labels
 from toolkit.protocols import Run
-from toolkit.results import (
+from toolkit.results.formats import (
     LAYOUTS,
     count_lost,
     is_finished,
@@ -18,7 +19,6 @@ from toolkit.results import (
     write_boxes,
     write_run,
 )
-from toolkit.utils.masks import read_labels
 
 SAMPLE = Path(__file__).parents[1] / "golden" / "toolkit" / "sample" / "results" / "OTB100"
 NAN = float("nan")

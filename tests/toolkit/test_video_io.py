@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit import video_io
-from toolkit.video_io import (
+from toolkit.io import video as video_io
+from toolkit.io.video import (
     CutShortError,
     FrameSource,
     VideoSink,
@@ -141,7 +141,7 @@ def test_what_is_no_video_is_named(tmp_path, name):
 def test_opencv_adds_no_message_of_its_own(tmp_path):
     (tmp_path / "junk.mp4").write_bytes(bytes(range(256)) * 20)
     # in a process of its own: FFmpeg reads its log level once, perhaps in an earlier test
-    code = "from toolkit.video_io import open_source; open_source('junk.mp4')"
+    code = "from toolkit.io.video import open_source; open_source('junk.mp4')"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

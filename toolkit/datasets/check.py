@@ -13,7 +13,7 @@ from toolkit.datasets.benchmarks import Benchmark
 from toolkit.datasets.loading import make_video
 from toolkit.datasets.sources import Report, spans
 from toolkit.datasets.video import Video
-from toolkit.utils.image import image_size
+from toolkit.io.images import image_size
 
 # evaluations whose overlaps end at the border of the frame
 _NEED_SIZE = ("vot", "longterm")

@@ -12,7 +12,7 @@ from typing import Any, overload
 from numpy.typing import NDArray
 
 from toolkit.datasets.regions import NAN, Region
-from toolkit.utils.numbers import NotNumbers, parse_numbers
+from toolkit.io.numbers import NotNumbers, parse_numbers
 
 _BLANK = b" \t\r\n"
 _MARK = "\0"  # begins the text that stands for a list which was set aside
@@ -177,7 +177,7 @@ class MaskBoxes(Sequence):
 
 
 def _box(path: str | None) -> Region:
-    from toolkit.utils.masks import mask_box, read_labels
+    from toolkit.io.labels import mask_box, read_labels
 
     labels = None if path is None else read_labels(path)
     return mask_box(labels) if labels is not None and labels.any() else [NAN] * 4

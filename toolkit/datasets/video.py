@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from toolkit.datasets.benchmarks import OPE, Benchmark
 from toolkit.datasets.lazy import LateRows, MaskBoxes
 from toolkit.datasets.regions import box_around, boxes_around
-from toolkit.reading import READERS, REGION, Trajectory, as_regions, find_runs
-from toolkit.results import result_path
-from toolkit.utils.image import image_size, read_image
+from toolkit.io.images import image_size, read_image
+from toolkit.results.formats import result_path
+from toolkit.results.reading import READERS, REGION, Trajectory, as_regions, find_runs
 from toolkit.visualization.overlay import draw_box
 
 
@@ -106,7 +106,7 @@ class Video:
         """Absolute paths of the annotation masks, None for a frame without one.
 
         None if the set has none at all. In a mask, 0 is background and every other value an
-        object; see `toolkit.utils.masks.read_labels`.
+        object; see `toolkit.io.labels.read_labels`.
         """
         if self._labels.mask_names is None:
             return None

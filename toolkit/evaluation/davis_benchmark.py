@@ -25,7 +25,7 @@ from toolkit.evaluation.gathering import (
 )
 from toolkit.evaluation.report import Column
 from toolkit.evaluation.scores import Measures
-from toolkit.results import result_path
+from toolkit.results.formats import result_path
 
 BOUND = 0.008  # tolerance of boundaries, in diagonals of the frame
 _PARTS = ("j", "j_recall", "j_decay", "f", "f_recall", "f_decay")
@@ -116,7 +116,7 @@ class DAVISBenchmark(Evaluation):
         self, video: Video, paths: list[Path | None], problems: list[str]
     ) -> Iterator[tuple["_Truth", NDArray | None]]:
         """Annotation and result of the frames that are scored; None counts as lost."""
-        from toolkit.utils.masks import read_labels
+        from toolkit.io.labels import read_labels
 
         objects = _objects(video, 0)
         for i in range(1, len(video) - 1):
@@ -217,7 +217,7 @@ def _truth(video: Video, index: int) -> NDArray:
     Raises:
         ValueError: If the video names no masks, or none for this frame.
     """
-    from toolkit.utils.masks import read_labels
+    from toolkit.io.labels import read_labels
 
     if not video.mask_names:
         raise ValueError(f"video {video.name!r} has no annotation masks (mask_names in the JSON)")

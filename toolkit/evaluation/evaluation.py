@@ -22,7 +22,7 @@ from toolkit.evaluation.gathering import (
 )
 from toolkit.evaluation.report import Column, metric_table, video_table
 from toolkit.evaluation.scores import METRICS, Curve, Measures, Scores
-from toolkit.reading import READERS, Trajectory
+from toolkit.results.reading import READERS, Trajectory
 
 logger = logging.getLogger(__name__)
 

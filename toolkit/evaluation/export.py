@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.scores import METRICS, Metric, Scores, plain
-from toolkit.utils.files import atomic_write
+from toolkit.io.files import atomic_write
 
 CSV_HEADER = ("dataset", "tracker", "level", "name", "metric", "value", "low", "high")
 

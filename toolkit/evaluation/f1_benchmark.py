@@ -15,7 +15,7 @@ from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT, Evaluation, wants_c
 from toolkit.evaluation.gathering import Gathered
 from toolkit.evaluation.report import Column, metric_table, video_table
 from toolkit.evaluation.scores import Curve, Measures
-from toolkit.reading import REGION, Trajectory
+from toolkit.results.reading import REGION, Trajectory
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import calculate_f1, determine_thresholds
 

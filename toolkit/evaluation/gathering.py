@@ -7,7 +7,8 @@ from pathlib import Path
 
 from toolkit.datasets.dataset import Dataset
 from toolkit.datasets.video import Video
-from toolkit.reading import (
+from toolkit.results.formats import result_path
+from toolkit.results.reading import (
     FAILURE,
     READERS,
     REGION,
@@ -15,7 +16,6 @@ from toolkit.reading import (
     empty_trajectory,
     find_runs,
 )
-from toolkit.results import result_path
 
 #: What becomes of missing, unreadable, short and long results.
 INCOMPLETE = {

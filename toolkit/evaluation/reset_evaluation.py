@@ -24,7 +24,7 @@ from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.gathering import Gathered
 from toolkit.evaluation.report import Column
 from toolkit.evaluation.scores import Curve, Measures
-from toolkit.reading import FAILURE, REGION, START, Trajectory, widened
+from toolkit.results.reading import FAILURE, REGION, START, Trajectory, widened
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import expected_overlap_curve, expected_overlap_sums
 

@@ -1,7 +1,8 @@
 """How a tracker is run over a video.
 
 A protocol is a class that is shown the frames of one video in order: `run_protocol` shows them to
-one tracker, `toolkit.running.run_together` to many at once, so that frames are decoded once.
+one tracker, `toolkit.protocols.running.run_together` to many at once, so that frames are decoded
+once.
 """
 
 from __future__ import annotations

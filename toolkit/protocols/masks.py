@@ -70,7 +70,7 @@ class Masks(OnePass):
 
     def _start_new(self, image: NDArray, truth: NDArray, merged: NDArray) -> float:
         """Start on the objects that were not seen before and enter their masks; the seconds."""
-        from toolkit.utils.masks import mask_box
+        from toolkit.io.labels import mask_box
 
         if truth.shape != image.shape[:2]:
             raise ValueError(
@@ -98,7 +98,7 @@ def annotated_labels(video: Any, index: int) -> NDArray | None:
         FileNotFoundError: If the mask is not there.
         ValueError: If it is damaged.
     """
-    from toolkit.utils.masks import read_labels
+    from toolkit.io.labels import read_labels
 
     path = video.mask_names[index]
     if path is None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from toolkit.datasets.regions import box_around
 from toolkit.datasets.video import Video
 from toolkit.evaluation import Evaluation
-from toolkit.reading import FAILURE, START
 from toolkit.report.timelines import Overlaps
+from toolkit.results.reading import FAILURE, START
 from toolkit.visualization.overlay import GREEN, draw_box, draw_text
 
 YELLOW = (0, 255, 255)  # BGR, of results; ground truth is green
@@ -220,8 +220,8 @@ def _moved(region: NDArray, corner: tuple[int, int]) -> NDArray:
 def _masks_drawn(
     evaluation: Evaluation, tracker: str, video: Video, frames: Sequence[int]
 ) -> list[NDArray]:
-    from toolkit.results import result_path
-    from toolkit.utils.masks import read_labels
+    from toolkit.io.labels import read_labels
+    from toolkit.results.formats import result_path
 
     folder = Path(evaluation.dataset.tracker_path or ".") / tracker
     results = result_path(evaluation.dataset.benchmark.layout, folder, video.name)

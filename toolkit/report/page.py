@@ -18,10 +18,10 @@ from typing import Any
 from toolkit.evaluation import METRICS, Evaluation, Scores
 from toolkit.evaluation.export import places_of, shown_metrics
 from toolkit.evaluation.scores import Metric, plain
+from toolkit.io.files import atomic_write
 from toolkit.report.figures import Plot, attribute_plots, main_plots
 from toolkit.report.filmstrips import Strip, filmstrips
 from toolkit.report.timelines import encoded, frame_overlaps
-from toolkit.utils.files import atomic_write
 from toolkit.visualization.draw_utils import COLOR
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,6 @@ from functools import cache
 from importlib import import_module
 from types import ModuleType
 
-_PACKAGE = "toolkit.utils"
-
 
 @cache
 def compiled_or_not(compiled: str, plain: str) -> ModuleType:
@@ -16,14 +14,14 @@ def compiled_or_not(compiled: str, plain: str) -> ModuleType:
     says so.
 
     Args:
-        compiled: Name of a module in this package.
+        compiled: Full name of a module.
         plain: Name of the other one.
     """
     try:
-        return import_module(f"{_PACKAGE}.{compiled}")
+        return import_module(compiled)
     except ImportError:
         _warn()
-        return import_module(f"{_PACKAGE}.{plain}")
+        return import_module(plain)
 
 
 @cache

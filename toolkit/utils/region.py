@@ -208,7 +208,7 @@ def vot_float2str(template: str, value: float) -> str:
 
 
 def _backend() -> ModuleType:
-    return compiled_or_not("_region", "_region_numpy")
+    return compiled_or_not("toolkit.utils._region", "toolkit.utils._region_numpy")
 
 
 def _as_regions(regions: ArrayLike) -> NDArray:

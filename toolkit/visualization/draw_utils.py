@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.utils.files import atomic_path
+from toolkit.io.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from toolkit.datasets.video import Video
-from toolkit.reading import READERS
-from toolkit.video_io import VideoSink, Window
+from toolkit.io.video import VideoSink, Window
+from toolkit.results.reading import READERS
 from toolkit.visualization.overlay import GREEN, blend_mask, draw_box, draw_text
 
 YELLOW = (0, 255, 255)
@@ -21,7 +21,7 @@ def drawn_frames(video: Video, layout: str, result: Path) -> Iterator[NDArray]:
 
     Args:
         video: The video.
-        layout: How its result lies, a key of `toolkit.results.LAYOUTS`.
+        layout: How its result lies, a key of `toolkit.results.formats.LAYOUTS`.
         result: Result file, or folder of masks, which show in the colours of their labels.
 
     Raises:
@@ -39,7 +39,7 @@ def drawn_frames(video: Video, layout: str, result: Path) -> Iterator[NDArray]:
 
 
 def _frames_with_masks(video: Video, folder: Path) -> Iterator[NDArray]:
-    from toolkit.utils.masks import label_colors, read_labels
+    from toolkit.io.labels import label_colors, read_labels
 
     colors = label_colors()[:, ::-1]
     for index, (image, _) in enumerate(video):

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import finish, write_notes
 from pysot.datasets.prepare.coco import read_coco
 from pysot.datasets.prepare.cropper import annotate
 from pysot.datasets.prepare.frames import Problems
-from pysot.utils.cli import run
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import crop_like_pysot, crop_size_and_workers
 from pysot.datasets.prepare.coco import read_coco
 from pysot.datasets.prepare.frames import Problems
-from pysot.utils.cli import run
 
 SUBSETS = ("val2017", "train2017")
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import parser, prepare
 from pysot.datasets.prepare.coco import read_coco
-from pysot.utils.cli import run
 
 
 def main(argv: Sequence[str] | None = None) -> None:

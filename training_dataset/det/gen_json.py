@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import finish, split_notes, write_notes
 from pysot.datasets.prepare.cropper import annotate
 from pysot.datasets.prepare.frames import Problems
 from pysot.datasets.prepare.imagenet import read_det
-from pysot.utils.cli import run
 
 
 def main() -> None:

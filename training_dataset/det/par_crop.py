@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import crop_like_pysot, crop_size_and_workers
 from pysot.datasets.prepare.frames import Problems
 from pysot.datasets.prepare.imagenet import read_det
-from pysot.utils.cli import run
 
 
 def main(argv: Sequence[str] | None = None) -> None:

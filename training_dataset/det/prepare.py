@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import parser, prepare
 from pysot.datasets.prepare.imagenet import read_det
-from pysot.utils.cli import run
 
 
 def main(argv: Sequence[str] | None = None) -> None:

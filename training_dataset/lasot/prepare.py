@@ -5,10 +5,10 @@ import json
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import parser, prepare
 from pysot.datasets.prepare.frames import Frame, Problems
 from pysot.datasets.prepare.tracking import read_lasot
-from pysot.utils.cli import run
 
 
 def read(args: argparse.Namespace, problems: Problems) -> Iterator[Frame]:

@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import finish, parser, prepare
 from pysot.datasets.prepare.frames import Frame, Problems
 from pysot.datasets.prepare.heldout import write_benchmark
 from pysot.datasets.prepare.own import read_own
-from pysot.utils.cli import run
 
 
 def read(args: argparse.Namespace, problems: Problems) -> Iterator[Frame]:

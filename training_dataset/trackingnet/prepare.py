@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import parser, prepare
 from pysot.datasets.prepare.tracking import read_trackingnet
-from pysot.utils.cli import run
 
 PARTS = tuple(f"TRAIN_{number}" for number in range(12))
 

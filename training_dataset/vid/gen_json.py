@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import split_notes, write_notes
 from pysot.datasets.prepare.cropper import annotate
 from pysot.datasets.prepare.imagenet import keep_runs, vid_frames
-from pysot.utils.cli import run
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
+from pysot.core.errors import run
 from pysot.datasets.crop import put
 from pysot.datasets.prepare.cli import finish
 from pysot.datasets.prepare.frames import Problems
 from pysot.datasets.prepare.imagenet import parse_vid
-from pysot.utils.cli import run
 
 
 def main() -> None:

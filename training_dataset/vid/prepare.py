@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Iterator, Sequence
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import parser, prepare
 from pysot.datasets.prepare.frames import Frame, Problems
 from pysot.datasets.prepare.imagenet import keep_runs, parse_vid, vid_frames
-from pysot.utils.cli import run
 
 
 def read(args: argparse.Namespace, problems: Problems) -> Iterator[Frame]:

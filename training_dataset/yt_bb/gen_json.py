@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from pysot.core.errors import run
 from pysot.datasets.crop import crop_name
 from pysot.datasets.prepare.cli import finish, write_notes
 from pysot.datasets.prepare.cropper import annotate
 from pysot.datasets.prepare.frames import Frame, Problems
 from pysot.datasets.prepare.youtube_bb import read_youtube_bb
-from pysot.utils.cli import run
 
 SUBSETS = {"val": "yt_bb_detection_validation", "train": "yt_bb_detection_train"}
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from pysot.core.errors import run
 from pysot.datasets.prepare.cli import crop_like_pysot, crop_size_and_workers
 from pysot.datasets.prepare.frames import Problems
 from pysot.datasets.prepare.youtube_bb import read_youtube_bb
-from pysot.utils.cli import run
 
 SUBSETS = ("yt_bb_detection_validation", "yt_bb_detection_train")
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from pysot.core.errors import RunFailed
 from pysot.datasets.annotation import categories_path
 from pysot.datasets.crop import CropForm, put, write_annotation
 from pysot.datasets.crop_pack import pack_crops
@@ -16,7 +17,6 @@ from pysot.datasets.crop_store import pack_decoded
 from pysot.datasets.prepare.checker import check_set
 from pysot.datasets.prepare.cropper import Notes, crop_set
 from pysot.datasets.prepare.frames import Frame, Problems
-from pysot.utils.cli import RunFailed
 
 Reader = Callable[[argparse.Namespace, Problems], Iterable[Frame]]
 REPORT = "problems.txt"

@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from pysot.core.errors import RunFailed
 from pysot.datasets.crop import Annotation, CropForm, check_box, crop_name, write_crops
 from pysot.datasets.crop_store import UnreadableImage, decode_crop
 from pysot.datasets.prepare.frames import Frame, Problem, Problems
 from pysot.datasets.prepare.masks import label_boxes, read_labels
-from pysot.utils.cli import RunFailed
 
 _FRAMES_PER_JOB = 32
 _LOG = ".crops.jsonl"

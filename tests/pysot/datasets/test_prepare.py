@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pysot.core.errors import RunFailed
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.crop import CropForm, crop_mask, crop_pair
 from pysot.datasets.prepare.checker import check_set
@@ -30,7 +31,6 @@ from pysot.datasets.prepare.own import read_own
 from pysot.datasets.prepare.segmentation import read_davis, read_youtube_vos
 from pysot.datasets.prepare.tracking import read_got10k, read_lasot, read_trackingnet
 from pysot.datasets.prepare.youtube_bb import read_youtube_bb
-from pysot.utils.cli import RunFailed
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "train_vid"

@@ -10,11 +10,11 @@ import torch
 from ranks import run_ranks
 from training_crops import tiny_config, write_training_set
 
+from pysot.cli.train import main
+from pysot.core.errors import RunFailed
 from pysot.engine.distributed import GroupBatchNorm2d, Ranks, device_of, find_rank, joined
 from pysot.engine.train import Faults, StepSettings, Trainer
-from pysot.utils.cli import RunFailed
 from pysot.utils.model_load import read_checkpoint
-from tools.train import main
 
 EPOCHS, PAIRS = 2, 16
 

@@ -16,11 +16,11 @@ import torch
 from ranks import CONTEXT, kill, run_ranks, start_ranks, wait_for
 from training_crops import tiny_config, write_training_set
 
+from pysot.cli.train import main
+from pysot.core.errors import RunFailed
 from pysot.engine import checkpoint
 from pysot.engine import run as run_module
-from pysot.utils.cli import RunFailed
 from pysot.utils.model_load import read_checkpoint
-from tools.train import main
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS, EPOCHS = 4, 3

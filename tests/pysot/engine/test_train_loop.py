@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from pysot.core.errors import RunFailed
 from pysot.datasets.dataset import TrainingDataError
 from pysot.engine.distributed import Ranks
 from pysot.engine.monitor import Monitor, Records, as_numbers, log_to, open_writer
 from pysot.engine.train import Faults, StepSettings, Trainer, agree_on_batches
-from pysot.utils.cli import RunFailed
 
 
 class Line(torch.nn.Module):

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from pysot.utils.cli import TRACEBACK_VARIABLE, RunFailed, run
+from pysot.core.errors import TRACEBACK_VARIABLE, RunFailed, run
 
 
 def failing(error):

@@ -13,17 +13,17 @@ import pytest
 import torch
 
 from golden import fill
+from pysot.cli import test as tool
 from pysot.core.config import load_config
+from pysot.core.errors import RunFailed
 from pysot.core.registry import TRACKERS
 from pysot.models.model_builder import build_model
 from pysot.tracker.siamrpn_tracker import SiamRPNTracker
-from pysot.utils.cli import RunFailed
 from toolkit.datasets import BENCHMARKS, DatasetFactory
 from toolkit.evaluation import build_evaluation
-from toolkit.reading import READERS, find_runs, read_boxes
-from toolkit.utils.masks import label_colors, read_labels, write_labels
-from toolkit.video_io import open_source
-from tools import test as tool
+from toolkit.io.labels import label_colors, read_labels, write_labels
+from toolkit.io.video import open_source
+from toolkit.results.reading import READERS, find_runs, read_boxes
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("PYSOT_SHARED", ROOT.parent / "shared"))

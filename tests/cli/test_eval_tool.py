@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pysot.cli import eval as tool
 from toolkit.datasets import BENCHMARKS
-from toolkit.results import result_files, write_boxes
-from tools import eval as tool
+from toolkit.results.formats import result_files, write_boxes
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "toolkit"
@@ -354,7 +354,7 @@ def test_numbers_out_of_range_are_refused(half_done, option, capsys):
 
 def test_scoring_loads_neither_torch_nor_opencv(command):
     code = (
-        "import sys; from tools import eval as tool; tool.main(sys.argv[1:]);"
+        "import sys; from pysot.cli import eval as tool; tool.main(sys.argv[1:]);"
         "print([m for m in ('torch', 'cv2', 'matplotlib', 'yacs') if m in sys.modules])"
     )
     run = subprocess.run(

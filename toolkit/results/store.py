@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from toolkit.results import remove_results
-from toolkit.running import Plan
-from toolkit.utils.files import atomic_write
+from toolkit.io.files import atomic_write
+from toolkit.protocols.running import Plan
+from toolkit.results.formats import remove_results
 
 RECORD = ".run.json"
 

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 import cv2
 
 from toolkit.datasets import Video
+from toolkit.io.locks import claim
 from toolkit.protocols import DEFAULT_RULES, PROTOCOLS, OnePass, Rules, Run, Tracker, run_protocol
-from toolkit.results import (
+from toolkit.results.formats import (
     ResultFiles,
     count_lost,
     is_finished,
@@ -27,7 +28,6 @@ from toolkit.results import (
     result_files,
     write_run,
 )
-from toolkit.utils.locks import claim
 
 #: What may go wrong with one video and not with the next; torch reports full memory so, too.
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError, cv2.error)
@@ -47,7 +47,7 @@ class Plan:
     Attributes:
         build: Makes the tracker; it is sent to the worker processes, and called for every video.
         protocol: Key of `toolkit.protocols.PROTOCOLS`.
-        layout: Key of `toolkit.results.LAYOUTS`.
+        layout: Key of `toolkit.results.formats.LAYOUTS`.
         folder: Folder of the tracker's results.
         rules: What the protocol leaves open.
         repetitions: Runs over each video.

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from pysot.cli import check as tool
 from toolkit.datasets import load_videos
-from tools import make_dataset_json as tool
 
-SCRIPT = Path(tool.__file__)
+SCRIPT = Path(__file__).parents[2] / "tools" / "make_dataset_json.py"
 
 
 def write_image(path, size=(40, 30)):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from pysot.utils.cli import run
-from toolkit.video_io import FrameSource, VideoSink, open_source
-from tools import demo as tool
+from pysot.cli import demo as tool
+from pysot.core.errors import run
+from toolkit.io.video import FrameSource, VideoSink, open_source
 
 SIZE = (96, 72)
 RECT = "20,15,24,18"

@@ -14,9 +14,9 @@ import pytest
 import torch
 from training_crops import boxless_config, tiny_config, write_training_set
 
-from pysot.utils.cli import run
+from pysot.cli.train import main, parse_args
+from pysot.core.errors import run
 from pysot.utils.model_load import load_weights, read_checkpoint
-from tools.train import main, parse_args
 
 ROOT = Path(__file__).parents[2]
 

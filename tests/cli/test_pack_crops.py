@@ -1,9 +1,9 @@
 import pytest
 from training_crops import write_training_set
 
+from pysot.cli.pack import main
+from pysot.core.errors import RunFailed
 from pysot.datasets.crop_store import CropPack, open_crops
-from pysot.utils.cli import RunFailed
-from tools.pack_crops import main
 
 
 @pytest.mark.parametrize("options", [[], ["--decoded"]])

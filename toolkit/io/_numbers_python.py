@@ -1,4 +1,4 @@
-"""Reader of numbers in Python: what `toolkit.utils._numbers` compiles, for machines without it."""
+"""Reader of numbers in Python: what `toolkit.io._numbers` compiles, for machines without it."""
 
 import re
 from itertools import chain

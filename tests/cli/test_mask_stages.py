@@ -8,8 +8,8 @@ import pytest
 import torch
 from training_crops import tiny_config, write_training_set
 
+from pysot.cli.train import main
 from pysot.utils.model_load import read_checkpoint
-from tools.train import main
 
 
 @pytest.fixture

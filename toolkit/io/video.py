@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 from numpy.typing import NDArray
 
-from toolkit.utils.image import read_image
+from toolkit.io.images import read_image
 
 IMAGE_SUFFIXES = frozenset(
     f".{kind}"

@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.utils.files import atomic_write
+from toolkit.io.files import atomic_write
 
 _VOID = 255  # "not annotated" in a palette image, the object in a grey one of two values
 

@@ -4,10 +4,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from pysot.utils.cli import RunFailed, run
+from pysot.cli import submit as tool
+from pysot.core.errors import RunFailed, run
 from toolkit.protocols import Run
-from toolkit.results import result_files, write_run
-from tools import make_submission as tool
+from toolkit.results.formats import result_files, write_run
 
 LENGTHS = {"GOT-10k_Test_000001": 3, "GOT-10k_Test_000002": 2}
 LAYOUTS = {"GOT-10k": "got10k", "TrackingNet": "flat", "DAVIS2017": "masks"}

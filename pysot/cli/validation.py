@@ -18,12 +18,12 @@ from pysot.engine.checkpoint import average_path, checkpoint_path
 from pysot.engine.run import Run
 from toolkit.datasets import find_benchmark
 from toolkit.evaluation import EVALUATIONS, METRICS
-from toolkit.utils.files import atomic_write
+from toolkit.io.files import atomic_write
 
 logger = logging.getLogger("pysot.tools.validation")
 
 BEST, BEST_SCORE = "checkpoint_best.pth", "best.json"
-TOOLS = Path(__file__).resolve().parent
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 _OF_LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 

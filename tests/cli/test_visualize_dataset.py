@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from training_crops import boxless_config, tiny_config, write_training_set
 
-from tools.visualize_dataset import BOX, NEGATIVE, main
+from pysot.cli.visualize import BOX, NEGATIVE, main
 
 
 @pytest.fixture

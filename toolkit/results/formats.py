@@ -13,7 +13,7 @@ longterm  ``longterm/V/V_001.txt``, ``V_001_confidence     shortest text, first 
           .value``, ``V_time.txt``                         ``%.6f``, first line empty; seconds
 got10k    ``V/V_001.txt``, ``V_time.txt``                  shortest text; seconds ``%.6f``, a column
                                                            per repetition
-masks     ``V/<frame>.png``                                label images, see `toolkit.utils.masks`
+masks     ``V/<frame>.png``                                label images, see `toolkit.io.labels`
 ========  ===============================================  =====================================
 
 Repetitions have the numbers 001, 002, ... in place of 001.
@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.reading import read_boxes
-from toolkit.utils.files import atomic_write
+from toolkit.io.files import atomic_write
+from toolkit.results.reading import read_boxes
 
 if TYPE_CHECKING:
     from toolkit.protocols import Run
@@ -220,7 +220,7 @@ def _write_got10k(files: ResultFiles, run: Run, repetition: int) -> None:
 
 
 def _write_masks(files: ResultFiles, run: Run, repetition: int) -> None:
-    from toolkit.utils.masks import write_labels
+    from toolkit.io.labels import write_labels
 
     temporary = files.regions.with_name(f".{files.regions.name}.{os.getpid()}")
     try:

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from golden import fill
+from pysot.cli import test as tool
 from pysot.core.config import load_config
+from pysot.core.errors import RunFailed, run
 from pysot.models.model_builder import build_model
-from pysot.utils.cli import RunFailed, run
 from toolkit.datasets import Video
+from toolkit.io.video import open_source
 from toolkit.protocols import StaticTracker
-from toolkit.reading import read_boxes
-from toolkit.running import Plan, WorkerDied, run_all, run_video
-from toolkit.video_io import open_source
+from toolkit.protocols.running import Plan, WorkerDied, run_all, run_video
+from toolkit.results.reading import read_boxes
 from toolkit.visualization import result_video
-from tools import test as tool
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("PYSOT_SHARED", ROOT.parent / "shared"))

@@ -10,10 +10,10 @@ import pytest
 import torch
 from filelock import FileLock
 
-from pysot.utils.cli import RunFailed, run
-from tools import eval as eval_tool
-from tools import hp_search as tool
-from tools import test as test_tool
+from pysot.cli import eval as eval_tool
+from pysot.cli import test as test_tool
+from pysot.cli import tune as tool
+from pysot.core.errors import RunFailed, run
 
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(r"Video: (\w+) +Time: +\d+\.\ds Speed: \d+\.\dfps( Lost: \d)?")
@@ -212,7 +212,7 @@ def test_what_another_process_is_at_is_left_to_it(command, folder, capsys):
 SLOW = """
 import sys, time
 from toolkit.protocols import OnePass
-from tools import hp_search
+from pysot.cli import tune as hp_search
 see = OnePass.see
 OnePass.see = lambda *args: (time.sleep(0.2), see(*args))
 hp_search.main(sys.argv[1:])

@@ -11,16 +11,16 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import numpy as np
 
 from toolkit.datasets import Video
-from toolkit.reading import ODDITIES, READERS, read_times
-from toolkit.results import ResultFiles, result_files
-from toolkit.utils.files import atomic_path
+from toolkit.io.files import atomic_path
+from toolkit.results.formats import ResultFiles, result_files
+from toolkit.results.reading import ODDITIES, READERS, read_times
 
 
 def find_files(layout: str, folder: str | os.PathLike, video: str) -> list[ResultFiles]:
     """Result files of all repetitions of a video that are there.
 
     Args:
-        layout: Key of `toolkit.results.LAYOUTS`.
+        layout: Key of `toolkit.results.formats.LAYOUTS`.
         folder: Folder of the tracker's results.
         video: Name of the video.
     """
@@ -36,7 +36,7 @@ def find_faults(layout: str, folder: str | os.PathLike, videos: Iterable[Video])
     """What a server would refuse or misread: a line for each video that is not complete.
 
     Args:
-        layout: Key of `toolkit.results.LAYOUTS`.
+        layout: Key of `toolkit.results.formats.LAYOUTS`.
         folder: Folder of the tracker's results.
         videos: All videos of the set.
     """
@@ -63,7 +63,7 @@ def write_archive(
 
     Args:
         path: The ZIP file. Names in it are relative to ``folder``.
-        layout: Key of `toolkit.results.LAYOUTS`.
+        layout: Key of `toolkit.results.formats.LAYOUTS`.
         folder: Folder of the tracker's results.
         videos: All videos of the set.
 

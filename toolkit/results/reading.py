@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.utils.numbers import NotNumbers, parse_numbers
+from toolkit.io.numbers import NotNumbers, parse_numbers
 
 #: Codes of lines that hold no region, in reset-based and long-term files.
 SKIPPED, START, FAILURE = 0, 1, 2
@@ -202,7 +202,7 @@ def read_times(path: str | os.PathLike) -> NDArray:
     return rows.values.reshape(-1, rows.counts[0])
 
 
-#: Reader of a run by layout, a key of `toolkit.results.LAYOUTS`.
+#: Reader of a run by layout, a key of `toolkit.results.formats.LAYOUTS`.
 READERS = {
     "flat": read_box_trajectory,
     "got10k": read_box_trajectory,

@@ -49,4 +49,4 @@ def parse_numbers(data: bytes, commas: bool = True) -> tuple[NDArray, NDArray]:
 
 
 def _backend() -> ModuleType:
-    return compiled_or_not("_numbers", "_numbers_python")
+    return compiled_or_not("toolkit.io._numbers", "toolkit.io._numbers_python")

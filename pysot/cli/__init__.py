@@ -1,0 +1,1 @@
+"""The command lines: ``parse_args`` and ``main`` of each."""

@@ -1,0 +1,236 @@
+"""Score the result files of trackers, whatever the benchmark's protocol is.
+
+Needs the JSON of the data set, but neither torch nor, except for mask sequences, its images.
+
+    python tools/eval.py -p results -d OTB100                     every tracker in results/OTB100
+    python tools/eval.py -p results -d VOT2018 -t 'siam*' -s      some of them, video by video
+    python tools/eval.py -p results -d UAV123 --json scores.json --plot plots
+    python tools/eval.py -p results -d LaSOT --bootstrap 2000 --compare siamrpn siammask
+    python tools/eval.py -p results -d OTB100 --csv scores.csv --latex table.tex --report page
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatch
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from pysot.core.errors import RunFailed
+from toolkit.datasets import BENCHMARKS, DatasetFactory, find_root
+from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation
+from toolkit.evaluation.bootstrap import add_intervals, compare
+from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT
+from toolkit.evaluation.export import write_csv, write_latex
+from toolkit.evaluation.report import comparison_table, interval_table
+from toolkit.io.files import atomic_write
+from toolkit.visualization import save_figure
+
+logger = logging.getLogger("eval")
+
+TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
+COMPARE_SAMPLES = 2000  # unless --bootstrap says how many
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; None takes that of the process."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    known = ", ".join(BENCHMARKS)
+    add("--tracker_path", "-p", type=Path, required=True, help="folder with <DATASET>/<TRACKER>/")
+    add("--dataset", "-d", required=True, help=f"{known}, or any set in their JSON format")
+    add("--num", "-n", type=int, default=1, help="worker processes (default: 1)")
+    add("--tracker_prefix", "-t", default="", help="only trackers that begin so; may hold * and ?")
+    add("--show_video_level", "-s", action="store_true", help="also print a table of the videos")
+    add("--dataset-root", type=Path, help="folder of <DATASET>.json (default: testing_dataset/..)")
+    add("--json", type=Path, metavar="FILE", help="write all scores, curves and problems")
+    add(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write one row per tracker, video, metric and so on",
+    )
+    add("--latex", type=Path, metavar="FILE", help="write the table of trackers for a paper")
+    add("--report", type=Path, metavar="DIR", help="write DIR/index.html, a page of all scores")
+    add("--plot", type=Path, metavar="DIR", help="write every plot that applies")
+    add("--plot-format", choices=("png", "pdf", "svg"), default="png", help="of the plots")
+    add("--top", type=int, default=20, help="trackers in the table, best first (default: 20)")
+    add("--color", choices=("auto", "always", "never"), default="auto", help="red for low scores")
+    policies = "; ".join(f"{name}: {text}" for name, text in INCOMPLETE.items())
+    add("--incomplete", choices=tuple(INCOMPLETE), default="lost", help=f"{policies}")
+    add("--strict", action="store_true", help="the same as --incomplete error")
+    add("--strict-gt", action="store_true", help="absent targets are no precision hits")
+    add("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N samples")
+    add("--compare", nargs=2, metavar=("A", "B"), help="test trackers A and B on the same samples")
+    args = parser.parse_args(argv)
+    if args.num < 1 or args.top < 1 or args.bootstrap < 0:
+        parser.error("--num and --top take numbers from 1, --bootstrap from 0")
+    if args.strict:
+        args.incomplete = "error"
+    return args
+
+
+def find_trackers(tracker_path: Path, dataset: str, prefix: str) -> list[str]:
+    """Names of the trackers with results, sorted; stray files are no trackers.
+
+    Raises:
+        OSError: If there is none, saying what was looked for and what is there.
+    """
+    folder = tracker_path / dataset
+    if not tracker_path.is_dir():
+        if tracker_path.exists():
+            raise NotADirectoryError(f"no results: {tracker_path} is not a folder")
+        raise FileNotFoundError(f"no results: the folder {tracker_path} does not exist")
+    if not folder.is_dir():
+        there = _folders(tracker_path)
+        raise FileNotFoundError(f"no results: there is no folder {folder}; {_hint(dataset, there)}")
+    there = _folders(folder)
+    names = [name for name in there if name.startswith(prefix) or fnmatch(name, f"{prefix}*")]
+    if not names:
+        hint = _hint(prefix, there)
+        raise FileNotFoundError(f"no results: no tracker in {folder} is like '{prefix}*'; {hint}")
+    return names
+
+
+def _folders(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+
+
+def _hint(wanted: str, there: Sequence[str]) -> str:
+    if not there:
+        return "it holds no folder of results"
+    near = get_close_matches(wanted, there, n=3) if wanted else []
+    listed = ", ".join(there[:10]) + (f" and {len(there) - 10} more" if len(there) > 10 else "")
+    return (f"did you mean {' or '.join(near)}? " if near else "") + f"there is: {listed}"
+
+
+def score(evaluation: Evaluation, trackers: Sequence[str], num_workers: int) -> list[str]:
+    """Score all trackers that have results; returns their names, best first.
+
+    Raises:
+        ValueError: If none has.
+    """
+    progress = evaluation.evaluate(trackers, num_workers)
+    for _ in _shown(progress, len(trackers)):
+        pass
+    return evaluation.ranked(evaluation.scored(trackers))
+
+
+def _shown(progress: Iterable[Any], total: int) -> Iterable[Any]:
+    """Show a bar if there is someone to see it; importing tqdm takes as long as many scores."""
+    if not sys.stderr.isatty():
+        return progress
+    from tqdm import tqdm
+
+    return tqdm(progress, "eval", total, ncols=100, leave=False)
+
+
+def write_json(path: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:
+    """Write every figure, curve and problem of the trackers, in the order given."""
+    with atomic_write(path) as file:
+        json.dump(evaluation.as_data(trackers), file, indent=1, allow_nan=False)
+        file.write("\n")
+
+
+def write_plots(
+    folder: Path, evaluation: Evaluation, trackers: Sequence[str], suffix: str = "png"
+) -> None:
+    """Write every plot that applies to the data set as ``<folder>/<DATASET>_<name>.<suffix>``."""
+    from toolkit.report.figures import attribute_plots, main_plots
+
+    by_attribute = attribute_plots(evaluation, trackers, ("success", "precision"))
+    for plot in chain(main_plots(evaluation, trackers), by_attribute):
+        save_figure(plot.figure, folder / f"{evaluation.dataset.name}_{plot.name}.{suffix}")
+
+
+def write_page(folder: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:
+    """Write the page ``<folder>/index.html``."""
+    from toolkit.report import write_report
+
+    write_report(folder, evaluation, trackers)
+
+
+#: Writers of what may be asked for, by the name of the option that holds the path.
+OUTPUTS: Mapping[str, Callable[[Path, Evaluation, Sequence[str]], None]] = {
+    "json": write_json,
+    "csv": write_csv,
+    "latex": write_latex,
+    "report": write_page,
+}
+
+
+def write_outputs(
+    args: argparse.Namespace, evaluation: Evaluation, trackers: Sequence[str]
+) -> None:
+    """Write all that was asked for.
+
+    Raises:
+        RunFailed: If an optional package is missing.
+    """
+    writers = {**OUTPUTS, "plot": partial(write_plots, suffix=args.plot_format)}
+    for option, write in writers.items():
+        path = getattr(args, option)
+        if path is None:
+            continue
+        try:
+            write(path, evaluation, trackers)
+        except ModuleNotFoundError as error:
+            raise RunFailed(str(error)) from error
+
+
+def print_statistics(
+    args: argparse.Namespace, evaluation: Evaluation, trackers: Sequence[str]
+) -> None:
+    """Print confidence intervals and the comparison, if they were asked for."""
+    if args.bootstrap:
+        print(
+            "\n" + interval_table({name: evaluation.scores(name) for name in trackers[: args.top]})
+        )
+    if args.compare:
+        samples = args.bootstrap or COMPARE_SAMPLES
+        print("\n" + comparison_table(*args.compare, compare(evaluation, *args.compare, samples)))
+
+
+def _check_compared(names: Sequence[str], there: Sequence[str], kind: str = "") -> None:
+    for name in names:
+        if name not in there:
+            raise ValueError(f"--compare: no {kind}tracker {name!r}; {_hint(name, sorted(there))}")
+
+
+def _note_what_is_not_shown(args: argparse.Namespace, num_trackers: int) -> None:
+    if num_trackers > args.top:
+        logger.warning("the table shows %d of %d trackers (--top)", args.top, num_trackers)
+    if args.show_video_level and num_trackers > VIDEO_TABLE_LIMIT:
+        logger.warning(
+            "no table of the videos for %d trackers, at most %d fit; choose some with -t",
+            num_trackers,
+            VIDEO_TABLE_LIMIT,
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Score, print the tables, and write what was asked for."""
+    args = parse_args(argv)
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    trackers = find_trackers(args.tracker_path, args.dataset, args.tracker_prefix)
+    _check_compared(args.compare or (), trackers)
+    root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
+    dataset = DatasetFactory.create_dataset(name=args.dataset, dataset_root=root)
+    dataset.set_tracker(args.tracker_path / args.dataset, trackers)
+    evaluation = build_evaluation(dataset, args.incomplete, args.strict_gt)
+    scored = score(evaluation, trackers, args.num)
+    _check_compared(args.compare or (), scored, "scored ")
+    color = {"auto": None, "always": True, "never": False}[args.color]
+    evaluation.show(scored, args.show_video_level, args.top, color)
+    _note_what_is_not_shown(args, len(scored))
+    if args.bootstrap:
+        add_intervals(evaluation, scored, args.bootstrap)
+    print_statistics(args, evaluation, scored)
+    write_outputs(args, evaluation, scored)

@@ -1,0 +1,276 @@
+r"""Run a tracker over a benchmark and write the results of every video.
+
+Usage:
+    python tools/test.py --dataset OTB100 --config CONFIG.yaml --snapshot model.pth
+    python tools/test.py --dataset VOT2018 --config CONFIG.yaml --snapshot model.pth --workers 4
+    python tools/test.py --dataset OTB100 --config CONFIG.yaml --snapshot model.pth \
+        --video Basketball --vis --overwrite TRACK.LR 0.35
+    python tools/test.py --dataset Synthetic --static
+    python tools/test.py --dataset DAVIS_rect --dataset-root /data/davis2016_val --static
+
+The results of TRACKER (the snapshot's file name up to its first dot, or --name) go to
+RESULTS/DATASET/TRACKER; tools/eval.py scores them, tools/make_submission.py packs them for a
+server. The benchmark says how videos are run: once, or (VOT) again after each failure, or (DAVIS)
+with a mask of every object. A run that was stopped goes on where it was: videos with complete
+results are skipped. ``KEY VALUE`` pairs override the configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from pysot.core.errors import RunFailed
+from pysot.tracker.recipe_builder import Recipe, default_record
+from pysot.utils.bbox import initial_rect
+from toolkit.datasets import Benchmark, Video, find_benchmark, find_root, load_videos
+from toolkit.io.video import window_available
+from toolkit.protocols import Rules, StaticTracker
+from toolkit.protocols.running import (
+    FAILURES,
+    Outcome,
+    Plan,
+    WorkerDied,
+    allowed_repetitions,
+    describe,
+    run_all,
+    run_video,
+)
+from toolkit.results.store import claim_folder
+from toolkit.visualization.result_video import drawn_frames, play, write_video
+
+TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
+STATIC = "static"
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--dataset", required=True, help="name of the benchmark, and of its JSON file")
+    add("--dataset-root", type=Path, help="folder of that file (default: testing_dataset/DATASET)")
+    add("--config", default="", help="configuration of the tracker")
+    add("--snapshot", type=Path, help="its weights")
+    add("--static", action="store_true", help="no tracker: repeat the first box, as a baseline")
+    add("--video", default="", help="only this video")
+    add("--results", type=Path, default=Path("results"), help="default: ./results")
+    add("--name", help="name of the tracker in the results (default: from the snapshot)")
+    add("--overwrite", action="store_true", help="run finished videos again")
+    add(
+        "--repetitions",
+        type=int,
+        help="runs over each video for a tracker that is not deterministic (default: as many as "
+        "the benchmark asks for); one that is runs once, as its results would all be the same",
+    )
+    add("--workers", type=int, default=1, help="processes; the results are the same")
+    add("--vis", action="store_true", help="show the results, or without a display as --vis-dir")
+    add("--vis-dir", type=Path, help="write VIS_DIR/VIDEO.mp4 (ground truth green, result yellow)")
+    add("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
+    args = parser.parse_intermixed_args(argv)
+    if not args.static and not (args.config and args.snapshot):
+        parser.error("a tracker needs --config and --snapshot (or try --static)")
+    if args.workers < 1:
+        parser.error(f"--workers {args.workers}: must be at least 1")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the tracker over the videos and report every one of them."""
+    args = parse_args(argv)
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    benchmark = find_benchmark(args.dataset)
+    root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
+    videos = load_videos(root, args.dataset)
+    selected = select_videos(videos, args.video, args.dataset)
+    recipe = read_recipe(args)
+    plan = make_plan(args, benchmark, recipe)
+    vis_dir, show = picture_places(args, plan.folder.name)
+    record = {"tracker": STATIC} if recipe is None else recipe.record()
+    claim_folder(plan, list(videos), record, default_record())
+    position = {name: number for number, name in enumerate(videos, start=1)}
+    work = partial(run_and_draw, plan, vis_dir)
+    report = Report(plan, position, len(selected))
+    try:
+        report.follow(run_all(work, selected, args.workers), selected, show)
+    except WorkerDied as error:
+        raise RunFailed(str(error)) from error
+    report.close(vis_dir)
+
+
+# ------------------------------------------------------------------------------------- tracker
+
+
+def read_recipe(args: argparse.Namespace) -> Recipe | None:
+    """Collect what the command line says of the tracker; None for the static baseline.
+
+    Raises:
+        OSError: If the snapshot cannot be read.
+        ValueError: If a static baseline is given a configuration.
+    """
+    if not args.static:
+        return Recipe.read(args.config, args.snapshot, args.opts)
+    if args.config or args.snapshot or args.opts:
+        raise ValueError("--static takes no --config, --snapshot or overrides")
+    return None
+
+
+def make_plan(args: argparse.Namespace, benchmark: Benchmark, recipe: Recipe | None) -> Plan:
+    """Decide how the videos are run; what is wrong with the tracker shows here, once.
+
+    Raises:
+        OSError: If a file of the tracker is missing.
+        ValueError: If configuration, snapshot, name or number of repetitions are unusable.
+    """
+    build: Callable[[], Any] = recipe or StaticTracker
+    repetitions = allowed_repetitions(build(), args.repetitions, benchmark.repetitions)
+    if repetitions < (args.repetitions or 1):
+        print("this tracker is deterministic: it runs once over each video", file=sys.stderr)
+    rules = Rules(initial_rect)
+    if recipe is not None:
+        rules = replace(rules, mask_threshold=recipe.config_node().TRACK.MASK_THERSHOLD)
+    return Plan(
+        build,
+        benchmark.protocol,
+        benchmark.layout,
+        args.results / args.dataset / tracker_name(args),
+        rules,
+        repetitions,
+        args.overwrite,
+    )
+
+
+def tracker_name(args: argparse.Namespace) -> str:
+    """Name of the tracker in the results: PySOT's rule, unless the user chose one.
+
+    Raises:
+        ValueError: If it cannot be the name of a folder.
+    """
+    default = STATIC if args.static else args.snapshot.name.split(".")[0]
+    name = default if args.name is None else args.name
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise ValueError(f"{name!r} cannot name a tracker's folder; choose another with --name")
+    return name
+
+
+# -------------------------------------------------------------------------------------- videos
+
+
+def select_videos(videos: dict[str, Video], name: str, dataset: str) -> list[Video]:
+    """Return the video of that name, or all if it is empty.
+
+    Raises:
+        ValueError: If there is none; the message lists names that are near.
+    """
+    if not name:
+        return list(videos.values())
+    if name in videos:
+        return [videos[name]]
+    near = get_close_matches(name, videos, n=5, cutoff=0.5)
+    near = near or get_close_matches(name.lower(), videos, n=5, cutoff=0.3) or list(videos)[:5]
+    raise ValueError(f"no video {name!r} in {dataset}; names near to it: {', '.join(near)}")
+
+
+def picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None, bool]:
+    """Where videos of the results are written, if at all, and whether a window shows them."""
+    show = args.vis and not args.vis_dir and window_available()
+    if args.vis_dir or not args.vis or show:
+        return args.vis_dir, show
+    return args.results.with_name(f"{args.results.name}_vis") / args.dataset / tracker, False
+
+
+def run_and_draw(plan: Plan, vis_dir: Path | None, video: Video) -> Outcome:
+    """Run the tracker over a video and, if asked for, draw the result of its first run."""
+    outcome = run_video(plan, video)
+    if vis_dir is None or outcome.error:
+        return outcome
+    picture = vis_dir / f"{video.name}.mp4"
+    if outcome.skipped and picture.exists():
+        return outcome
+    try:
+        result = plan.files(video.name).regions
+        write_video(picture, drawn_frames(video, plan.layout, result))
+    except FAILURES as error:
+        return replace(outcome, error=describe(error))
+    return outcome
+
+
+# -------------------------------------------------------------------------------------- report
+
+
+@dataclass
+class Report:
+    """What is said while the videos are run: a line per run as in PySOT, and the failures.
+
+    Attributes:
+        plan: How they are run.
+        position: Number of each video in the whole benchmark, from 1.
+        total: Number of videos.
+    """
+
+    plan: Plan
+    position: dict[str, int]
+    total: int
+
+    def __post_init__(self) -> None:
+        self.failed: list[str] = []
+        self.skipped = self.lost = 0
+
+    def follow(self, outcomes: Iterator[Outcome], videos: Sequence[Video], show: bool) -> None:
+        """Print what becomes of the videos, with a progress bar.
+
+        Args:
+            outcomes: One per video.
+            videos: In the same order.
+            show: Play each result in a window.
+        """
+        frames = sum(map(len, videos))
+        with tqdm(
+            total=frames, desc="test", unit="frame", ncols=100, leave=False, disable=None
+        ) as bar:
+            for video, outcome in zip(videos, outcomes, strict=True):
+                for line in self.lines(outcome):
+                    bar.write(line, file=sys.stdout)
+                if outcome.error:
+                    bar.write(f"error: {video.name}: {outcome.error}", file=sys.stderr)
+                elif show:
+                    result = self.plan.files(video.name).regions
+                    play(video.name, drawn_frames(video, self.plan.layout, result))
+                bar.update(len(video))
+
+    def lines(self, outcome: Outcome) -> list[str]:
+        """Count an outcome in; return the lines of its runs."""
+        self.skipped += outcome.skipped
+        self.lost += outcome.lost
+        if outcome.error:
+            self.failed.append(outcome.name)
+        number = self.position[outcome.name]
+        return [f"({number:3d}) {timing.line(outcome.name)}" for timing in outcome.runs]
+
+    def close(self, vis_dir: Path | None) -> None:
+        """Print the sums.
+
+        Raises:
+            RunFailed: If a video failed.
+        """
+        if self.plan.restarts:
+            print(f"{self.plan.folder.name} total lost: {self.lost:d}")
+        if self.skipped:
+            text = f"{self.skipped} finished videos skipped (--overwrite runs them again)"
+            print(text, file=sys.stderr)
+        print(f"results: {self.plan.folder}", file=sys.stderr)
+        if vis_dir:
+            print(f"videos: {vis_dir}", file=sys.stderr)
+        if self.failed:
+            names = ", ".join(self.failed)
+            raise RunFailed(f"{len(self.failed)} of {self.total} videos failed: {names}")

@@ -1,0 +1,324 @@
+r"""Search for the best settings of a tracker: run it over a benchmark with many of them.
+
+Usage:
+    python tools/hp_search.py --dataset OTB100 --config CONFIG.yaml --snapshot model.pth
+    python tools/hp_search.py --dataset VOT2018 --config CONFIG.yaml --snapshot model.pth \
+        --penalty-k 0.02,0.3,0.02 --lr 0.3,0.5,0.02 --random 100 --workers 4
+
+A range is START,STOP,STEP without STOP itself (NumPy's arange), or one value. The results of each
+setting go to RESULTS/DATASET/MODEL_r255_pk-0.050_wi-0.100_lr-0.350, in the files of tools/test.py;
+tools/eval.py -p hp_search_result scores them, too. The table at the end has the best settings that
+are complete. Several processes, also of several machines, may work in one folder: start the same
+line again. A search that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pysot.core.errors import RunFailed
+from pysot.tracker.recipe_builder import Recipe, default_record
+from pysot.utils.bbox import initial_rect
+from toolkit.datasets import Dataset, DatasetFactory, Video, find_root
+from toolkit.evaluation import build_evaluation
+from toolkit.protocols import Rules
+from toolkit.protocols.running import Outcome, Plan, WorkerDied, run_all, run_together
+from toolkit.results.store import claim_folder
+
+TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
+TOGETHER = 16
+"""Settings that share the reading of a video: more would share more, and lose more in a crash."""
+
+MAX_SETTINGS = 1_000_000
+"""A step that is too small should be told, not fill the memory."""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--snapshot", type=Path, required=True, help="weights of the tracker")
+    add("--dataset", required=True, help="name of the benchmark")
+    add("--penalty-k", default="0.05,0.5,0.05", help="TRACK.PENALTY_K (default: %(default)s)")
+    add("--lr", default="0.35,0.5,0.05", help="TRACK.LR (default: %(default)s)")
+    add("--window-influence", default="0.1,0.8,0.05", help="default: %(default)s")
+    add("--search-region", default="255,256,8", help="TRACK.INSTANCE_SIZE (default: %(default)s)")
+    add("--config", default="config.yaml", help="default: %(default)s")
+    add("--dataset-root", type=Path, help="folder of the set (default: testing_dataset/DATASET)")
+    add("--results", type=Path, default=Path("hp_search_result"), help="default: %(default)s")
+    add("--name", help="MODEL in the names of the folders (default: from the snapshot)")
+    add("--overwrite", action="store_true", help="delete what another snapshot left in them")
+    add("--random", type=int, metavar="N", help="only N settings, drawn at random")
+    add("--seed", type=int, default=0, help="which ones --random draws (default: %(default)s)")
+    add("--workers", type=int, default=1, help="processes; the results are the same")
+    add("--top", type=int, default=10, help="settings in the table (default: %(default)s)")
+    add("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
+    args = parser.parse_intermixed_args(argv)
+    for name, value in (("workers", args.workers), ("top", args.top), ("random", args.random)):
+        if value is not None and value < 1:
+            parser.error(f"--{name} {value}: must be at least 1")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run all settings over all videos and print the table of the best."""
+    args = parse_args(argv)
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    settings = choose(read_grid(args), args.random, args.seed)
+    print(f"Total search number: {len(settings)}", flush=True)
+    root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
+    dataset = DatasetFactory.create_dataset(name=args.dataset, dataset_root=root)
+    check_truth(dataset)
+    recipe = Recipe.read(args.config, args.snapshot, args.opts)
+    recipe()  # what is wrong with the tracker shows here, once
+    plans = make_plans(args, dataset, recipe, settings)
+    record = recipe.record()
+    for setting, plan in plans.items():
+        claim_folder(plan, list(dataset.videos), setting.noted_in(record), default_record())
+    failed = search(list(plans.values()), list(dataset), args.workers)
+    best = summarize(dataset, plans, args)
+    if best is not None:
+        print(f"best: {' '.join(map(str, best.overrides()))}")
+    if failed:
+        raise RunFailed(f"{failed} runs failed; start again to repeat them")
+
+
+# ------------------------------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of the search."""
+
+    instance_size: int
+    penalty_k: float
+    window_influence: float
+    lr: float
+
+    def folder(self, model: str) -> str:
+        """Name of its results, as in PySOT."""
+        return (
+            f"{model}_r{self.instance_size}_pk-{self.penalty_k:.3f}"
+            f"_wi-{self.window_influence:.3f}_lr-{self.lr:.3f}"
+        )
+
+    def track(self) -> dict[str, Any]:
+        """Values of the section TRACK of a configuration."""
+        return {
+            "PENALTY_K": self.penalty_k,
+            "WINDOW_INFLUENCE": self.window_influence,
+            "LR": self.lr,
+            "INSTANCE_SIZE": self.instance_size,
+        }
+
+    def overrides(self) -> list[Any]:
+        """``KEY, VALUE, ...`` as the tools take them."""
+        return [item for key, value in self.track().items() for item in (f"TRACK.{key}", value)]
+
+    def noted_in(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record of the tracker with this setting."""
+        record = copy.deepcopy(record)
+        record["settings"]["TRACK"].update(self.track())
+        return record
+
+
+def read_grid(args: argparse.Namespace) -> list[Setting]:
+    """All settings of the ranges on the command line.
+
+    Raises:
+        ValueError: If a range is none, if two of its values would share a folder, or if there are
+            more than ``MAX_SETTINGS``.
+    """
+    values = {
+        name: read_range(getattr(args, name), f"--{name.replace('_', '-')}")
+        for name in ("search_region", "penalty_k", "window_influence", "lr")
+    }
+    sizes = values["search_region"]
+    if any(size != int(size) or size < 1 for size in sizes):
+        raise ValueError(f"--search-region {args.search_region}: expected whole numbers of pixels")
+    for name in ("penalty_k", "window_influence", "lr"):
+        if len({f"{value:.3f}" for value in values[name]}) < len(values[name]):
+            option = f"--{name.replace('_', '-')} {getattr(args, name)}"
+            raise ValueError(f"{option}: folders tell only three decimals; take larger steps")
+    if (number := prod(map(len, values.values()))) > MAX_SETTINGS:
+        raise ValueError(f"the ranges hold {number} settings; expected {MAX_SETTINGS} at most")
+    settings = product(map(int, sizes), *(values[name] for name in list(values)[1:]))
+    return [Setting(*numbers) for numbers in settings]
+
+
+def read_range(text: str, option: str) -> list[float]:
+    """Values of ``START,STOP,STEP``, without STOP, or of one number.
+
+    Raises:
+        ValueError: If it is neither, or holds no value or more than ``MAX_SETTINGS``.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not np.isfinite(numbers).all() or len(numbers) not in (1, 3):
+        raise ValueError(f"{option} {text}: expected START,STOP,STEP or one number")
+    if len(numbers) == 1:
+        return numbers
+    start, stop, step = numbers
+    if step <= 0 or stop <= start:
+        raise ValueError(f"{option} {text}: holds no value; expected START < STOP and STEP > 0")
+    if (stop - start) / step > MAX_SETTINGS:
+        raise ValueError(f"{option} {text}: holds more than {MAX_SETTINGS} values")
+    return np.arange(start, stop, step).tolist()
+
+
+def choose(settings: list[Setting], number: int | None, seed: int) -> list[Setting]:
+    """All settings, or so many at random, the same ones for the same seed."""
+    if number is None or number >= len(settings):
+        return settings
+    chosen = np.random.default_rng(seed).choice(len(settings), number, replace=False)
+    return [settings[index] for index in sorted(chosen.tolist())]
+
+
+def check_truth(dataset: Dataset) -> None:
+    """Refuse a set that cannot tell good settings from bad ones.
+
+    Raises:
+        ValueError: If no frame but the first of each video has a ground truth.
+    """
+    if not any(video.mask_names or np.isfinite(video.boxes[1:]).any() for video in dataset):
+        raise ValueError(
+            f"{dataset.name} has only first boxes; a search needs the ground truth of later frames"
+        )
+
+
+def make_plans(
+    args: argparse.Namespace, dataset: Dataset, recipe: Recipe, settings: Sequence[Setting]
+) -> dict[Setting, Plan]:
+    """How the tracker is run with each setting, and where the results go.
+
+    Raises:
+        ValueError: If the name of the model cannot begin that of a folder.
+    """
+    model = args.name or args.snapshot.name.split(".")[0]
+    if Path(model).name != model:
+        raise ValueError(f"{model!r} cannot begin the name of a folder; choose another --name")
+    benchmark, parent = dataset.benchmark, args.results / args.dataset
+    rules = Rules(initial_rect, recipe.config_node().TRACK.MASK_THERSHOLD)
+    base = Plan(
+        recipe, benchmark.protocol, benchmark.layout, parent, rules, overwrite=args.overwrite
+    )
+    return {
+        setting: replace(
+            base,
+            build=recipe.with_settings(*setting.overrides()),
+            folder=parent / setting.folder(model),
+        )
+        for setting in settings
+    }
+
+
+# --------------------------------------------------------------------------------------- search
+
+Job = tuple[list[Plan], Video]
+
+
+def search(plans: list[Plan], videos: Sequence[Video], workers: int) -> int:
+    """Run what is not there yet and print a line per run.
+
+    Processes that share the work begin with different settings. What another process has taken is
+    looked at again in the end, for it may have died.
+
+    Returns:
+        Number of runs that failed.
+
+    Raises:
+        RunFailed: If a worker process dies.
+    """
+    plans = [plans[index] for index in np.random.default_rng().permutation(len(plans))]
+    groups = [plans[i : i + TOGETHER] for i in range(0, len(plans), TOGETHER)]
+    jobs: list[Job] = [(group, video) for group in groups for video in videos]
+    failed = 0
+    taken: list[Job] = []
+    while jobs:
+        taken, progress = [], False
+        for job, outcomes in follow(jobs, workers):
+            others = [p for p, o in zip(job[0], outcomes, strict=True) if o.taken]
+            progress |= len(others) < len(outcomes)
+            failed += sum(bool(outcome.error) for outcome in outcomes)
+            taken += [(others, job[1])] if others else []
+        jobs = taken if progress else []
+    if taken:
+        number = sum(len(group) for group, _ in taken)
+        print(f"{number} runs are with other processes; they are not in the table", file=sys.stderr)
+    return failed
+
+
+def follow(jobs: list[Job], workers: int) -> Iterator[tuple[Job, list[Outcome]]]:
+    """Work on the jobs, tell of every run, and yield what became of them.
+
+    Raises:
+        RunFailed: If a worker process dies.
+    """
+    total = sum(len(group) * len(video) for group, video in jobs)
+    with tqdm(
+        total=total, desc="search", unit="frame", ncols=100, leave=False, disable=None
+    ) as bar:
+        try:
+            results = run_all(run_job, jobs, workers)
+            for (group, video), outcomes in zip(jobs, results, strict=True):
+                for plan, outcome in zip(group, outcomes, strict=True):
+                    for timing in outcome.runs:
+                        bar.write(timing.line(video.name), file=sys.stdout)
+                    if outcome.error:
+                        text = f"error: {plan.folder.name}: {video.name}: {outcome.error}"
+                        bar.write(text, file=sys.stderr)
+                bar.update(len(group) * len(video))
+                yield (group, video), outcomes
+        except WorkerDied as error:
+            raise RunFailed(str(error)) from error
+
+
+def run_job(job: Job) -> list[Outcome]:
+    """Run a group of settings over a video."""
+    return run_together(*job)
+
+
+def summarize(
+    dataset: Dataset, plans: dict[Setting, Plan], args: argparse.Namespace
+) -> Setting | None:
+    """Print the table of the best settings that have results of all videos.
+
+    Returns:
+        The best one; None if none is complete, or if their score is not defined.
+    """
+    complete = {
+        plan.folder.name: setting
+        for setting, plan in plans.items()
+        if all(plan.is_finished(video) for video in dataset)
+    }
+    print(f"{len(complete)} of {len(plans)} settings are complete", file=sys.stderr)
+    if not complete:
+        return None
+    dataset.set_tracker(args.results / args.dataset, list(complete))
+    evaluation = build_evaluation(dataset)
+    try:
+        for _ in evaluation.evaluate(list(complete), args.workers):
+            pass
+        evaluation.show(list(complete), top=args.top)
+    except ValueError as error:
+        print(f"cannot score {args.dataset} here: {error}", file=sys.stderr)
+        return None
+    best = evaluation.ranked(list(complete))[0]
+    defined = np.isfinite(evaluation.scores(best).metrics[evaluation.key])
+    return complete[best] if defined else None

@@ -1,0 +1,121 @@
+"""Draw a sheet of training pairs, as a network would see them.
+
+    python tools/visualize_dataset.py --cfg experiments/siamrpn_alex_tiny/config.yaml
+    python tools/visualize_dataset.py --cfg CONFIG.yaml --pairs 40 --epoch 3 --output pairs.png
+
+Each pair is a template beside its search image: the target's box is green, cells that are labelled
+as target are blue dots, as background red ones, a mask is tinted. A pair of two different objects
+has a red frame; its box shows the other object. What is in the configuration is in the sheet:
+shift, scale, blur, colours (clipped to what can be shown), grey, flip.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pysot.core.config import Config, load_config
+from pysot.core.errors import RunFailed
+from pysot.datasets.build import build_train_dataset
+from pysot.datasets.crop import write_image
+from toolkit.visualization.overlay import blend_mask, draw_text
+
+TARGET, BACKGROUND, BOX, NEGATIVE = (255, 160, 0), (0, 0, 255), (0, 255, 0), (0, 0, 255)  # BGR
+COLUMNS = 4
+_BORDER = 2
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``python tools/visualize_dataset.py --help`` shows it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cfg", default="config.yaml", help="configuration (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("pairs.png"), help="the sheet to write")
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--epoch", type=int, default=1, help="whose pairs to show, from 1")
+    parser.add_argument("--seed", type=int, default=123456, help="as given to tools/train.py")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
+    args = parser.parse_intermixed_args(argv)
+    for name in ("pairs", "epoch"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} {getattr(args, name)}: too small")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw the sheet and say what is on it."""
+    args = parse_args(argv)
+    if args.output.suffix.lower() not in (".png", ".jpg"):
+        raise ValueError(f"--output {args.output}: expected a name that ends in .png or .jpg")
+    cfg = load_config(args.cfg, args.opts)
+    dataset = build_train_dataset(cfg, args.seed)
+    first = (args.epoch - 1) * dataset.epoch_length
+    cells, bad, negative = [], [], 0
+    for item in range(first, first + args.pairs):
+        sample = dataset[item]
+        bad += sample.pop("bad_images")
+        if not sample:
+            raise RunFailed(f"no pair could be read; the last image: {bad[-1]}")
+        cells.append(draw_pair(sample, cfg))
+        negative += not (sample["label_cls"] == 1).any()
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    write_image(args.output, sheet(cells))
+    print(f"{args.output}: {len(cells)} pairs of epoch {args.epoch}, {negative} without a target")
+    for message in bad:
+        print(f"unreadable, another pair took its place: {message}")
+
+
+def draw_pair(sample: dict[str, NDArray], cfg: Config) -> NDArray:
+    """Draw one sample of a ``PairDataset``.
+
+    Args:
+        sample: Without ``bad_images``.
+        cfg: The configuration that it was made by.
+
+    Returns:
+        (S + 4, 127 + S + 4, 3) uint8 BGR.
+    """
+    template, search = (_pixels(sample, key) for key in ("template", "search"))
+    labels = sample["label_cls"]
+    if (mask := sample.get("label_mask")) is not None and sample["label_mask_weight"].any():
+        blend_mask(search, mask > 0, weight=0.35)
+    for value, color in ((0, BACKGROUND), (1, TARGET)):
+        for row, column in np.argwhere((labels == value).any(axis=0)):
+            cv2.circle(search, _centre(row, column, labels.shape[-1], cfg), 1, color, -1)
+    x1, y1, x2, y2 = sample["bbox"].round().astype(int).tolist()
+    cv2.rectangle(search, (x1, y1), (x2, y2), BOX, 1)
+    canvas = np.zeros((len(search), template.shape[1] + search.shape[1], 3), np.uint8)
+    canvas[: len(template), : template.shape[1]] = template
+    canvas[:, template.shape[1] :] = search
+    positive = bool((labels == 1).any())
+    draw_text(canvas, _caption(labels), (4, len(template) + 20), scale=0.4)
+    color = (90, 90, 90) if positive else NEGATIVE
+    edge = (_BORDER,) * 4
+    return cv2.copyMakeBorder(canvas, *edge, cv2.BORDER_CONSTANT, value=color)
+
+
+def sheet(cells: Sequence[NDArray]) -> NDArray:
+    """Lay equal pictures out in rows."""
+    columns = min(COLUMNS, len(cells))
+    blank = np.zeros_like(cells[0])
+    padded = [*cells, *[blank] * (-len(cells) % columns)]
+    rows = [np.concatenate(padded[i : i + columns], axis=1) for i in range(0, len(padded), columns)]
+    return np.concatenate(rows)
+
+
+def _caption(labels: NDArray) -> str:
+    return f"{int((labels == 1).sum())} pos {int((labels == 0).sum())} neg"
+
+
+def _pixels(sample: dict[str, NDArray], key: str) -> NDArray:
+    image = sample[key].transpose(1, 2, 0) - sample[f"{key}_offset"]
+    return np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8))
+
+
+def _centre(row: int, column: int, size: int, cfg: Config) -> tuple[int, int]:
+    """Centre of a cell of the response in pixels of the search image."""
+    stride = cfg.ANCHOR.STRIDE
+    first = cfg.TRAIN.SEARCH_SIZE // 2 - size // 2 * stride
+    return int(first + column * stride), int(first + row * stride)

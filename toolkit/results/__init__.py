@@ -1,0 +1,1 @@
+"""Result files: where they lie, and how they are written and read."""
