@@ -22,10 +22,8 @@ def extensions() -> list[Extension]:
     # A fused multiply-add would move a pixel here and there, so results would differ by machine.
     flags = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"]
     sources = [
-        Extension(
-            f"toolkit.{package}.{name}", [f"toolkit/{package}/{name}.pyx"], extra_compile_args=flags
-        )
-        for package, name in MODULES
+        Extension(module, [f"{module.replace('.', '/')}.pyx"], extra_compile_args=flags)
+        for module in MODULES
     ]
     modules = cythonize(sources, build_dir="build/cython", language_level=3)
     for module in modules:

@@ -33,16 +33,15 @@ from pysot.core.errors import RunFailed
 from pysot.tracker.recipe_builder import Recipe, default_record
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Benchmark, Video, find_benchmark, find_root, load_videos
+from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.io.video import window_available
 from toolkit.protocols import Rules, StaticTracker
 from toolkit.protocols.running import (
     FAILURES,
     Outcome,
     Plan,
-    WorkerDied,
     allowed_repetitions,
     describe,
-    run_all,
     run_video,
 )
 from toolkit.results.store import claim_folder
@@ -102,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     work = partial(run_and_draw, plan, vis_dir)
     report = Report(plan, position, len(selected))
     try:
-        report.follow(run_all(work, selected, args.workers), selected, show)
+        report.follow(run_parallel(work, selected, args.workers), selected, show)
     except WorkerDied as error:
         raise RunFailed(str(error)) from error
     report.close(vis_dir)

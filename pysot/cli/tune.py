@@ -33,8 +33,9 @@ from pysot.tracker.recipe_builder import Recipe, default_record
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Dataset, DatasetFactory, Video, find_root
 from toolkit.evaluation import build_evaluation
+from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.protocols import Rules
-from toolkit.protocols.running import Outcome, Plan, WorkerDied, run_all, run_together
+from toolkit.protocols.running import Outcome, Plan, run_together
 from toolkit.results.store import claim_folder
 
 TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
@@ -275,7 +276,7 @@ def follow(jobs: list[Job], workers: int) -> Iterator[tuple[Job, list[Outcome]]]
         total=total, desc="search", unit="frame", ncols=100, leave=False, disable=None
     ) as bar:
         try:
-            results = run_all(run_job, jobs, workers)
+            results = run_parallel(run_job, jobs, workers)
             for (group, video), outcomes in zip(jobs, results, strict=True):
                 for plan, outcome in zip(group, outcomes, strict=True):
                     for timing in outcome.runs:

@@ -16,9 +16,10 @@ from pysot.core.config import load_config
 from pysot.core.errors import RunFailed, run
 from pysot.models.model_builder import build_model
 from toolkit.datasets import Video
+from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.io.video import open_source
 from toolkit.protocols import StaticTracker
-from toolkit.protocols.running import Plan, WorkerDied, run_all, run_video
+from toolkit.protocols.running import Plan, run_video
 from toolkit.results.reading import read_boxes
 from toolkit.visualization import result_video
 
@@ -459,5 +460,5 @@ class Killer(Video):
 def test_a_dead_worker_is_reported(tmp_path):
     plan = Plan(StaticTracker, "one_pass", "flat", tmp_path)
     with pytest.raises(WorkerDied, match="a worker process died"):
-        list(run_all(partial(run_video, plan), [Killer()], workers=2))
+        list(run_parallel(partial(run_video, plan), [Killer()], workers=2))
     assert list(tmp_path.iterdir()) == []

@@ -1,26 +1,16 @@
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from toolkit.datasets import Video
-from toolkit.io.locks import claim
+from toolkit.io.files import acquire
 from toolkit.protocols import StaticTracker
 from toolkit.protocols.running import (
     Plan,
     Timing,
     allowed_repetitions,
-    run_all,
     run_together,
     run_video,
 )
-
-ROOT = Path(__file__).parents[2]
 
 
 class Drawn(Video):
@@ -84,7 +74,7 @@ def test_several_trackers_share_the_frames(tmp_path):
 
 def test_what_is_locked_is_left_alone(tmp_path):
     video, plans = Drawn(), [plan(tmp_path, "a"), plan(tmp_path, "b")]
-    with claim(plans[0].lock("v")) as mine:
+    with acquire(plans[0].lock("v")) as mine:
         assert mine
         outcomes = run_together(plans, video)
     assert [outcome.taken for outcome in outcomes] == [True, False]
@@ -95,71 +85,3 @@ def test_a_video_that_cannot_be_read_fails_for_all(tmp_path):
     video = Video("v", tmp_path, ["0.png"], [[4, 4, 8, 8]])
     outcomes = run_together([plan(tmp_path, "a"), plan(tmp_path, "b")], video)
     assert all("0.png" in outcome.error for outcome in outcomes)
-
-
-def test_a_lock_is_free_again_after_the_block(tmp_path):
-    path = tmp_path / "new" / "a.lock"
-    with claim(path) as first, claim(path) as second:
-        assert (first, second) == (True, False)
-    assert not path.exists()
-    path.write_text("")  # what a killed process leaves
-    with claim(path) as mine:
-        assert mine
-    with FileLock(path), claim(path) as mine:
-        assert not mine
-
-
-def test_without_filelock_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "filelock", None)
-    with pytest.raises(ValueError, match=r"pysot\[search\]"), claim(tmp_path / "a"):
-        pass
-
-
-def test_results_come_in_order():
-    assert list(run_all(abs, [3, -1, -2], workers=1)) == [3, 1, 2]
-    assert list(run_all(abs, [3, -1, -2], workers=2)) == [3, 1, 2]
-
-
-ORPHANS = """
-import os, sys, time
-from toolkit.protocols.running import run_all
-
-def work(path):
-    open(path, "w").write(str(os.getpid()))
-    time.sleep(600)
-
-if __name__ == "__main__":
-    list(run_all(work, sys.argv[1:], workers=2))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
-def test_workers_end_when_their_parent_is_killed(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(ORPHANS)
-    notes = [tmp_path / "1", tmp_path / "2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, script, *notes], env=environment)
-    assert wait_for(lambda: all(note.is_file() and note.read_text() for note in notes))
-    process.kill()
-    process.wait()
-    pids = [int(note.read_text()) for note in notes]
-    assert wait_for(lambda: not any(map(is_alive, pids)))
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")  # an ended process may wait for its parent
-    return not state.is_file() or state.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,10 +1,12 @@
 import errno
 import os
+import sys
 import threading
 
 import pytest
+from filelock import FileLock
 
-from toolkit.io.files import atomic_path, atomic_write
+from toolkit.io.files import acquire, atomic_path, atomic_write, write_bytes
 
 
 def test_a_file_appears_when_its_block_succeeds(tmp_path):
@@ -69,3 +71,31 @@ def test_what_a_link_points_to_is_written(tmp_path):
     assert link.is_symlink()
     assert (tmp_path / "disk" / "real.txt").read_text() == "a"
     assert os.listdir(tmp_path / "disk") == ["real.txt"]
+
+
+def test_bytes_are_written_whole_and_on_demand_to_the_disk(tmp_path, monkeypatch):
+    write_bytes(tmp_path / "new" / "a.bin", b"\r\n")
+    assert (tmp_path / "new" / "a.bin").read_bytes() == b"\r\n"
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    with atomic_write(tmp_path / "a.txt", sync=True) as file:
+        file.write("four")
+    assert synced == [4]
+
+
+def test_a_lock_is_free_again_after_the_block(tmp_path):
+    path = tmp_path / "new" / "a.lock"
+    with acquire(path) as first, acquire(path) as second:
+        assert (first, second) == (True, False)
+    assert not path.exists()
+    path.write_text("")  # what a killed process leaves
+    with acquire(path) as mine:
+        assert mine
+    with FileLock(path), acquire(path) as mine:
+        assert not mine
+
+
+def test_without_filelock_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    with pytest.raises(ValueError, match=r"pysot\[search\]"), acquire(tmp_path / "a"):
+        pass

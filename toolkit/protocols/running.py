@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 
 from toolkit.datasets import Video
-from toolkit.io.locks import claim
+from toolkit.io.files import acquire
 from toolkit.protocols import DEFAULT_RULES, PROTOCOLS, OnePass, Rules, Run, Tracker, run_protocol
 from toolkit.results.formats import (
     ResultFiles,
@@ -31,13 +24,6 @@ from toolkit.results.formats import (
 
 #: What may go wrong with one video and not with the next; torch reports full memory so, too.
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError, cv2.error)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-class WorkerDied(RuntimeError):
-    """A worker process ended without a word, as the lack of memory makes it."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +167,7 @@ def run_together(plans: Sequence[Plan], video: Video) -> list[Outcome]:
     with ExitStack() as held:
         sessions: dict[int, OnePass] = {}
         for index, plan in enumerate(plans):
-            lock = claim(plan.lock(video.name)) if not plan.is_finished(video) else None
+            lock = acquire(plan.lock(video.name)) if not plan.is_finished(video) else None
             mine = lock is not None and held.enter_context(lock)
             if plan.is_finished(video):  # also by another process, while this one looked
                 outcomes[index] = Outcome(video.name, skipped=True)
@@ -235,56 +221,3 @@ def lost_in(plan: Plan, video: str) -> int:
 def describe(error: BaseException) -> str:
     """First line of an error's message."""
     return str(error).splitlines()[0] if str(error) else repr(error)
-
-
-def run_all(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[Result]:
-    """Do some work on every item and yield what comes of it in the same order.
-
-    Args:
-        work: Must not raise; it is sent to the worker processes as the items are.
-        items: What to work on.
-        workers: Number of processes; 1 means this one.
-
-    Raises:
-        WorkerDied: If a worker process dies.
-    """
-    if workers == 1:
-        yield from map(work, items)
-        return
-    # forking a process that has threads may hang, and CUDA does not survive it
-    context = get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(items)), context, _begin_worker)
-    try:
-        futures: list[Future] = [pool.submit(_in_worker, work, item) for item in items]
-        for future in futures:
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise WorkerDied(
-            "a worker process died, perhaps for lack of memory; start again with fewer --workers, "
-            "finished videos are kept"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends an idle worker without a traceback
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    wait([parent_process().sentinel])
-    os._exit(1)
-
-
-def _in_worker(work: Callable[[Item], Result], item: Item) -> Result:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # time to remove temporary files
-    try:
-        return work(item)
-    except KeyboardInterrupt:
-        os._exit(130)  # else the pool would go on with the next item that is queued
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)

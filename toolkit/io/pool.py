@@ -1,0 +1,107 @@
+"""Work in several processes, whose workers end with the process that started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 4  # items per worker that are taken before a result is there
+
+_work: Callable[[Any], Any]  # of a worker process
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended without a word, as the lack of memory makes it."""
+
+
+def run_parallel(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    begin: Callable[[], object] | None = None,
+) -> Iterator[Result]:
+    """Do some work on every item and yield the results in the order of the items.
+
+    Processes are spawned: forking one that has threads may hang, and CUDA does not survive it.
+    Ctrl-C ends an idle worker at once and raises ``KeyboardInterrupt`` in the work of a busy one;
+    workers also end when this process is killed.
+
+    Args:
+        work: Sent once to each worker, with all that it is bound to (a method's object, a
+            partial's arguments). What it raises is raised here.
+        items: Taken as they are needed, a few per worker in advance; each one is sent to a worker.
+        workers: Number of processes; 1 means this one.
+        begin: Called once in each worker process before its first item.
+
+    Raises:
+        WorkerDied: If a worker process dies.
+    """
+    if workers == 1:
+        yield from map(work, items)
+        return
+    from concurrent.futures import ProcessPoolExecutor  # takes long, is often not wanted
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (work, begin))
+    try:
+        yield from _results(pool, iter(items), _AHEAD * workers)
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            "a worker process died, perhaps for lack of memory; start again with fewer --workers, "
+            "what is finished is kept"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _results(pool: Any, items: Iterator[Any], ahead: int) -> Iterator[Any]:
+    """Yield results in order, with ``ahead`` items in work or waiting for a worker."""
+    from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+    ordered: deque[Future] = deque()
+    running: set[Future] = set()
+    while True:
+        new = [pool.submit(_do, item) for item in islice(items, ahead - len(running))]
+        ordered.extend(new)
+        if not ordered:
+            return
+        running = wait(running.union(new), return_when=FIRST_COMPLETED).not_done
+        while ordered and ordered[0].done():
+            yield ordered.popleft().result()
+
+
+def _begin_worker(work: Callable[[Any], Any], begin: Callable[[], object] | None) -> None:
+    global _work
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends an idle worker without a traceback
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _work = work
+    if begin:
+        begin()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone; it would wait for work for ever."""
+    from multiprocessing import parent_process
+    from multiprocessing.connection import wait
+
+    wait([parent_process().sentinel])
+    os._exit(1)
+
+
+def _do(item: Any) -> Any:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # time to remove temporary files
+    try:
+        return _work(item)
+    except KeyboardInterrupt:
+        os._exit(130)  # else the pool would go on with the next item that is queued
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
