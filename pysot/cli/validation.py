@@ -18,7 +18,7 @@ from pysot.engine.checkpoint import average_path, checkpoint_path
 from pysot.engine.run import Run
 from toolkit.datasets import find_benchmark
 from toolkit.evaluation import EVALUATIONS, METRICS
-from toolkit.io.files import atomic_write
+from toolkit.io.files import atomic_path, atomic_write
 
 logger = logging.getLogger("pysot.tools.validation")
 
@@ -134,8 +134,7 @@ class Validation:
         return best if same and best["epoch"] <= run.epoch else None
 
     def _keep(self, snapshots: Path, path: Path, best: dict[str, Any]) -> None:
-        temporary = snapshots / f".{BEST}.tmp"
-        shutil.copyfile(path, temporary)
-        os.replace(temporary, snapshots / BEST)
+        with atomic_path(snapshots / BEST) as temporary:
+            shutil.copyfile(path, temporary)
         with atomic_write(snapshots / BEST_SCORE) as file:
             json.dump({**best, "checkpoint": path.name}, file, indent=1)

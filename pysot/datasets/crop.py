@@ -7,7 +7,6 @@ crops ``<root>/<video>/<frame %06d>.<track %02d>.x.jpg`` (search, 511 pixels), `
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from toolkit.io.files import write_bytes
 
 TEMPLATE_SIZE = 127
 SEARCH_SIZE = 511
@@ -190,7 +191,7 @@ def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None
     encoded, data = cv2.imencode(path.suffix, image, list(options))
     if not encoded:
         raise OSError(f"{path}: OpenCV cannot encode an image of shape {image.shape}")
-    put(path, data.tobytes())
+    write_bytes(path, data.tobytes())
 
 
 def write_annotation(path: Path, annotation: Annotation) -> None:
@@ -203,15 +204,4 @@ def write_annotation(path: Path, annotation: Annotation) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    put(path, json.dumps(annotation, indent=4, sort_keys=True).encode())
-
-
-def put(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, json.dumps(annotation, indent=4, sort_keys=True).encode())

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pysot.datasets.crop import put
+from toolkit.io.files import atomic_path, atomic_write, write_bytes
 
 INDEX, STAMP = "index.npy", "pack.json"
 SHARD_BYTES = 1 << 30
@@ -168,9 +168,10 @@ def pack_crops(
     index = np.sort(np.concatenate(rows), order="key")
     if (index["key"][1:] == index["key"][:-1]).any():
         raise ValueError(f"{source}: two crops have the same hash; rename a video")
-    _write_index(target / INDEX, index)
+    with atomic_write(target / INDEX, "wb") as file:
+        np.save(file, index)
     stamp = {"format": _FORMAT, "shards": len(rows), "decoded": decode is not None}
-    put(target / STAMP, json.dumps(stamp).encode())
+    write_bytes(target / STAMP, json.dumps(stamp).encode())
     _remove_from(target, len(rows))
     return len(index)
 
@@ -225,33 +226,24 @@ def _write_shard(
     files: Iterable[_File],
     decode: Callable[[bytes, str], NDArray] | None,
 ) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with tarfile.open(temporary, "w:", format=tarfile.GNU_FORMAT) as archive:
-            for name, _, changed in files:
-                content = (source / name).read_bytes()
-                packed = _packed_name(name, decode is not None)
-                if packed != name:
-                    content = as_npy(decode(content, str(source / name)))
-                member = tarfile.TarInfo(packed)
-                member.size, member.mtime = len(content), changed
-                archive.addfile(member, io.BytesIO(content))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        atomic_path(path) as temporary,
+        tarfile.open(temporary, "w:", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        for name, _, changed in files:
+            content = (source / name).read_bytes()
+            packed = _packed_name(name, decode is not None)
+            if packed != name:
+                content = as_npy(decode(content, str(source / name)))
+            member = tarfile.TarInfo(packed)
+            member.size, member.mtime = len(content), changed
+            archive.addfile(member, io.BytesIO(content))
 
 
 def _index_shard(path: Path, number: int) -> NDArray:
     with tarfile.open(path, "r:") as archive:
         rows = [(name_key(m.name), number, m.size, m.offset_data) for m in archive]
     return np.array(rows, dtype=_ROW)
-
-
-def _write_index(path: Path, index: NDArray) -> None:
-    temporary = path.with_name(f".{path.name}")
-    with open(temporary, "wb") as file:
-        np.save(file, index)
-    os.replace(temporary, path)
 
 
 def _remove_from(root: Path, first: int) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from pysot.core.errors import RunFailed
 from pysot.datasets.annotation import categories_path
-from pysot.datasets.crop import CropForm, put, write_annotation
+from pysot.datasets.crop import CropForm, write_annotation
 from pysot.datasets.crop_pack import pack_crops
 from pysot.datasets.crop_store import pack_decoded
 from pysot.datasets.prepare.checker import check_set
 from pysot.datasets.prepare.cropper import Notes, crop_set
 from pysot.datasets.prepare.frames import Frame, Problems
+from toolkit.io.files import write_bytes
 
 Reader = Callable[[argparse.Namespace, Problems], Iterable[Frame]]
 REPORT = "problems.txt"
@@ -97,7 +98,7 @@ def write_notes(path: Path, notes: Notes) -> None:
     write_annotation(path, notes.boxes)
     if notes.kinds:
         content = json.dumps(notes.kinds, indent=4, sort_keys=True)
-        put(categories_path(path), content.encode())
+        write_bytes(categories_path(path), content.encode())
 
 
 def split_notes(notes: Notes, belongs: Callable[[str], bool]) -> Notes:
@@ -121,8 +122,7 @@ def finish(problems: Problems, report: Path, failed: bool = True) -> None:
     lines = [str(problem) for problem in problems.items]
     lines += [f"note: {note}" for note in problems.notes]
     if lines:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        put(report, ("\n".join(lines) + "\n").encode())
+        write_bytes(report, ("\n".join(lines) + "\n").encode())
     else:
         report.unlink(missing_ok=True)
     for line in problems.summary():

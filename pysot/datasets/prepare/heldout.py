@@ -9,9 +9,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pysot.datasets.crop import put
 from pysot.datasets.prepare.frames import Frame, Problems
-from pysot.datasets.prepare.masks import label_boxes, read_labels
+from pysot.datasets.prepare.masks import label_boxes
+from toolkit.io.files import write_bytes
+from toolkit.io.labels import read_labels
 
 _NOWHERE = [math.nan] * 4
 
@@ -40,8 +41,7 @@ def write_benchmark(path: Path, frames: Iterable[Frame], problems: Problems) -> 
         for track in tracks:
             name = video.replace("/", "-") + (f"-{track}" if len(tracks) > 1 else "")
             records[name] = _record(name, boxes, track)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    put(path, json.dumps(records).encode())
+    write_bytes(path, json.dumps(records).encode())
     return len(records)
 
 

@@ -24,13 +24,13 @@ from pysot.datasets.prepare.masks import (
     RunMask,
     coco_mask,
     label_boxes,
-    read_labels,
     run_lengths,
 )
 from pysot.datasets.prepare.own import read_own
 from pysot.datasets.prepare.segmentation import read_davis, read_youtube_vos
 from pysot.datasets.prepare.tracking import read_got10k, read_lasot, read_trackingnet
 from pysot.datasets.prepare.youtube_bb import read_youtube_bb
+from toolkit.io.labels import read_labels
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "train_vid"
@@ -204,7 +204,7 @@ def test_a_full_disk_stops_the_run(frames, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pysot.datasets.crop.put", full)
+    monkeypatch.setattr("pysot.datasets.crop.write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         crop(frames[:1], tmp_path / "out")
 
@@ -305,7 +305,7 @@ def test_labels_of_both_kinds(tmp_path):
     Image.fromarray(np.full((4, 4), 255, np.uint8)).convert("P").save(tmp_path / "void.png")
     assert not read_labels(tmp_path / "void.png").any()
     write_image(tmp_path / "photo.png")
-    with pytest.raises(ValueError, match=r"photo\.png: expected an image of labels"):
+    with pytest.raises(ValueError, match=r"photo\.png is a color image"):
         read_labels(tmp_path / "photo.png")
 
 
