@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from pysot.datasets.crop_pack import PackReader, from_npy, is_pack, pack_crops
 from pysot.datasets.jpeg_tiles import cut_tiles, read_header
+from toolkit.io.images import is_cut_jpeg
 
 SUFFIXES = {"x": ".jpg", "z": ".jpg", "m": ".png"}
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_JPEG_START = b"\xff\xd8"
 
 
 class UnreadableImage(Exception):
@@ -197,7 +198,7 @@ def check_whole(content: bytes, name: str) -> None:
 
     OpenCV would fill the missing part with grey, and say so on the terminal.
     """
-    if content.startswith(_JPEG_START) and _JPEG_END not in content[-64:]:
+    if is_cut_jpeg(content):
         raise UnreadableImage(f"{name}: JPEG file is cut short")
 
 

@@ -69,7 +69,7 @@ def test_what_is_no_mask_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"cannot decode the mask .*a\.png"):
         read_labels(path)
     cv2.imwrite(str(path), np.array([[[0, 1, 2]]], np.uint8))
-    with pytest.raises(ValueError, match=r"a\.png is a colour image"):
+    with pytest.raises(ValueError, match=r"a\.png is a color image"):
         read_labels(path)
 
 
@@ -84,13 +84,37 @@ def test_an_image_of_immense_size_is_refused(tmp_path):
         read_labels(path)
 
 
-def test_values_of_16_bits_are_labels_up_to_255(tmp_path):
-    path = tmp_path / "a.png"
-    Image.fromarray(LABELS.astype(np.uint16)).save(path)
-    np.testing.assert_array_equal(read_labels(path), LABELS)
-    Image.fromarray(LABELS.astype(np.uint16) + 300).save(path)
-    with pytest.raises(ValueError, match=r"a\.png has other values than 0 to 255"):
-        read_labels(path)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[0, 44, 300]], [[0, 44, 300]]),  # 300 is neither refused nor 300 - 256
+        ([[255, 1, 65535]], [[255, 1, 65535]]),  # 255 is a label, too
+        ([[0, 255]], [[0, 1]]),  # one object, as in 8 bits
+        ([[0, 65535]], [[0, 1]]),
+    ],
+)
+def test_labels_of_16_bits_stay_apart(tmp_path, values, expected):
+    Image.fromarray(np.array(values, np.uint16)).save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png").tolist() == expected
+    write_labels(tmp_path / "b.png", np.array(values))
+    if values == expected:
+        assert read_labels(tmp_path / "b.png").tolist() == expected
+
+
+def test_16_bits_are_written_where_they_are_wanted(tmp_path):
+    write_labels(tmp_path / "a.png", LABELS.astype(np.uint16))
+    labels = read_labels(tmp_path / "a.png")
+    assert labels.dtype == np.uint16
+    np.testing.assert_array_equal(labels, LABELS)
+    for wrong in (-1, 65536):
+        with pytest.raises(ValueError, match=r"a\.png: labels must be 0 to 65535"):
+            write_labels(tmp_path / "a.png", np.array([[wrong]]))
+
+
+def test_values_beyond_16_bits_are_refused(tmp_path):
+    Image.fromarray(np.array([[0, 0.5]], np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif has other values than 0 to 65535"):
+        read_labels(tmp_path / "a.tif")
 
 
 def test_without_pillow_the_extra_is_named(tmp_path, monkeypatch):

@@ -4,7 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.io.images import image_size, read_image
+from toolkit.io.images import (
+    IMAGE_SUFFIXES,
+    image_size,
+    is_cut_jpeg_file,
+    list_images,
+    natural_key,
+    read_image,
+)
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
 
@@ -65,3 +72,63 @@ def test_size_of_what_is_no_image(tmp_path):
         image_size(tmp_path / "a.jpg")
     with pytest.raises(FileNotFoundError, match=r"b\.jpg"):
         image_size(tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], []),
+        (["10.jpg", "9.jpg"], ["9.jpg", "10.jpg"]),
+        (["img_10.png", "img_9.png"], ["img_9.png", "img_10.png"]),
+        (["b.jpg", "A.jpg", "1.jpg"], ["1.jpg", "A.jpg", "b.jpg"]),  # digits before letters
+        (["2b.jpg", "02a.jpg"], ["02a.jpg", "2b.jpg"]),
+        (["p10_1.jpg", "p2_7.jpg", "p2_11.jpg"], ["p2_7.jpg", "p2_11.jpg", "p10_1.jpg"]),
+    ],
+)
+def test_names_sort_by_the_numbers_in_them(names, expected):
+    assert sorted(names, key=natural_key) == expected
+
+
+def test_a_folder_lists_its_images(tmp_path):
+    for name in ("a10.JPG", "a9.tiff", "b.webp", ".a1.jpg", "notes.txt", "jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "a11.jpg").symlink_to(tmp_path / "gone.jpg")  # its reader must find it missing
+    assert [path.name for path in list_images(tmp_path)] == [
+        "a9.tiff",
+        "a10.JPG",
+        "a11.jpg",
+        "b.webp",
+    ]
+    assert list_images(tmp_path)[0] == tmp_path / "a9.tiff"
+    assert list_images(tmp_path / "gone") == list_images(tmp_path / "notes.txt") == []
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_every_listed_suffix_can_be_read(tmp_path, suffix):
+    image = NOISE[..., 0] if suffix in (".pbm", ".pgm") else NOISE
+    encoded, data = cv2.imencode(suffix, image)
+    assert encoded
+    (tmp_path / f"a{suffix}").write_bytes(data)
+    assert read_image(tmp_path / f"a{suffix}").shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize(
+    ("kept", "padding", "cut"),
+    [(1500, 0, True), (None, 0, False), (None, 64, False), (None, 4000, False), (-1, 0, True)],
+)
+def test_a_jpeg_must_have_its_end_which_padding_may_follow(tmp_path, kept, padding, cut):
+    content = cv2.imencode(".jpg", NOISE)[1].tobytes()[:kept] + bytes(padding)
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert is_cut_jpeg_file(tmp_path / "a.jpg") == cut
+    if cut:
+        with pytest.raises(ValueError, match="cannot decode"):
+            read_image(tmp_path / "a.jpg")
+    else:
+        assert read_image(tmp_path / "a.jpg").shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"\xff\xd8", b"PNG" * 9])
+def test_a_short_file_is_a_cut_jpeg_only_with_its_start(tmp_path, content):
+    (tmp_path / "a").write_bytes(content)
+    assert is_cut_jpeg_file(tmp_path / "a") == content.startswith(b"\xff\xd8")

@@ -14,7 +14,6 @@ from toolkit.io.video import (
     FrameSource,
     VideoSink,
     Window,
-    natural_key,
     open_source,
     window_available,
 )
@@ -29,20 +28,6 @@ def write_clip(path, count=10, size=(32, 24)):
         for i in range(count):
             sink.write(grey(20 * i, size))
     return path
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        ([], []),
-        (["10.jpg", "9.jpg"], ["9.jpg", "10.jpg"]),
-        (["img_10.png", "img_9.png"], ["img_9.png", "img_10.png"]),
-        (["b.jpg", "A.jpg", "1.jpg"], ["1.jpg", "A.jpg", "b.jpg"]),  # digits before letters
-        (["2b.jpg", "02a.jpg"], ["02a.jpg", "2b.jpg"]),
-    ],
-)
-def test_names_sort_by_the_numbers_in_them(names, expected):
-    assert [p.name for p in sorted(map(Path, names), key=natural_key)] == expected
 
 
 def test_folder_gives_its_images_in_natural_order(tmp_path):

@@ -1,11 +1,45 @@
-"""Reading frames."""
+"""Images on disk: which files are images, in what order, their size and their pixels."""
 
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+#: Of files that hold frames, in lower case; OpenCV reads all of them.
+IMAGE_SUFFIXES = frozenset(
+    f".{kind}"
+    for kind in "bmp jp2 jpe jpeg jpg pbm pgm png ppm tif tiff webp".split()  # noqa: SIM905
+)
+
 _ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF: orientations 5 to 8 lie on their side
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PADDING = 4096  # bytes that some cameras write behind the end marker
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key of a file name in which all digits count as numbers: ``a2_b9`` before ``a10_b1``."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p.lower()) for p in parts]
+
+
+def list_images(folder: str | os.PathLike) -> list[Path]:
+    """Images of a folder in natural order, hidden files left out; none if it is not there.
+
+    A link that leads nowhere is listed: to read it is an error, to skip it would shift all frames
+    behind it against their boxes.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if _is_image_name(e.name) and not e.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [Path(folder, name) for name in sorted(names, key=natural_key)]
+
+
+def _is_image_name(name: str) -> bool:
+    return name[0] != "." and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def read_image(path: str | os.PathLike) -> NDArray:
@@ -18,11 +52,11 @@ def read_image(path: str | os.PathLike) -> NDArray:
     # Scoring needs no image, and OpenCV is slow to load: only those who look at frames pay.
     import cv2
 
-    data = np.fromfile(path, np.uint8)
-    # OpenCV 4 fills the rest of a JPEG that was cut off with grey and says nothing, as does
+    data = Path(path).read_bytes()
+    # OpenCV 4 fills the rest of a JPEG that was cut off with gray and says nothing, as does
     # cv2.imread of OpenCV 5.
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if image is None or _is_cut_jpeg(data):
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None or is_cut_jpeg(data):
         raise ValueError(f"cannot decode the image {os.fspath(path)} ({len(data)} bytes)")
     return image
 
@@ -51,7 +85,18 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
         raise ValueError(f"cannot read the image {os.fspath(path)}: {error}") from None
 
 
-def _is_cut_jpeg(data: NDArray) -> bool:
-    """Whether a JPEG lacks its end marker; some cameras write padding behind it."""
-    content = data.tobytes()
-    return content.startswith(b"\xff\xd8") and b"\xff\xd9" not in content[-4096:]
+def is_cut_jpeg(content: bytes) -> bool:
+    """Return whether the content of a file is that of a JPEG without its end."""
+    return content[:2] == _JPEG_START and _JPEG_END not in bytes(content[-_PADDING:])
+
+
+def is_cut_jpeg_file(path: str | os.PathLike) -> bool:
+    """Return whether a file is a JPEG without its end, reading little of it.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        start = file.read(2)
+        file.seek(max(2, os.path.getsize(path) - _PADDING))
+        return is_cut_jpeg(start + file.read())

@@ -1,8 +1,8 @@
 """Masks of objects as images: reading, writing, and the boxes around them.
 
 A label image is (H, W) uint8: 0 is background, 1, 2, ... are the objects. On disk it is a PNG with
-a palette, as DAVIS (2017) and YouTube-VOS have it; DAVIS 2016 keeps its one object as 255 in a grey
-image, which reads as label 1.
+a palette, as DAVIS (2017) and YouTube-VOS have it; DAVIS 2016 keeps its one object as 255 in a gray
+image, which reads as label 1. Gray images of 16 bits hold up to 65535 objects and are uint16.
 """
 
 from __future__ import annotations
@@ -15,61 +15,87 @@ from numpy.typing import NDArray
 
 from toolkit.io.files import atomic_write
 
-_VOID = 255  # "not annotated" in a palette image, the object in a grey one of two values
+_VOID = 255  # "not annotated" in 8 bits, the object in a gray image of two values
+_DEEPEST = 65535
 
 
 def read_labels(path: str | os.PathLike) -> NDArray:
     """Read a label image.
 
     Returns:
-        (H, W) uint8; pixels that are not annotated (255) are background.
+        (H, W) uint8, pixels that are not annotated (255) are background; or uint16 for an image of
+        16 bits, whose values are all labels.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no image, or neither a palette nor a grey one, or without Pillow.
+        ValueError: If it is no image, or neither a palette nor a gray one, or without Pillow.
     """
-    image_module = _pillow()
+    values, is_palette = _read_values(path)
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if not is_palette and (one := _only_object(values)) is not None:
+        return one
+    if values.dtype == np.uint8:
+        values[values == _VOID] = 0
+    return values
+
+
+def _read_values(path: str | os.PathLike) -> tuple[NDArray, bool]:
+    """Pixels (H, W) bool, uint8 or uint16 as they are stored, and whether they are of a palette."""
+    pillow = _pillow()
     try:
-        with image_module.open(path) as image:
-            image.load()
-            values = np.asarray(image)
+        with pillow.open(path) as image:
+            values = np.array(image)
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file raises almost anything in Pillow
         raise ValueError(f"cannot decode the mask {os.fspath(path)}: {error}") from None
     if values.ndim == 3 and (values[..., :3] == values[..., :1]).all():
-        values = values[..., 0]  # grey, stored as colour
+        values = values[..., 0]  # gray, stored as color
     if values.ndim != 2:
-        raise ValueError(f"the mask {os.fspath(path)} is a colour image; expected palette or grey")
-    if values.dtype == bool:
-        return values.astype(np.uint8)
-    labels = values.astype(np.uint8)
-    if values.dtype != np.uint8 and not np.array_equal(labels, values):
-        raise ValueError(f"the mask {os.fspath(path)} has other values than 0 to {_VOID}")
-    if image.mode != "P" and not np.any((labels > 0) & (labels < _VOID)):
-        return (labels == _VOID).astype(np.uint8)
-    labels[labels == _VOID] = 0
-    return labels
+        raise ValueError(f"the mask {os.fspath(path)} is a color image; expected palette or gray")
+    if values.dtype not in (bool, np.uint8):  # Pillow has 16 bits as such or as 32
+        deep = values.astype(np.uint16)
+        if not np.array_equal(deep, values):
+            raise ValueError(f"the mask {os.fspath(path)} has other values than 0 to {_DEEPEST}")
+        values = deep
+    return values, image.mode == "P"
+
+
+def _only_object(values: NDArray) -> NDArray | None:
+    """Label image of a gray one of two values, 0 and 255 or 65535; None for another one."""
+    highest = values.max(initial=0)
+    if highest not in (0, _VOID, _DEEPEST) or np.any((values > 0) & (values < highest)):
+        return None
+    return (values > 0).astype(np.uint8)
 
 
 def write_labels(path: str | os.PathLike, labels: NDArray) -> None:
-    """Write a label image (H, W) uint8 as a PNG with the palette of DAVIS, whole or not at all.
+    """Write a label image (H, W) as a PNG, whole or not at all.
+
+    It has the palette of DAVIS; 16 bits of gray if the labels are uint16 or above 255.
 
     Raises:
         OSError: If the file cannot be written.
-        ValueError: If Pillow is not installed.
+        ValueError: If Pillow is not installed, or a label is not from 0 to 65535.
     """
-    image = _pillow().fromarray(np.asarray(labels, np.uint8))
-    image.putpalette(label_colors().tobytes())
+    labels = np.asarray(labels)
+    highest = labels.max(initial=0)
+    if labels.min(initial=0) < 0 or highest > _DEEPEST:
+        raise ValueError(f"{os.fspath(path)}: labels must be 0 to {_DEEPEST}")
+    deep = labels.dtype == np.uint16 or highest > _VOID
+    image = _pillow().fromarray(labels.astype(np.uint16 if deep else np.uint8))
+    if not deep:
+        image.putpalette(label_colors().tobytes())
     with atomic_write(path, "wb") as file:
         image.save(file, format="PNG")
 
 
 def label_colors() -> NDArray:
-    """Colours (256, 3) uint8 RGB of the labels.
+    """Colors (256, 3) uint8 RGB of the labels.
 
     Bits 0, 1, 2 of a label are the top bits of red, green and blue, the next three bits the second
-    ones, and so on: the colours of the PASCAL VOC challenge, which DAVIS took over.
+    ones, and so on: the colors of the PASCAL VOC challenge, which DAVIS took over.
     """
     labels = np.arange(256)
     colors = np.zeros((256, 3), np.uint8)

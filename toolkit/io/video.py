@@ -13,12 +13,8 @@ from pathlib import Path
 import cv2
 from numpy.typing import NDArray
 
-from toolkit.io.images import read_image
+from toolkit.io.images import IMAGE_SUFFIXES, list_images, read_image
 
-IMAGE_SUFFIXES = frozenset(
-    f".{kind}"
-    for kind in ("bmp", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "ppm", "tif", "webp")
-)
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """FourCC by suffix: both come with every OpenCV build that has FFmpeg, unlike H.264."""
 
@@ -113,15 +109,8 @@ def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
     return _open_capture(text, text, live=False)
 
 
-def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key of a file name in which digits count as numbers: frame2 before frame10."""
-    parts = re.findall(r"\d+|\D+", path.name)
-    return [(0, int(p), p) if p.isdecimal() else (1, 0, p.lower()) for p in parts]
-
-
 def _open_folder(folder: Path) -> FrameSource:
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-    paths = sorted((p for p in paths if not p.name.startswith(".")), key=natural_key)
+    paths = list_images(folder)
     if not paths:
         known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise FileNotFoundError(f"{folder}: no images in this folder (looked for {known})")

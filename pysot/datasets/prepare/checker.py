@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tqdm import tqdm
 
 from pysot.datasets.prepare.cropper import in_jobs, in_parallel, targets
 from pysot.datasets.prepare.frames import Frame, Problem, Problems
-from pysot.datasets.prepare.masks import image_size
+from toolkit.io.images import image_size, is_cut_jpeg_file
 
 _BEYOND = 2.0  # pixels by which boxes may reach beyond their image without a word
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
 @dataclass
@@ -95,7 +92,7 @@ def _checked_size(frame: Frame, problems: Problems) -> tuple[int, int] | None:
         return None
     try:
         size = image_size(frame.image)
-        cut = _is_cut(frame.image)
+        cut = is_cut_jpeg_file(frame.image)
     except (ValueError, OSError) as error:
         problems.add("unreadable image", frame.image, error)
         return None
@@ -106,12 +103,3 @@ def _checked_size(frame: Frame, problems: Problems) -> tuple[int, int] | None:
         stated = f"annotated as {frame.size[0]} x {frame.size[1]}"
         problems.add("image of another size", frame.image, f"{size[0]} x {size[1]}, {stated}")
     return size
-
-
-def _is_cut(path: Path) -> bool:
-    """Whether a JPEG file lacks its end."""
-    with open(path, "rb") as file:
-        if file.read(2) != _JPEG_START:
-            return False
-        file.seek(max(2, os.path.getsize(path) - 64))
-        return _JPEG_END not in file.read()

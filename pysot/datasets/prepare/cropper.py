@@ -28,7 +28,8 @@ from pysot.core.errors import RunFailed
 from pysot.datasets.crop import Annotation, CropForm, check_box, crop_name, write_crops
 from pysot.datasets.crop_store import UnreadableImage, decode_crop
 from pysot.datasets.prepare.frames import Frame, Problem, Problems
-from pysot.datasets.prepare.masks import label_boxes, read_labels
+from pysot.datasets.prepare.masks import label_boxes
+from toolkit.io.labels import read_labels
 
 _FRAMES_PER_JOB = 32
 _LOG = ".crops.jsonl"
@@ -164,7 +165,7 @@ def targets(
     if frame.labels is not None:
         try:
             labels = read_labels(frame.labels)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             problems.add("unreadable mask", frame.labels, error)
             return {}, {}
         if labels.shape != tuple(shape):

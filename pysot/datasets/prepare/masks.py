@@ -1,16 +1,13 @@
-"""Masks of objects as data sets store them: polygons, run lengths, images of labels."""
+"""Masks of objects as data sets store them: polygons and run lengths; boxes of labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-_VOID = 255  # "not annotated" in an image with a palette
 
 
 @dataclass(frozen=True)
@@ -116,32 +113,11 @@ def run_lengths(text: str) -> list[int]:
     return counts
 
 
-def read_labels(path: Path) -> NDArray:
-    """Read an image of labels, as DAVIS and YouTube-VOS have them.
-
-    Returns:
-        (H, W) uint8: 0 background, 1, 2, ... objects. In an image with a palette 255 means "not
-        annotated" and becomes background; a grey one of 0 and 255, or of two values, has one
-        object.
-
-    Raises:
-        ValueError: If it is no such image, or Pillow is not installed.
-    """
-    values, palette = _pixels(path)
-    if values.ndim == 3 and (values[..., :3] == values[..., :1]).all():
-        values = values[..., 0]  # grey, stored as colour
-    if values.ndim != 2:
-        raise ValueError(f"{path}: expected an image of labels, grey or with a palette")
-    if values.dtype == bool or (not palette and set(np.unique(values)) <= {0, _VOID}):
-        return (values > 0).astype(np.uint8)
-    return np.where(values == _VOID, 0, values).astype(np.uint8)
-
-
 def label_boxes(labels: NDArray) -> dict[int, tuple[int, int, int, int]]:
     """Smallest boxes around the pixels of each label.
 
     Args:
-        labels: (H, W) uint8, 0 background.
+        labels: (H, W) unsigned integers, 0 background.
 
     Returns:
         Label -> x1, y1, x2, y2, where x2 - x1 and y2 - y1 count pixels.
@@ -152,35 +128,3 @@ def label_boxes(labels: NDArray) -> dict[int, tuple[int, int, int, int]]:
             x, y, w, h = cv2.boundingRect((labels == label).astype(np.uint8))
             boxes[int(label)] = (x, y, x + w, y + h)
     return boxes
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Read (w, h) from the header of an image.
-
-    Raises:
-        ValueError: If it is no image, or Pillow is not installed.
-    """
-    try:
-        with _pillow().open(path) as image:
-            return image.size
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _pixels(path: Path) -> tuple[NDArray, bool]:
-    try:
-        with _pillow().open(path) as image:
-            return np.asarray(image), image.mode == "P"
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ValueError(
-            "masks and image headers need Pillow, which is not installed: "
-            "pip install 'pysot[masks]'"
-        ) from error
-    return Image

@@ -11,7 +11,8 @@ from pysot.datasets.prepare.coco import read_coco
 from pysot.datasets.prepare.frames import Frame, Problems
 from pysot.datasets.prepare.imagenet import text, xml_box
 from pysot.datasets.prepare.segmentation import label_frames
-from pysot.datasets.prepare.tracking import IMAGES, line_frames, numbered
+from pysot.datasets.prepare.tracking import line_frames
+from toolkit.io.images import IMAGE_SUFFIXES, list_images
 
 BOX_FILES = ("groundtruth.txt", "groundtruth_rect.txt")
 COLUMNS = ("video", "frame", "image", "x", "y", "w", "h")
@@ -77,7 +78,7 @@ def _video(folder: Path, root: Path, masks: Path | None, problems: Problems) -> 
     annotation = _annotation(folder, root, masks)
     if annotation.is_dir():
         return label_frames(name, images, annotation, problems)
-    return line_frames(name, numbered(images), annotation, problems)
+    return line_frames(name, list_images(images), annotation, problems)
 
 
 def read_voc(root: Path, problems: Problems) -> Iterator[Frame]:
@@ -103,7 +104,7 @@ def _voc_image(path: Path, tree: ElementTree.Element) -> Path:
     folders = [path.parent, path.parent.parent / "JPEGImages", path.parent.parent / "images"]
     named = tree.findtext("filename") or f"{path.stem}.jpg"
     candidates = [folder / named for folder in folders]
-    candidates += [f / f"{path.stem}{suffix}" for f in folders for suffix in sorted(IMAGES)]
+    candidates += [f / f"{path.stem}{suffix}" for f in folders for suffix in sorted(IMAGE_SUFFIXES)]
     return next((image for image in candidates if image.is_file()), candidates[0])
 
 

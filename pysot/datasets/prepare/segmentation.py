@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pysot.datasets.prepare.frames import Frame, Problems
-from pysot.datasets.prepare.tracking import IMAGES
+from toolkit.io.images import list_images
 
 
 def read_davis(root: Path, year: str, split: str, problems: Problems) -> Iterator[Frame]:
@@ -76,7 +76,7 @@ def label_frames(
         problems: Is told about masks without an image.
         kinds: Label -> kind of object.
     """
-    frames = {p.stem: p for p in images.glob("*") if p.suffix.lower() in IMAGES}
+    frames = {path.stem: path for path in list_images(images)}
     order = {stem: place for place, stem in enumerate(sorted(frames))}
     found = sorted(masks.glob("*.png"))
     if not found:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pysot.datasets.prepare.frames import Frame, Problems
+from toolkit.io.images import list_images
 
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 Box = tuple[float, float, float, float]
 
 
@@ -26,7 +26,7 @@ def read_got10k(root: Path, split: str, problems: Problems) -> Iterator[Frame]:
         absent = _flags(folder / "absence.label", problems)
         kind = _got10k_kind(folder / "meta_info.ini")
         yield from line_frames(
-            folder.name, numbered(folder), folder / "groundtruth.txt", problems, absent, kind
+            folder.name, list_images(folder), folder / "groundtruth.txt", problems, absent, kind
         )
 
 
@@ -51,7 +51,7 @@ def read_lasot(root: Path, split: Sequence[str] | None, problems: Problems) -> I
             absent = [a or b for a, b in zip(hidden, outside)]  # noqa: B905 - lengths are checked
             kind = folder.name.rsplit("-", 1)[0]
             video = f"{folder.parent.name}/{folder.name}"
-            yield from line_frames(video, numbered(folder / "img"), path, problems, absent, kind)
+            yield from line_frames(video, list_images(folder / "img"), path, problems, absent, kind)
 
 
 def read_trackingnet(root: Path, parts: Sequence[str], problems: Problems) -> Iterator[Frame]:
@@ -68,7 +68,7 @@ def read_trackingnet(root: Path, parts: Sequence[str], problems: Problems) -> It
     found = [path for part in parts for path in sorted((root / part / "anno").glob("*.txt"))]
     for path in _some(found, f"{root}/<{parts[0]} ...>/anno/<video>.txt"):
         part = path.parent.parent
-        images = numbered(part / "frames" / path.stem)
+        images = list_images(part / "frames" / path.stem)
         yield from line_frames(f"{part.name}/{path.stem}", images, path, problems)
 
 
@@ -128,16 +128,6 @@ def _box(line: str) -> Box | str:
         left, top = min(values[0::2]), min(values[1::2])
         return left, top, max(values[0::2]) - left, max(values[1::2]) - top
     return tuple(values) if len(values) == 4 else line
-
-
-def numbered(folder: Path) -> list[Path]:
-    """Images of a folder, in the order of the numbers in their names, then of the names."""
-    images = [p for p in folder.glob("*") if p.suffix.lower() in IMAGES and p.name[0] != "."]
-    return sorted(images, key=lambda path: (_numbers(path.stem), path.name))
-
-
-def _numbers(name: str) -> list[int]:
-    return [int(digits) for digits in re.findall(r"\d+", name)][-1:]
 
 
 def _flags(path: Path, problems: Problems) -> list[bool]:

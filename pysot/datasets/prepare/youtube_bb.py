@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pysot.datasets.prepare.frames import Frame, Problems
-from pysot.datasets.prepare.masks import image_size
+from toolkit.io.images import image_size
 
 FIELDS = (
     "youtube_id", "timestamp_ms", "class_id", "class_name", "object_id", "object_presence",
