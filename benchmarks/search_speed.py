@@ -25,7 +25,8 @@ from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
 from pysot.tracker.recipe_builder import Recipe
 from toolkit.datasets import Video
-from toolkit.protocols.running import Plan, run_together, run_video
+from toolkit.protocols.runner import Job, run_together, run_video
+from toolkit.results.store import ResultStore
 
 CONFIG = "experiments/siamrpn_alex_tiny/config.yaml"
 ROUNDS = 3
@@ -43,16 +44,16 @@ def main() -> None:
         recipes = make_recipes(args.config, folder, args.settings)
         apart, together = [], []
         for number in range(ROUNDS):
-            plans = [
-                Plan(recipe, "one_pass", "flat", folder / f"apart{number}" / str(i))
+            jobs = [
+                Job(recipe, "one_pass", ResultStore(folder / f"apart{number}" / str(i), "flat"))
                 for i, recipe in enumerate(recipes)
             ]
-            apart.append(seconds(lambda plans=plans: [run_video(plan, video) for plan in plans]))
-            plans = [
-                Plan(recipe, "one_pass", "flat", folder / f"together{number}" / str(i))
+            apart.append(seconds(lambda jobs=jobs: [run_video(job, video) for job in jobs]))
+            jobs = [
+                Job(recipe, "one_pass", ResultStore(folder / f"together{number}" / str(i), "flat"))
                 for i, recipe in enumerate(recipes)
             ]
-            together.append(seconds(lambda plans=plans: run_together(plans, video)))
+            together.append(seconds(lambda jobs=jobs: run_together(jobs, video)))
     print(f"{args.settings} settings, {args.frames} frames of 1280 x 720, best of {ROUNDS}")
     print(
         f"one by one {min(apart):.2f} s, together {min(together):.2f} s: ratio "

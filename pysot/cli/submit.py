@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pysot.core.errors import RunFailed
 from toolkit.datasets import find_benchmark, find_root, load_videos
+from toolkit.results.store import ResultStore
 from toolkit.results.submission import find_faults, write_archive
 
 TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
@@ -53,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not folder.is_dir():
         raise FileNotFoundError(f"no results: there is no folder {folder}")
     root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
-    videos = list(load_videos(root, args.dataset).values())
-    layout = find_benchmark(args.dataset).layout
-    faults = find_faults(layout, folder, videos)
+    videos = load_videos(root, args.dataset)
+    store = ResultStore(folder, find_benchmark(args.dataset).layout)
+    faults = find_faults(store, {name: len(video) for name, video in videos.items()})
     if faults:
         more = [f"... and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
         lines = "\n  ".join([*faults[:SHOWN], *more])
         raise RunFailed(f"{folder} is not complete, nothing was written:\n  {lines}")
-    number = write_archive(output, layout, folder, videos)
+    number = write_archive(output, store, videos)
     print(f"{output}: {number} files of {len(videos)} videos")

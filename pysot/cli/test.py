@@ -30,21 +30,21 @@ from typing import Any
 from tqdm import tqdm
 
 from pysot.core.errors import RunFailed
-from pysot.tracker.recipe_builder import Recipe, default_record
+from pysot.tracker.recipe_builder import Recipe
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Benchmark, Video, find_benchmark, find_root, load_videos
 from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.io.video import window_available
-from toolkit.protocols import Rules, StaticTracker
-from toolkit.protocols.running import (
+from toolkit.protocols import ProtocolOptions, StaticTracker
+from toolkit.protocols.runner import (
     FAILURES,
-    Outcome,
-    Plan,
+    Job,
+    JobResult,
     allowed_repetitions,
     describe,
     run_video,
 )
-from toolkit.results.store import claim_folder
+from toolkit.results.store import ResultStore
 from toolkit.visualization.result_video import drawn_frames, play, write_video
 
 TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
@@ -93,13 +93,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     videos = load_videos(root, args.dataset)
     selected = select_videos(videos, args.video, args.dataset)
     recipe = read_recipe(args)
-    plan = make_plan(args, benchmark, recipe)
-    vis_dir, show = picture_places(args, plan.folder.name)
+    job = make_job(args, benchmark, recipe)
+    vis_dir, show = picture_places(args, job.store.folder.name)
     record = {"tracker": STATIC} if recipe is None else recipe.record()
-    claim_folder(plan, list(videos), record, default_record())
+    job.store.record(record, list(videos), args.overwrite)
     position = {name: number for number, name in enumerate(videos, start=1)}
-    work = partial(run_and_draw, plan, vis_dir)
-    report = Report(plan, position, len(selected))
+    work = partial(run_and_draw, job, vis_dir)
+    report = Report(job, position, len(selected))
     try:
         report.follow(run_parallel(work, selected, args.workers), selected, show)
     except WorkerDied as error:
@@ -124,7 +124,7 @@ def read_recipe(args: argparse.Namespace) -> Recipe | None:
     return None
 
 
-def make_plan(args: argparse.Namespace, benchmark: Benchmark, recipe: Recipe | None) -> Plan:
+def make_job(args: argparse.Namespace, benchmark: Benchmark, recipe: Recipe | None) -> Job:
     """Decide how the videos are run; what is wrong with the tracker shows here, once.
 
     Raises:
@@ -135,18 +135,11 @@ def make_plan(args: argparse.Namespace, benchmark: Benchmark, recipe: Recipe | N
     repetitions = allowed_repetitions(build(), args.repetitions, benchmark.repetitions)
     if repetitions < (args.repetitions or 1):
         print("this tracker is deterministic: it runs once over each video", file=sys.stderr)
-    rules = Rules(initial_rect)
+    options = ProtocolOptions(initial_rect)
     if recipe is not None:
-        rules = replace(rules, mask_threshold=recipe.config_node().TRACK.MASK_THERSHOLD)
-    return Plan(
-        build,
-        benchmark.protocol,
-        benchmark.layout,
-        args.results / args.dataset / tracker_name(args),
-        rules,
-        repetitions,
-        args.overwrite,
-    )
+        options = replace(options, mask_threshold=recipe.config_node().TRACK.MASK_THERSHOLD)
+    store = ResultStore(args.results / args.dataset / tracker_name(args), benchmark.layout)
+    return Job(build, benchmark.protocol, store, options, repetitions, args.overwrite)
 
 
 def tracker_name(args: argparse.Namespace) -> str:
@@ -188,20 +181,19 @@ def picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None,
     return args.results.with_name(f"{args.results.name}_vis") / args.dataset / tracker, False
 
 
-def run_and_draw(plan: Plan, vis_dir: Path | None, video: Video) -> Outcome:
+def run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
     """Run the tracker over a video and, if asked for, draw the result of its first run."""
-    outcome = run_video(plan, video)
-    if vis_dir is None or outcome.error:
-        return outcome
+    result = run_video(job, video)
+    if vis_dir is None or result.error:
+        return result
     picture = vis_dir / f"{video.name}.mp4"
-    if outcome.skipped and picture.exists():
-        return outcome
+    if result.skipped and picture.exists():
+        return result
     try:
-        result = plan.files(video.name).regions
-        write_video(picture, drawn_frames(video, plan.layout, result))
+        write_video(picture, drawn_frames(video, job.store))
     except FAILURES as error:
-        return replace(outcome, error=describe(error))
-    return outcome
+        return replace(result, error=describe(error))
+    return result
 
 
 # -------------------------------------------------------------------------------------- report
@@ -212,12 +204,12 @@ class Report:
     """What is said while the videos are run: a line per run as in PySOT, and the failures.
 
     Attributes:
-        plan: How they are run.
+        job: How they are run.
         position: Number of each video in the whole benchmark, from 1.
         total: Number of videos.
     """
 
-    plan: Plan
+    job: Job
     position: dict[str, int]
     total: int
 
@@ -225,11 +217,11 @@ class Report:
         self.failed: list[str] = []
         self.skipped = self.lost = 0
 
-    def follow(self, outcomes: Iterator[Outcome], videos: Sequence[Video], show: bool) -> None:
-        """Print what becomes of the videos, with a progress bar.
+    def follow(self, results: Iterator[JobResult], videos: Sequence[Video], show: bool) -> None:
+        """Print the results of the videos, with a progress bar.
 
         Args:
-            outcomes: One per video.
+            results: One per video.
             videos: In the same order.
             show: Play each result in a window.
         """
@@ -237,24 +229,23 @@ class Report:
         with tqdm(
             total=frames, desc="test", unit="frame", ncols=100, leave=False, disable=None
         ) as bar:
-            for video, outcome in zip(videos, outcomes, strict=True):
-                for line in self.lines(outcome):
+            for video, result in zip(videos, results, strict=True):
+                for line in self.lines(result):
                     bar.write(line, file=sys.stdout)
-                if outcome.error:
-                    bar.write(f"error: {video.name}: {outcome.error}", file=sys.stderr)
+                if result.error:
+                    bar.write(f"error: {video.name}: {result.error}", file=sys.stderr)
                 elif show:
-                    result = self.plan.files(video.name).regions
-                    play(video.name, drawn_frames(video, self.plan.layout, result))
+                    play(video.name, drawn_frames(video, self.job.store))
                 bar.update(len(video))
 
-    def lines(self, outcome: Outcome) -> list[str]:
-        """Count an outcome in; return the lines of its runs."""
-        self.skipped += outcome.skipped
-        self.lost += outcome.lost
-        if outcome.error:
-            self.failed.append(outcome.name)
-        number = self.position[outcome.name]
-        return [f"({number:3d}) {timing.line(outcome.name)}" for timing in outcome.runs]
+    def lines(self, result: JobResult) -> list[str]:
+        """Count a result in; return the lines of its runs."""
+        self.skipped += result.skipped
+        self.lost += result.lost
+        if result.error:
+            self.failed.append(result.name)
+        number = self.position[result.name]
+        return [f"({number:3d}) {timing.line(result.name)}" for timing in result.runs]
 
     def close(self, vis_dir: Path | None) -> None:
         """Print the sums.
@@ -262,12 +253,12 @@ class Report:
         Raises:
             RunFailed: If a video failed.
         """
-        if self.plan.restarts:
-            print(f"{self.plan.folder.name} total lost: {self.lost:d}")
+        if self.job.restarts:
+            print(f"{self.job.store.folder.name} total lost: {self.lost:d}")
         if self.skipped:
             text = f"{self.skipped} finished videos skipped (--overwrite runs them again)"
             print(text, file=sys.stderr)
-        print(f"results: {self.plan.folder}", file=sys.stderr)
+        print(f"results: {self.job.store.folder}", file=sys.stderr)
         if vis_dir:
             print(f"videos: {vis_dir}", file=sys.stderr)
         if self.failed:

@@ -19,7 +19,7 @@ import copy
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -29,14 +29,14 @@ import numpy as np
 from tqdm import tqdm
 
 from pysot.core.errors import RunFailed
-from pysot.tracker.recipe_builder import Recipe, default_record
+from pysot.tracker.recipe_builder import Recipe
 from pysot.utils.bbox import initial_rect
-from toolkit.datasets import Dataset, DatasetFactory, Video, find_root
+from toolkit.datasets import Dataset, Video, find_root
 from toolkit.evaluation import build_evaluation
 from toolkit.io.pool import WorkerDied, run_parallel
-from toolkit.protocols import Rules
-from toolkit.protocols.running import Outcome, Plan, run_together
-from toolkit.results.store import claim_folder
+from toolkit.protocols import ProtocolOptions
+from toolkit.protocols.runner import Job, JobResult, run_together
+from toolkit.results.store import ResultStore
 
 TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
 TOGETHER = 16
@@ -82,16 +82,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = choose(read_grid(args), args.random, args.seed)
     print(f"Total search number: {len(settings)}", flush=True)
     root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
-    dataset = DatasetFactory.create_dataset(name=args.dataset, dataset_root=root)
+    dataset = Dataset(args.dataset, root)
     check_truth(dataset)
     recipe = Recipe.read(args.config, args.snapshot, args.opts)
     recipe()  # what is wrong with the tracker shows here, once
-    plans = make_plans(args, dataset, recipe, settings)
+    jobs = make_jobs(args, dataset, recipe, settings)
     record = recipe.record()
-    for setting, plan in plans.items():
-        claim_folder(plan, list(dataset.videos), setting.noted_in(record), default_record())
-    failed = search(list(plans.values()), list(dataset), args.workers)
-    best = summarize(dataset, plans, args)
+    for setting, job in jobs.items():
+        job.store.record(setting.noted_in(record), list(dataset.videos), args.overwrite)
+    failed = search(list(jobs.values()), list(dataset), args.workers)
+    best = summarize(dataset, jobs, args)
     if best is not None:
         print(f"best: {' '.join(map(str, best.overrides()))}")
     if failed:
@@ -203,9 +203,9 @@ def check_truth(dataset: Dataset) -> None:
         )
 
 
-def make_plans(
+def make_jobs(
     args: argparse.Namespace, dataset: Dataset, recipe: Recipe, settings: Sequence[Setting]
-) -> dict[Setting, Plan]:
+) -> dict[Setting, Job]:
     """How the tracker is run with each setting, and where the results go.
 
     Raises:
@@ -215,15 +215,14 @@ def make_plans(
     if Path(model).name != model:
         raise ValueError(f"{model!r} cannot begin the name of a folder; choose another --name")
     benchmark, parent = dataset.benchmark, args.results / args.dataset
-    rules = Rules(initial_rect, recipe.config_node().TRACK.MASK_THERSHOLD)
-    base = Plan(
-        recipe, benchmark.protocol, benchmark.layout, parent, rules, overwrite=args.overwrite
-    )
+    options = ProtocolOptions(initial_rect, recipe.config_node().TRACK.MASK_THERSHOLD)
     return {
-        setting: replace(
-            base,
-            build=recipe.with_settings(*setting.overrides()),
-            folder=parent / setting.folder(model),
+        setting: Job(
+            recipe.with_settings(*setting.overrides()),
+            benchmark.protocol,
+            ResultStore(parent / setting.folder(model), benchmark.layout),
+            options,
+            overwrite=args.overwrite,
         )
         for setting in settings
     }
@@ -231,13 +230,13 @@ def make_plans(
 
 # --------------------------------------------------------------------------------------- search
 
-Job = tuple[list[Plan], Video]
+Work = tuple[list[Job], Video]
 
 
-def search(plans: list[Plan], videos: Sequence[Video], workers: int) -> int:
+def search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
     """Run what is not there yet and print a line per run.
 
-    Processes that share the work begin with different settings. What another process has taken is
+    Processes that share the work begin with different settings. What another process has locked is
     looked at again in the end, for it may have died.
 
     Returns:
@@ -246,57 +245,62 @@ def search(plans: list[Plan], videos: Sequence[Video], workers: int) -> int:
     Raises:
         RunFailed: If a worker process dies.
     """
-    plans = [plans[index] for index in np.random.default_rng().permutation(len(plans))]
-    groups = [plans[i : i + TOGETHER] for i in range(0, len(plans), TOGETHER)]
-    jobs: list[Job] = [(group, video) for group in groups for video in videos]
+    jobs = [jobs[index] for index in np.random.default_rng().permutation(len(jobs))]
+    groups = [jobs[i : i + TOGETHER] for i in range(0, len(jobs), TOGETHER)]
+    waiting: list[Work] = [(group, video) for group in groups for video in videos]
     failed = 0
-    taken: list[Job] = []
-    while jobs:
-        taken, progress = [], False
-        for job, outcomes in follow(jobs, workers):
-            others = [p for p, o in zip(job[0], outcomes, strict=True) if o.taken]
-            progress |= len(others) < len(outcomes)
-            failed += sum(bool(outcome.error) for outcome in outcomes)
-            taken += [(others, job[1])] if others else []
-        jobs = taken if progress else []
-    if taken:
-        number = sum(len(group) for group, _ in taken)
+    locked: list[Work] = []
+    while waiting:
+        locked, progress = [], False
+        for (group, video), results in follow(waiting, workers):
+            others = [job for job, result in zip(group, results, strict=True) if result.locked]
+            progress |= len(others) < len(results)
+            failed += sum(bool(result.error) for result in results)
+            locked += [(others, video)] if others else []
+        waiting = locked if progress else []
+    if locked:
+        number = sum(len(group) for group, _ in locked)
         print(f"{number} runs are with other processes; they are not in the table", file=sys.stderr)
     return failed
 
 
-def follow(jobs: list[Job], workers: int) -> Iterator[tuple[Job, list[Outcome]]]:
-    """Work on the jobs, tell of every run, and yield what became of them.
+def follow(work: list[Work], workers: int) -> Iterator[tuple[Work, list[JobResult]]]:
+    """Run groups of settings, print a line for every run, and yield the results of each group.
 
     Raises:
         RunFailed: If a worker process dies.
     """
-    total = sum(len(group) * len(video) for group, video in jobs)
+    total = sum(len(group) * len(video) for group, video in work)
     with tqdm(
         total=total, desc="search", unit="frame", ncols=100, leave=False, disable=None
     ) as bar:
         try:
-            results = run_parallel(run_job, jobs, workers)
-            for (group, video), outcomes in zip(jobs, results, strict=True):
-                for plan, outcome in zip(group, outcomes, strict=True):
-                    for timing in outcome.runs:
-                        bar.write(timing.line(video.name), file=sys.stdout)
-                    if outcome.error:
-                        text = f"error: {plan.folder.name}: {video.name}: {outcome.error}"
-                        bar.write(text, file=sys.stderr)
+            done = run_parallel(run_group, work, workers)
+            for (group, video), results in zip(work, done, strict=True):
+                for job, result in zip(group, results, strict=True):
+                    report(job, result, bar)
                 bar.update(len(group) * len(video))
-                yield (group, video), outcomes
+                yield (group, video), results
         except WorkerDied as error:
             raise RunFailed(str(error)) from error
 
 
-def run_job(job: Job) -> list[Outcome]:
+def report(job: Job, result: JobResult, bar: tqdm) -> None:
+    """Print a line per run, and what went wrong, around a progress bar."""
+    for timing in result.runs:
+        bar.write(timing.line(result.name), file=sys.stdout)
+    if result.error:
+        text = f"error: {job.store.folder.name}: {result.name}: {result.error}"
+        bar.write(text, file=sys.stderr)
+
+
+def run_group(work: Work) -> list[JobResult]:
     """Run a group of settings over a video."""
-    return run_together(*job)
+    return run_together(*work)
 
 
 def summarize(
-    dataset: Dataset, plans: dict[Setting, Plan], args: argparse.Namespace
+    dataset: Dataset, jobs: dict[Setting, Job], args: argparse.Namespace
 ) -> Setting | None:
     """Print the table of the best settings that have results of all videos.
 
@@ -304,11 +308,11 @@ def summarize(
         The best one; None if none is complete, or if their score is not defined.
     """
     complete = {
-        plan.folder.name: setting
-        for setting, plan in plans.items()
-        if all(plan.is_finished(video) for video in dataset)
+        job.store.folder.name: setting
+        for setting, job in jobs.items()
+        if all(job.is_finished(video) for video in dataset)
     }
-    print(f"{len(complete)} of {len(plans)} settings are complete", file=sys.stderr)
+    print(f"{len(complete)} of {len(jobs)} settings are complete", file=sys.stderr)
     if not complete:
         return None
     dataset.set_tracker(args.results / args.dataset, list(complete))

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import torch
 
-from pysot.core.config import default_config, load_config
+from pysot.core.config import load_config
 from pysot.tracker.tracker_builder import build_tracker, load_network
 
 # sections of a configuration that change a tracker's boxes
@@ -78,11 +78,6 @@ class Recipe:
     def record(self) -> dict[str, Any]:
         """What the results depend on, for a note beside them."""
         return {"sha256": self.digest, "settings": _settings(self.config_node())}
-
-
-def default_record() -> dict[str, Any]:
-    """Values of settings that an older note does not tell."""
-    return {"settings": _settings(default_config())}
 
 
 def _settings(cfg: Any) -> dict[str, Any]:

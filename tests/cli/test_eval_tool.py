@@ -9,7 +9,7 @@ import pytest
 
 from pysot.cli import eval as tool
 from toolkit.datasets import BENCHMARKS
-from toolkit.results.formats import result_files, write_boxes
+from toolkit.results.formats import LAYOUTS, write_boxes
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "toolkit"
@@ -310,7 +310,7 @@ def test_whatever_is_in_the_files_the_others_are_scored(
     layout = BENCHMARKS[name].layout
     for video, record in records.items():
         for tracker in ("bad", "good"):
-            files = result_files(layout, tmp_path / "results" / name / tracker, video)
+            files = LAYOUTS[layout].files(tmp_path / "results" / name / tracker, video)
             boxes = (
                 record["gt_rect"] if layout in ("flat", "got10k") else [[1], *record["gt_rect"][1:]]
             )

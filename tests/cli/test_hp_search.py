@@ -213,8 +213,8 @@ SLOW = """
 import sys, time
 from toolkit.protocols import OnePass
 from pysot.cli import tune as hp_search
-see = OnePass.see
-OnePass.see = lambda *args: (time.sleep(0.2), see(*args))
+step = OnePass.step
+OnePass.step = lambda *args: (time.sleep(0.2), step(*args))
 hp_search.main(sys.argv[1:])
 """
 

@@ -6,8 +6,8 @@ import pytest
 
 from pysot.cli import submit as tool
 from pysot.core.errors import RunFailed, run
-from toolkit.protocols import Run
-from toolkit.results.formats import result_files, write_run
+from toolkit.results.store import ResultStore
+from toolkit.results.trajectory import Trajectory
 
 LENGTHS = {"GOT-10k_Test_000001": 3, "GOT-10k_Test_000002": 2}
 LAYOUTS = {"GOT-10k": "got10k", "TrackingNet": "flat", "DAVIS2017": "masks"}
@@ -30,11 +30,12 @@ def make(tmp_path, monkeypatch):
         folder = tmp_path / "results" / dataset / "mine"
         for video, length in LENGTHS.items():
             for repetition in range(1, repetitions + 1):
-                files = result_files(LAYOUTS[dataset], folder, video, repetition)
-                result = Run([[1, 2, 3, 4.5]] * length, [0.5] * length, [0.1] * length)
-                result.labels = [np.zeros((2, 3), np.uint8)] * length
-                result.frame_names = [str(i) for i in range(length)]
-                write_run(files, LAYOUTS[dataset], result, repetition)
+                result = Trajectory()
+                for frame in range(length):
+                    result.append([1, 2, 3, 4.5], seconds=0.1, score=0.5)
+                    result.masks.append(np.zeros((2, 3), np.uint8))
+                    result.frame_names.append(str(frame))
+                ResultStore(folder, LAYOUTS[dataset]).write(video, result, repetition)
         command = ["-p", "results", "-d", dataset, "-t", "mine", "--dataset-root", str(tmp_path)]
         return command, folder
 
@@ -144,7 +145,7 @@ def few_times(files):
 )
 def test_incomplete_results_are_listed_and_not_packed(make, harm, tmp_path):
     command, folder = make("GOT-10k")
-    pattern = harm(result_files("got10k", folder, "GOT-10k_Test_000001"))
+    pattern = harm(ResultStore(folder, "got10k").files("GOT-10k_Test_000001"))
     with pytest.raises(RunFailed, match=f"nothing was written:\n  {pattern}"):
         tool.main(command)
     assert not list(tmp_path.glob("*.zip"))
@@ -152,7 +153,7 @@ def test_incomplete_results_are_listed_and_not_packed(make, harm, tmp_path):
 
 def test_a_video_with_fewer_repetitions_is_listed(make):
     command, folder = make("GOT-10k", repetitions=2)
-    result_files("got10k", folder, "GOT-10k_Test_000002", 2).regions.unlink()
+    ResultStore(folder, "got10k").files("GOT-10k_Test_000002", 2).regions.unlink()
     with pytest.raises(RunFailed, match="GOT-10k_Test_000002: 1 of 2 repetitions"):
         tool.main(command)
 
@@ -160,7 +161,7 @@ def test_a_video_with_fewer_repetitions_is_listed(make):
 def test_long_lists_are_cut(make, monkeypatch):
     command, folder = make("GOT-10k")
     for video in LENGTHS:
-        missing(result_files("got10k", folder, video))
+        missing(ResultStore(folder, "got10k").files(video))
     monkeypatch.setattr(tool, "SHOWN", 1)
     with pytest.raises(RunFailed, match=r"000001: no result\n  \.\.\. and 1 more$"):
         tool.main(command)

@@ -19,8 +19,9 @@ from toolkit.datasets import Video
 from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.io.video import open_source
 from toolkit.protocols import StaticTracker
-from toolkit.protocols.running import Plan, run_video
-from toolkit.results.reading import read_boxes
+from toolkit.protocols.runner import Job, run_video
+from toolkit.results.formats import read_boxes
+from toolkit.results.store import ResultStore
 from toolkit.visualization import result_video
 
 ROOT = Path(__file__).parents[2]
@@ -458,7 +459,7 @@ class Killer(Video):
 
 
 def test_a_dead_worker_is_reported(tmp_path):
-    plan = Plan(StaticTracker, "one_pass", "flat", tmp_path)
+    job = Job(StaticTracker, "one_pass", ResultStore(tmp_path, "flat"))
     with pytest.raises(WorkerDied, match="a worker process died"):
-        list(run_parallel(partial(run_video, plan), [Killer()], workers=2))
+        list(run_parallel(partial(run_video, job), [Killer()], workers=2))
     assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,8 @@ from toolkit.datasets import BENCHMARKS, DatasetFactory
 from toolkit.evaluation import build_evaluation
 from toolkit.io.labels import label_colors, read_labels, write_labels
 from toolkit.io.video import open_source
-from toolkit.results.reading import READERS, find_runs, read_boxes
+from toolkit.results.formats import read_boxes
+from toolkit.results.store import ResultStore
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("PYSOT_SHARED", ROOT.parent / "shared"))
@@ -194,8 +195,8 @@ def test_a_stochastic_tracker_runs_three_times(make_set, tiny, nervous, results,
     tool.main(command)
     folder = results / "GOT-10k" / "tiny" / "B"
     assert files(folder) == ["B_001.txt", "B_002.txt", "B_003.txt", "B_time.txt"]
-    runs = find_runs(folder / "B_001.txt")
-    assert len({tuple(read_boxes(path)[1]) for path in runs}) == 3
+    runs = ResultStore(folder.parent, "got10k").find("B")
+    assert len({tuple(read_boxes(run.regions)[1]) for run in runs}) == 3
     assert all(line.count(",") == 2 for line in (folder / "B_time.txt").read_text().splitlines())
     assert len(capsys.readouterr().out.splitlines()) == 9  # a line per run
 
@@ -240,7 +241,8 @@ def test_long_term_files(make_set, tiny, results):
     assert len(boxes) == len(scores) == len(times) == 6
     assert all(line.count(",") == 3 for line in boxes[1:])
     assert all(SIX_DECIMALS.fullmatch(line) for line in scores[1:] + times)
-    run = READERS["longterm"](folder / "A_001.txt")
+    store = ResultStore(results / "VOT2018-LT" / "tiny", "longterm")
+    run = store.read(store.files("A"))
     assert len(run.scores) == 6 and np.isnan(run.regions[0]).all()
 
 
@@ -369,23 +371,14 @@ def test_every_benchmark_is_run_and_its_results_are_scored(name, mask_set, otb_s
 # ----------------------------------------------------------------------------------- the record
 
 
-def test_settings_that_did_not_exist_count_as_their_defaults(make_set, tiny, results, capsys):
+def test_results_of_other_settings_are_not_mixed(make_set, tiny, results):
     command = [*make_set("OTB100"), *tiny]
     tool.main(command)
     path = results / "OTB100" / "tiny" / ".run.json"
     record = json.loads(path.read_text())
-    older = json.loads(path.read_text())
-    del older["settings"]["TRACK"]["PRECISION"]
-    del older["settings"]["REFINE"]
-    path.write_text(json.dumps(older))
-    capsys.readouterr()
-    tool.main(command)
-    assert "3 finished videos skipped" in capsys.readouterr().err
-    assert json.loads(path.read_text()) == record
-    path.write_text(json.dumps(older))
     with pytest.raises(ValueError, match="or of other settings"):
         tool.main([*command, "TRACK.PRECISION", "bf16"])
-    older["settings"]["TRACK"]["FORGOTTEN"] = 1  # a setting of another version
-    path.write_text(json.dumps(older))
+    record["settings"]["TRACK"]["FORGOTTEN"] = 1
+    path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match="or of other settings"):
         tool.main(command)

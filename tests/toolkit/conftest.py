@@ -156,12 +156,12 @@ def _draw_set(root, name, num_frames=24, size=(96, 72)):
 
 def _write_results(results, layout, video):
     """What `scored_set` says of its trackers, written as the layout has it."""
-    from toolkit.results.formats import result_path
+    from toolkit.results.store import ResultStore
 
     first = list(video.boxes[0])
     regions = {GOOD: video.boxes.tolist(), BAD: [first] * len(video)}
     for tracker, boxes in regions.items():
-        path = result_path(layout, results / tracker, video.name)
+        path = ResultStore(results / tracker, layout).files(video.name).regions
         lines = [",".join(f"{value:g}" for value in box) for box in boxes]
         if layout == "masks":
             _write_masks(path, video, tracker == BAD)

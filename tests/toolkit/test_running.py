@@ -4,13 +4,14 @@ import pytest
 from toolkit.datasets import Video
 from toolkit.io.files import acquire
 from toolkit.protocols import StaticTracker
-from toolkit.protocols.running import (
-    Plan,
+from toolkit.protocols.runner import (
+    Job,
     Timing,
     allowed_repetitions,
     run_together,
     run_video,
 )
+from toolkit.results.store import ResultStore
 
 
 class Drawn(Video):
@@ -30,9 +31,9 @@ class Failing(StaticTracker):
         raise ValueError("out of luck\nin detail")
 
 
-def plan(folder, name="a", build=StaticTracker, **fields):
-    fields = {"protocol": "one_pass", "layout": "flat", **fields}
-    return Plan(build, folder=folder / "results" / "Set" / name, **fields)
+def job(folder, name="a", build=StaticTracker):
+    store = ResultStore(folder / "results" / "Set" / name, "flat")
+    return Job(build, "one_pass", store)
 
 
 def test_lines_are_those_of_pysot():
@@ -52,36 +53,36 @@ def test_only_trackers_that_vary_are_repeated(deterministic, asked, most, expect
     assert allowed_repetitions(tracker, asked, most) == expected
 
 
-def test_a_failure_is_an_outcome(tmp_path):
-    outcome = run_video(plan(tmp_path, build=Failing), Drawn())
-    assert outcome.error == "out of luck"
+def test_a_failure_is_a_result(tmp_path):
+    result = run_video(job(tmp_path, build=Failing), Drawn())
+    assert result.error == "out of luck"
     assert not (tmp_path / "results").exists()
 
 
 def test_several_trackers_share_the_frames(tmp_path):
     video = Drawn()
-    plans = [plan(tmp_path, "a"), plan(tmp_path, "b", Failing), plan(tmp_path, "c")]
-    first, second, third = run_together(plans, video)
+    jobs = [job(tmp_path, "a"), job(tmp_path, "b", Failing), job(tmp_path, "c")]
+    first, second, third = run_together(jobs, video)
     assert video.reads == 4
     assert len(first.runs) == len(third.runs) == 1
     assert second.error == "out of luck"
-    assert plans[0].is_finished(video) and not plans[1].is_finished(video)
-    again = run_together(plans[::2], video)
-    assert [outcome.skipped for outcome in again] == [True, True]
+    assert jobs[0].is_finished(video) and not jobs[1].is_finished(video)
+    again = run_together(jobs[::2], video)
+    assert [result.skipped for result in again] == [True, True]
     assert video.reads == 4
     assert not list((tmp_path / "results" / ".locks").rglob("*.lock"))
 
 
 def test_what_is_locked_is_left_alone(tmp_path):
-    video, plans = Drawn(), [plan(tmp_path, "a"), plan(tmp_path, "b")]
-    with acquire(plans[0].lock("v")) as mine:
+    video, jobs = Drawn(), [job(tmp_path, "a"), job(tmp_path, "b")]
+    with acquire(jobs[0].lock("v")) as mine:
         assert mine
-        outcomes = run_together(plans, video)
-    assert [outcome.taken for outcome in outcomes] == [True, False]
-    assert [outcome.taken for outcome in run_together(plans, video)] == [False, False]
+        results = run_together(jobs, video)
+    assert [result.locked for result in results] == [True, False]
+    assert [result.locked for result in run_together(jobs, video)] == [False, False]
 
 
 def test_a_video_that_cannot_be_read_fails_for_all(tmp_path):
     video = Video("v", tmp_path, ["0.png"], [[4, 4, 8, 8]])
-    outcomes = run_together([plan(tmp_path, "a"), plan(tmp_path, "b")], video)
-    assert all("0.png" in outcome.error for outcome in outcomes)
+    results = run_together([job(tmp_path, "a"), job(tmp_path, "b")], video)
+    assert all("0.png" in result.error for result in results)

@@ -296,8 +296,13 @@ def test_wrong_labels_are_refused(make_set, field, value, message):
         load_videos(make_set(edit(field, value)), "Tiny")
 
 
+def held(root, name):
+    """The videos that PySOT's users get, which hold results."""
+    return DatasetFactory.create_dataset(name=name, dataset_root=root)
+
+
 def test_results_load_by_tracker(make_set, tmp_path):
-    video = load_videos(make_set(), "Tiny")["a"]
+    video = held(make_set(), "Tiny")["a"]
     boxes = [[1, 2, 3, 4]] * 3
     for tracker in ("t1", "t2"):
         write_boxes(tmp_path / "results" / tracker / "a.txt", boxes)
@@ -312,12 +317,12 @@ def test_results_load_by_tracker(make_set, tmp_path):
 def test_results_of_older_archives_load(make_set, tmp_path):
     root = make_set(lambda records: records.update(BlurCar1=records["a"]), name="OTB100")
     write_boxes(tmp_path / "t" / "blurCar1.txt", [[1, 2, 3, 4]] * 3)
-    video = load_videos(root, "OTB100")["BlurCar1"]
+    video = held(root, "OTB100")["BlurCar1"]
     assert video.load_tracker(tmp_path, "t", store=False).shape == (3, 4)
 
 
 def test_results_of_vot_load_as_repetitions(make_set, tmp_path):
-    video = load_videos(make_set(name="VOT2018"), "VOT2018")["a"]
+    video = held(make_set(name="VOT2018"), "VOT2018")["a"]
     folder = tmp_path / "r" / "t" / "baseline" / "a"
     folder.mkdir(parents=True)
     (folder / "a_001.txt").write_text("1\n1.5,2,3,4\n2\n")
@@ -330,7 +335,7 @@ def test_results_of_vot_load_as_repetitions(make_set, tmp_path):
 
 
 def test_long_term_results_load_with_their_scores(make_set, tmp_path):
-    video = load_videos(make_set(name="VOT2018-LT"), "VOT2018-LT")["a"]
+    video = held(make_set(name="VOT2018-LT"), "VOT2018-LT")["a"]
     folder = tmp_path / "t" / "longterm" / "a"
     folder.mkdir(parents=True)
     (folder / "a_001.txt").write_text("1\n1.5,2,3,4\n1,2,3,4\n")
@@ -344,7 +349,7 @@ def test_long_term_results_load_with_their_scores(make_set, tmp_path):
 
 
 def test_masks_are_no_regions(make_set, tmp_path):
-    video = load_videos(make_set(name="DAVIS2017"), "DAVIS2017")["a"]
+    video = held(make_set(name="DAVIS2017"), "DAVIS2017")["a"]
     with pytest.raises(ValueError, match="results laid out as 'masks' hold no regions"):
         video.load_tracker(tmp_path, "t")
 
@@ -355,7 +360,7 @@ def test_a_video_plays_in_a_window(with_images, monkeypatch):
     shown = []
     monkeypatch.setattr(cv2, "imshow", lambda name, frame: shown.append((name, frame.copy())))
     monkeypatch.setattr(cv2, "waitKey", lambda delay: -1)
-    video = load_videos(with_images, "Tiny")["a"]
+    video = held(with_images, "Tiny")["a"]
     video.show({"t": [[2, 2, 9, 9]] * 2 + [[math.nan] * 4]}, linewidth=1)
     assert [name for name, _ in shown] == ["a"] * 3
     assert shown[0][1][2, 5].tolist() != [0, 0, 0]  # the box of the tracker
@@ -363,8 +368,22 @@ def test_a_video_plays_in_a_window(with_images, monkeypatch):
 
 
 def test_names_of_upstream_classes():
-    assert datasets.OTBDataset is datasets.LaSOTDataset is datasets.Dataset
-    assert datasets.VOTDataset is datasets.VOTLTDataset is datasets.Dataset
-    assert datasets.GOT10kDataset is datasets.TrackingNetDataset is datasets.Dataset
-    assert datasets.UAVVideo is datasets.VOTVideo is datasets.VOTLTVideo is Video
-    assert datasets.GOT10kVideo is datasets.TrackingNetVideo is Video
+    assert (
+        datasets.OTBDataset is datasets.LaSOTDataset is datasets.UAVDataset is datasets.NFSDataset
+    )
+    assert datasets.VOTDataset is datasets.VOTLTDataset is datasets.OTBDataset
+    assert datasets.GOT10kDataset is datasets.TrackingNetDataset is datasets.OTBDataset
+    assert issubclass(datasets.OTBDataset, datasets.Dataset)
+    assert datasets.OTBVideo is datasets.LaSOTVideo is datasets.UAVVideo is datasets.NFSVideo
+    assert datasets.UAVVideo is datasets.VOTVideo is datasets.VOTLTVideo is datasets.OTBVideo
+    assert datasets.GOT10kVideo is datasets.TrackingNetVideo is datasets.OTBVideo
+    assert issubclass(datasets.OTBVideo, Video)
+    with pytest.raises(AttributeError, match="no attribute 'OtherVideo'"):
+        _ = datasets.OtherVideo
+
+
+def test_videos_of_upstream_classes_are_as_those_inside(with_images):
+    video = held(with_images, "Tiny")["a"]
+    assert isinstance(video, datasets.OTBVideo)
+    assert (len(video), video.pred_trajs, video.confidence) == (3, {}, {})
+    np.testing.assert_array_equal(video[1][0], load_videos(with_images, "Tiny")["a"][1][0])

@@ -6,17 +6,17 @@ import pytest
 from toolkit.datasets import Video
 from toolkit.io.labels import write_labels
 from toolkit.protocols import (
-    DEFAULT_RULES,
-    LOST,
+    DEFAULT_OPTIONS,
     PROTOCOLS,
-    SKIPPED,
-    STARTED,
-    Rules,
+    ProtocolOptions,
     StaticTracker,
     frame_names,
     merge_masks,
     run_protocol,
 )
+from toolkit.results.trajectory import Code
+
+REGION, SKIPPED, STARTED, LOST = Code
 
 
 class Mover:
@@ -62,10 +62,10 @@ def test_only_the_first_ground_truth_is_needed():
     assert one_pass(video).regions == one_pass(frames()).regions
 
 
-def test_rules_say_what_to_start_on():
+def test_the_options_choose_the_box_to_start_on():
     tracker = Mover()
-    rules = Rules(start=lambda region: [value * 2 for value in region])
-    run = run_protocol("one_pass", lambda: tracker, frames(), rules)
+    options = ProtocolOptions(start=lambda region: [value * 2 for value in region])
+    run = run_protocol("one_pass", lambda: tracker, frames(), options)
     assert tracker.calls[0] == ("init", 2, 4, 6, 8)
     assert run.regions[0] == [2, 4, 6, 8]
 
@@ -108,16 +108,18 @@ class Scripted:
 GOOD, AWAY = {"bbox": [5, 5, 8, 8]}, {"bbox": [20, 14, 4, 4]}
 
 
-def reset(video, *outputs, rules=DEFAULT_RULES):
+def reset(video, *outputs, options=DEFAULT_OPTIONS):
     tracker = Scripted(*outputs)
-    return run_protocol("reset", lambda: tracker, video, rules), tracker
+    return run_protocol("reset", lambda: tracker, video, options), tracker
 
 
 def test_a_failure_is_followed_by_four_frames_of_rest_and_a_new_start():
     video = frames(10, truth=[4, 4, 8, 8])
     run, tracker = reset(video, GOOD, AWAY, GOOD, GOOD)
     good = [5, 5, 8, 8]
-    assert run.regions == [STARTED, good, LOST, *[SKIPPED] * 4, STARTED, good, good]
+    assert run.codes == [STARTED, REGION, LOST, *[SKIPPED] * 4, STARTED, REGION, REGION]
+    assert [region for region in run.regions if region] == [good] * 3
+    assert [bool(region) for region in run.regions] == [code == REGION for code in run.codes]
     assert run.lost == 1
     assert [frame for frame, _ in tracker.starts] == [0, 7]
     assert [math.isnan(s) for s in run.scores] == [True] * 10
@@ -127,27 +129,29 @@ def test_a_failure_is_followed_by_four_frames_of_rest_and_a_new_start():
 @pytest.mark.parametrize("length", [2, 3, 6, 7, 8])
 def test_a_failure_near_the_end_leaves_no_room_for_a_start(length):
     run, tracker = reset(frames(length, truth=[4, 4, 8, 8]), AWAY, GOOD)
-    expected = [STARTED, LOST, *[SKIPPED] * 4, STARTED, [5, 5, 8, 8]]
-    assert run.regions == expected[:length]
+    expected = [STARTED, LOST, *[SKIPPED] * 4, STARTED, REGION]
+    assert run.codes == expected[:length]
+    assert run.regions[7:] == [[5, 5, 8, 8]] * (length - 7)
     assert len(tracker.starts) == (2 if length > 6 else 1)
 
 
 def test_a_failure_at_once_after_a_start_counts_again():
     run, _ = reset(frames(8, truth=[4, 4, 8, 8]), AWAY, AWAY)
-    assert run.regions == [STARTED, LOST, *[SKIPPED] * 4, STARTED, LOST]
+    assert run.codes == [STARTED, LOST, *[SKIPPED] * 4, STARTED, LOST]
     assert run.lost == 2
 
 
 def test_a_box_is_judged_and_started_on_by_its_corner_pixels():
     # x, y, w, h covers w by h pixels: the far corner is at x + w - 1
     seen = []
-    rules = Rules(start=lambda region: seen.append(region) or [1, 1, 2, 2])
-    _, tracker = reset(frames(1, truth=[4, 6, 8, 3]), rules=rules)
+    options = ProtocolOptions(start=lambda region: seen.append(region) or [1, 1, 2, 2])
+    _, tracker = reset(frames(1, truth=[4, 6, 8, 3]), options=options)
     assert seen == [[4, 6, 4, 8, 11, 8, 11, 6]]
     assert tracker.starts == [(0, [1, 1, 2, 2])]
     near, touching = {"bbox": [10.4, 4, 5, 5]}, {"bbox": [11, 4, 5, 5]}
     run, _ = reset(frames(3, truth=[4, 4, 8, 8]), near, touching)
-    assert run.regions[1:] == [near["bbox"], LOST]
+    assert run.codes == [STARTED, REGION, LOST]
+    assert run.regions[1] == near["bbox"]
 
 
 def test_polygons_are_judged_and_written():
@@ -155,14 +159,14 @@ def test_polygons_are_judged_and_written():
     run, _ = reset(frames(2, truth=[4, 4, 8, 8]), {**AWAY, "polygon": polygon})
     assert run.regions[1] == polygon
     run, _ = reset(frames(2, truth=[4, 4, 8, 8]), {**GOOD, "polygon": [20, 14] * 4})
-    assert run.regions[1] == LOST
+    assert run.codes[1] == LOST
 
 
 def test_overlap_counts_only_within_the_frame():
     # both reach beyond the 30 x 20 frame, and share nothing inside it
     outside = {"bbox": [31, 4, 8, 8]}
     run, _ = reset(frames(2, truth=[28, 4, 12, 8]), outside)
-    assert run.regions[1] == LOST
+    assert run.codes[1] == LOST
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,7 @@ def test_overlap_counts_only_within_the_frame():
 )
 def test_a_tracker_that_diverges_has_failed(box):
     run, _ = reset(frames(2, truth=[4, 4, 8, 8]), {"bbox": box})
-    assert run.regions[1] == LOST
+    assert run.codes[1] == LOST
 
 
 def test_reset_needs_the_whole_ground_truth():
@@ -229,13 +233,15 @@ def test_every_object_has_a_tracker_and_the_more_probable_one_wins(tmp_path):
         built.append(Painter(views))
         return built[-1]
 
-    run = run_protocol("masks", build, masked_video(tmp_path, TWO), Rules(mask_threshold=0.3))
+    run = run_protocol(
+        "masks", build, masked_video(tmp_path, TWO), ProtocolOptions(mask_threshold=0.3)
+    )
     assert len(built) == 2
-    assert run.labels[0].tolist() == TWO
+    assert run.masks[0].tolist() == TWO
     # the tie in column 2 goes to the lower number; 0.3 in the last does not exceed the threshold
-    assert [x.tolist() for x in run.labels[1:]] == [[[1, 1, 1, 2, 2, 0]] * 2] * 2
+    assert [x.tolist() for x in run.masks[1:]] == [[[1, 1, 1, 2, 2, 0]] * 2] * 2
     assert run.frame_names == ["00000", "00001", "00002"]
-    assert run.regions == [] and len(run.seconds) == 3
+    assert not any(run.regions) and len(run.seconds) == len(run) == 3
 
 
 def test_an_object_may_appear_later_and_is_started_there_once(tmp_path):
@@ -245,23 +251,23 @@ def test_an_object_may_appear_later_and_is_started_there_once(tmp_path):
     moved = [[0, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 0]]  # later annotation is not looked at
     video = masked_video(tmp_path, None, only_two, TWO, moved, count=5)
     run = run_protocol("masks", lambda: Painter(views), video)
-    assert run.labels[0].tolist() == [[0] * 6] * 2
-    assert run.labels[1].tolist() == only_two
-    assert run.labels[2].tolist() == [[1, 1, 2, 2, 2, 2]] * 2
-    assert run.labels[3].tolist() == run.labels[4].tolist() == [[2] * 6] * 2
+    assert run.masks[0].tolist() == [[0] * 6] * 2
+    assert run.masks[1].tolist() == only_two
+    assert run.masks[2].tolist() == [[1, 1, 2, 2, 2, 2]] * 2
+    assert run.masks[3].tolist() == run.masks[4].tolist() == [[2] * 6] * 2
 
 
 def test_one_value_of_the_mask_may_be_the_object(tmp_path):
     views = {(3, 1, 3, 1): np.ones((2, 6), np.float32)}
     video = masked_video(tmp_path, TWO, value=2)
     run = run_protocol("masks", lambda: Painter(views), video)
-    assert run.labels[0].tolist() == [[0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1]]
-    assert run.labels[1].tolist() == [[1] * 6] * 2
+    assert run.masks[0].tolist() == [[0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1]]
+    assert run.masks[1].tolist() == [[1] * 6] * 2
 
 
 def test_a_tracker_without_masks_stands_for_its_box(tmp_path):
     run = run_protocol("masks", StaticTracker, masked_video(tmp_path, TWO))
-    assert run.labels[2].tolist() == [[1, 1, 0, 0, 0, 0], [1, 1, 0, 2, 2, 2]]
+    assert run.masks[2].tolist() == [[1, 1, 0, 0, 0, 0], [1, 1, 0, 2, 2, 2]]
 
 
 @pytest.mark.parametrize(

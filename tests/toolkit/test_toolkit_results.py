@@ -6,26 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.datasets import BENCHMARKS
+from toolkit.datasets.regions import as_regions
 from toolkit.io.labels import read_labels
-from toolkit.protocols import Run
-from toolkit.results.formats import (
-    LAYOUTS,
-    count_lost,
-    is_finished,
-    read_boxes,
-    remove_results,
-    result_files,
-    result_path,
-    write_boxes,
-    write_run,
-)
+from toolkit.results.formats import LAYOUTS, read_boxes, read_times, write_boxes
+from toolkit.results.store import ResultStore
+from toolkit.results.trajectory import Code, Trajectory
 
 SAMPLE = Path(__file__).parents[1] / "golden" / "toolkit" / "sample" / "results" / "OTB100"
 NAN = float("nan")
 
 
 def test_numbers_are_written_as_python_has_them(tmp_path):
-    path = result_path("flat", tmp_path / "tracker", "video")
+    path = LAYOUTS["flat"].files(tmp_path / "tracker", "video").regions
     write_boxes(path, [[300.5, 110.5, 165, 250], [276.78135096130865, np.float64(1), 10, 0.0]])
     assert path == tmp_path / "tracker" / "video.txt"
     assert path.read_bytes() == b"300.5,110.5,165,250\n276.78135096130865,1.0,10,0.0\n"
@@ -99,18 +92,71 @@ def test_a_failed_write_leaves_nothing(tmp_path):
 # ---------------------------------------------------------------------------------- other layouts
 
 
-def run(regions, **fields):
-    length = len(regions)
-    return Run(regions, [NAN, *[0.25] * (length - 1)], [0.5, *[0.001] * (length - 1)], **fields)
+def run(regions, *codes):
+    """What a tracker did: regions, and codes where these are empty."""
+    made, left = Trajectory(), iter(codes)
+    for index, region in enumerate(regions):
+        code = Code.REGION if region else next(left)
+        score = 0.25 if index else NAN
+        made.append(region, code, seconds=0.001 if index else 0.5, score=score)
+        made.masks.append(np.full((2, 3), index, np.uint8))
+        made.frame_names.append(str(index))
+    return made
 
 
 def written(folder):
     return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
 
+def written_bytes(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def written_names(folder):
+    return [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_reads_what_it_writes(tmp_path, layout):
+    made = run([[1.5, 2.0, 30.25, 40.0], [2.0, 3.5, 30.25, 40.5], [0.5, NAN, 3.0, 4.0]])
+    store, again = (ResultStore(tmp_path / name, layout) for name in ("a", "b"))
+    store.write("v", made)
+    (files,) = store.find("v")
+    found = store.read(files)
+    assert len(found) == len(made)
+    for frame in np.flatnonzero(np.array(found.codes) == Code.REGION):
+        if made.masks and layout == "masks":
+            np.testing.assert_array_equal(found.masks[frame], made.masks[frame])
+        else:
+            np.testing.assert_array_equal(found.regions[frame], made.regions[frame])
+    if files.scores:
+        np.testing.assert_array_equal(found.scores, made.scores)
+    if files.times:
+        found.seconds = read_times(files.times)[:, 0].tolist()
+        assert found.seconds == made.seconds
+    assert found.warnings == (() if layout == "masks" else ("nan",))
+    again.write("v", found)
+    assert written_bytes(again.folder) == written_bytes(store.folder) != {}
+
+
+def test_the_layouts_are_those_of_the_benchmarks():
+    assert {benchmark.layout for benchmark in BENCHMARKS.values()} == set(LAYOUTS)
+
+
+def test_codes_and_polygons_survive_a_file(tmp_path):
+    polygon = [1.0, 2.0, 9.0, 2.0, 9.0, 8.0, 1.0, 8.0]
+    made = run([[], polygon, [], [], []], Code.STARTED, Code.LOST, Code.SKIPPED, Code.SKIPPED)
+    store = ResultStore(tmp_path, "vot")
+    store.write("v", made)
+    found = store.read(store.files("v"))
+    assert found.codes.tolist() == made.codes and found.lost == made.lost == 1
+    np.testing.assert_array_equal(found.regions, as_regions(made.regions))
+
+
 def test_reset_files_hold_codes_and_32_bit_floats(tmp_path):
-    regions = [[1], [1, 1.00005, 16777217, 1e-9], [2], [0], [0.5] * 8, [-0.0, NAN, 3, 4]]
-    write_run(result_files("vot", tmp_path, "v", 2), "vot", run(regions), 2)
+    regions = [[], [1, 1.00005, 16777217, 1e-9], [], [], [0.5] * 8, [-0.0, NAN, 3, 4]]
+    store = ResultStore(tmp_path, "vot")
+    store.write("v", run(regions, Code.STARTED, Code.LOST, Code.SKIPPED), 2)
     lines = [
         "1",
         "1.0000,1.0000,16777216.0000,0.0000",  # 1.00005 would be 1.0001 in 64 bits
@@ -120,12 +166,11 @@ def test_reset_files_hold_codes_and_32_bit_floats(tmp_path):
         "-0.0000,nan,3.0000,4.0000",
     ]
     assert written(tmp_path) == {"baseline/v/v_002.txt": "\n".join([*lines, ""])}
-    assert count_lost(tmp_path / "baseline" / "v" / "v_002.txt") == 1
+    assert store.count_lost("v", 2) == 1
 
 
 def test_long_term_files(tmp_path):
-    files = result_files("longterm", tmp_path, "v")
-    write_run(files, "longterm", run([[1.5, 2, 3, 4], [5, 6.25, 7, 10]]))
+    ResultStore(tmp_path, "longterm").write("v", run([[1.5, 2, 3, 4], [5, 6.25, 7, 10]]))
     assert written(tmp_path) == {
         "longterm/v/v_001.txt": "1\n5,6.25,7,10\n",
         "longterm/v/v_001_confidence.value": "\n0.250000\n",
@@ -134,57 +179,53 @@ def test_long_term_files(tmp_path):
 
 
 def test_got10k_files_have_a_column_of_times_per_run(tmp_path):
+    store = ResultStore(tmp_path, "got10k")
     for repetition in (1, 2):
-        files = result_files("got10k", tmp_path, "v", repetition)
-        assert not is_finished(files, 2, repetition)
-        write_run(files, "got10k", run([[1.5, 2, 3, repetition], [5, 6, 7, 8]]), repetition)
-        assert is_finished(files, 2, repetition)
+        assert not store.is_finished("v", 2, repetition)
+        store.write("v", run([[1.5, 2, 3, repetition], [5, 6, 7, 8]]), repetition)
+        assert store.is_finished("v", 2, repetition)
     assert written(tmp_path) == {
         "v/v_001.txt": "1.5,2,3,1\n5,6,7,8\n",
         "v/v_002.txt": "1.5,2,3,2\n5,6,7,8\n",
         "v/v_time.txt": "0.500000,0.500000\n0.001000,0.001000\n",
     }
-    write_run(result_files("got10k", tmp_path, "v"), "got10k", run([[1, 2, 3, 4], [5, 6, 7, 8]]))
-    assert not is_finished(result_files("got10k", tmp_path, "v", 2), 2, 2)  # its times are gone
+    store.write("v", run([[1, 2, 3, 4], [5, 6, 7, 8]]))
+    assert not store.is_finished("v", 2, 2)  # its times are gone
 
 
 def test_masks_replace_older_ones_whole_or_not_at_all(tmp_path):
-    files = result_files("masks", tmp_path, "v")
+    store = ResultStore(tmp_path, "masks")
     labels = [np.zeros((2, 3), np.uint8), np.ones((2, 3), np.uint8)]
-    write_run(files, "masks", Run(labels=labels, frame_names=["1", "2"]))
-    assert is_finished(files, 2) and not is_finished(files, 3)
+    store.write("v", Trajectory(masks=labels, frame_names=["1", "2"]))
+    assert store.is_finished("v", 2) and not store.is_finished("v", 3)
     with pytest.raises(ValueError):
-        write_run(files, "masks", Run(labels=labels, frame_names=["1", "2", "3"]))
+        store.write("v", Trajectory(masks=labels, frame_names=["1", "2", "3"]))
     assert sorted(written_names(tmp_path)) == ["v/1.png", "v/2.png"]
-    write_run(files, "masks", Run(labels=labels[1:], frame_names=["7"]))
+    store.write("v", Trajectory(masks=labels[1:], frame_names=["7"]))
     assert written_names(tmp_path) == ["v/7.png"]
     assert read_labels(tmp_path / "v" / "7.png").tolist() == labels[1].tolist()
 
 
-def written_names(folder):
-    return [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_results_are_finished_when_all_is_there(tmp_path, layout):
-    files = result_files(layout, tmp_path, "v")
-    assert not is_finished(files, 1)
-    what = run([[1, 2, 3, 4]], labels=[np.zeros((2, 3), np.uint8)], frame_names=["1"])
-    write_run(files, layout, what)
-    assert is_finished(files, 1)
-    assert not is_finished(files, 2)
-    files.discard()
-    assert not is_finished(files, 1)
-    write_run(files, layout, what)
-    remove_results(layout, tmp_path, "v")
+    store = ResultStore(tmp_path, layout)
+    assert not store.is_finished("v", 1)
+    made = run([[1, 2, 3, 4]])
+    store.write("v", made)
+    assert store.is_finished("v", 1)
+    assert not store.is_finished("v", 2)
+    store.discard("v")
+    assert not store.is_finished("v", 1)
+    store.write("v", made)
+    store.remove("v")
     assert written_names(tmp_path) == []
-    remove_results(layout, tmp_path, "v")  # nothing to do
+    store.remove("v")  # nothing to do
 
 
 def test_all_repetitions_are_removed(tmp_path):
+    store = ResultStore(tmp_path, "vot")
     for repetition in (1, 2, 3):
-        files = result_files("vot", tmp_path, "v", repetition)
-        write_run(files, "vot", run([[1]]), repetition)
-    write_run(result_files("vot", tmp_path, "w"), "vot", run([[1]]))
-    remove_results("vot", tmp_path, "v")
+        store.write("v", run([[]], Code.STARTED), repetition)
+    store.write("w", run([[]], Code.STARTED))
+    store.remove("v")
     assert written_names(tmp_path) == ["baseline/w/w_001.txt"]

@@ -1,4 +1,4 @@
-"""A benchmark's videos under PySOT's class names."""
+"""A benchmark's videos."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class Dataset:
         tracker_names: Trackers to score, after `set_tracker`.
     """
 
-    def __init__(self, name: str, dataset_root: str | os.PathLike, load_img: bool = False) -> None:
+    def __init__(self, name: str, dataset_root: str | os.PathLike) -> None:
         self.name, self.dataset_root = name, Path(dataset_root)
         self.benchmark = find_benchmark(name)
         self.videos = load_videos(dataset_root, name)
@@ -35,9 +35,6 @@ class Dataset:
         self.tags = ["all", *self.benchmark.tags, "empty"]
         self.tracker_path: Path | None = None
         self.tracker_names: list[str] = []
-        if load_img:
-            for video in self:
-                video.load_img()
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -54,14 +51,3 @@ class Dataset:
     def set_tracker(self, path: str | os.PathLike, tracker_names: Sequence[str]) -> None:
         """Name the trackers to score: folders below ``path``."""
         self.tracker_path, self.tracker_names = Path(path), list(tracker_names)
-
-
-class DatasetFactory:
-    """PySOT's door to the data sets."""
-
-    @staticmethod
-    def create_dataset(
-        *, name: str, dataset_root: str | os.PathLike, load_img: bool = False
-    ) -> Dataset:
-        """Load a benchmark from ``<dataset_root>/<name>.json``; see `Dataset`."""
-        return Dataset(name, dataset_root, load_img)

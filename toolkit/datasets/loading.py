@@ -134,7 +134,6 @@ def make_video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Vide
         _texts(record, "attr", optional=True),
         _size(record),
         _labels(record, benchmark, len(gt)),
-        benchmark,
     )
 
 

@@ -42,3 +42,38 @@ def vot_corners(region: Region) -> list[float]:
     x, y, w, h = region
     right, bottom = x + w - 1, y + h - 1
     return [x, y, x, bottom, right, bottom, right, y]
+
+
+def widened(regions: NDArray, width: int) -> NDArray:
+    """Regions (N, K) as polygons of ``width`` numbers, unless they have them; see `as_regions`."""
+    if regions.shape[1] == width:
+        return regions
+    if regions.shape[1] == 4:
+        regions = corners(regions)
+    last = [regions[:, -2:]] * ((width - regions.shape[1]) // 2)
+    return np.concatenate([regions, *last], axis=1)
+
+
+def corners(boxes: NDArray) -> NDArray:
+    """Corners (N, 8) of boxes (N, 4) x, y, w, h, clockwise from the top left."""
+    x, y, w, h = boxes.T
+    return np.stack([x, y, x + w, y, x + w, y + h, x, y + h], axis=1)
+
+
+def as_regions(trajectory: Sequence[Sequence[float]]) -> NDArray:
+    """Regions of differing length, boxes or polygons, as one array (N, 4) or (N, 2K).
+
+    Where both occur, boxes become polygons. Short polygons repeat their last corner, which changes
+    neither their area nor their pixels. A region of fewer than 4 numbers becomes NaN.
+    """
+    counts = np.array([len(region) for region in trajectory])
+    sizes = sorted({count for count in counts.tolist() if count >= 4})
+    if sizes == [4] and len(counts) and (counts == 4).all():
+        return np.array(trajectory, np.float64)
+    width = max([4, *sizes])
+    regions = np.full((len(counts), width), np.nan)
+    for size in sizes:
+        frames = np.flatnonzero(counts == size)
+        block = np.array([trajectory[frame] for frame in frames], np.float64)
+        regions[frames] = widened(block, width)
+    return regions

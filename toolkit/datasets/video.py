@@ -5,18 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.benchmarks import OPE, Benchmark
 from toolkit.datasets.lazy import LateRows, MaskBoxes
-from toolkit.datasets.regions import box_around, boxes_around
+from toolkit.datasets.regions import as_regions, box_around, boxes_around
 from toolkit.io.images import image_size, read_image
-from toolkit.results.formats import result_path
-from toolkit.results.reading import READERS, REGION, Trajectory, as_regions, find_runs
-from toolkit.visualization.overlay import draw_box
 
 
 @dataclass(frozen=True)
@@ -50,9 +45,6 @@ class Video:
         absent: (N,) int8, 1 = the frame is scored (PySOT's sense of LaSOT); None if not given.
         cover: Visible share of the target per frame in eighths, 0..8 (GOT-10k); None elsewhere.
         mask_value: Value of the target's pixels in its annotation masks; None means all but 0.
-        pred_trajs: Loaded results by tracker, as `load_tracker` returns them.
-        confidence: Loaded scores per frame by tracker (long-term sets).
-        imgs: All frames after `load_img`, else None.
     """
 
     def __init__(
@@ -66,34 +58,28 @@ class Video:
         attr: Sequence[str] = (),
         size: tuple[int, int] | None = None,
         labels: Labels = Labels(),
-        benchmark: Benchmark = OPE,
     ) -> None:
         self.name, self.root = name, Path(os.path.abspath(root))
-        self._regions, self._benchmark = gt_traj, benchmark
+        self._regions = gt_traj
         self.video_dir, self.init_rect, self.attr = video_dir, list(init_rect), list(attr)
         self.absent = None if labels.absent is None else np.array(labels.absent, np.int8)
         self.cover = None if labels.cover is None else list(labels.cover)
         self.mask_value = labels.mask_value
-        self.pred_trajs: dict[str, Any] = {}
-        self.confidence: dict[str, NDArray] = {}
-        self.imgs: list[NDArray] | None = None
         self._names, self._labels, self._size = img_names, labels, size
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> tuple[NDArray, list[float]]:
+    def __getitem__(self, index: int) -> tuple[NDArray, Sequence[float]]:
         """Frame (BGR uint8, (H, W, 3)) and ground truth.
 
         Raises:
             FileNotFoundError: If the image is not there.
             ValueError: If it cannot be decoded; both name the file.
         """
-        if self.imgs is not None:
-            return self.imgs[index], self.gt_traj[index]
         return read_image(self.img_names[index]), self.gt_traj[index]
 
-    def __iter__(self) -> Iterator[tuple[NDArray, list[float]]]:
+    def __iter__(self) -> Iterator[tuple[NDArray, Sequence[float]]]:
         return (self[i] for i in range(len(self)))
 
     @cached_property
@@ -182,110 +168,3 @@ class Video:
                 f"and height, and there is no image {self.img_names[0]}; only the overlaps of VOT, "
                 "long-term and GOT-10k sets need it"
             ) from None
-
-    def select_tag(self, tag: str, start: int = 0, end: int = 0) -> Sequence[int]:
-        """Flags of a tag for the frames from ``start`` up to before ``end``, 0 = to the last.
-
-        Raises:
-            ValueError: If the video has no such tag, naming those it has.
-        """
-        if tag not in self.tags:
-            there = ", ".join(self.tag_names)
-            raise ValueError(f"video {self.name!r} has no tag {tag!r}; there are: {there}")
-        return self.tags[tag][start : end or None]
-
-    def load_img(self) -> None:
-        """Read all frames into memory."""
-        self.imgs = [frame for frame, _ in self]
-
-    def free_img(self) -> None:
-        """Drop the frames held in memory."""
-        self.imgs = None
-
-    def load_tracker(
-        self,
-        path: str | os.PathLike,
-        tracker_names: str | Sequence[str] | None = None,
-        store: bool = True,
-    ) -> Any:
-        """Read results of trackers, ``path/<tracker>/...`` as the set lays them out.
-
-        They are boxes, an array (N, 4). On VOT they are a list of the repetitions, each a list of
-        regions, or of a code alone, per frame; on long-term sets one such list, and scores (N,).
-
-        Args:
-            path: Folder that holds one folder per tracker.
-            tracker_names: A name or several; None means every folder in ``path``.
-            store: Keep them in ``pred_trajs`` (and scores in ``confidence``). False returns those
-                of the first name instead: on long-term sets the regions and the scores.
-
-        Raises:
-            FileNotFoundError: If a result is missing.
-            ValueError: If a result file holds something else than regions.
-        """
-        if tracker_names is None:
-            tracker_names = sorted(entry.name for entry in Path(path).iterdir() if entry.is_dir())
-        names = [tracker_names] if isinstance(tracker_names, str) else tracker_names
-        for name in names:
-            found, scores = self._read_results(Path(path) / name)
-            if not store:
-                return found if scores is None else (found, scores)
-            self.pred_trajs[name] = found
-            if scores is not None:
-                self.confidence[name] = scores
-        return None
-
-    def _read_results(self, folder: Path) -> tuple[Any, NDArray | None]:
-        layout = self._benchmark.layout
-        if layout not in READERS:
-            raise ValueError(f"results laid out as {layout!r} hold no regions: {folder}")
-        names = self._benchmark.result_names(self.name)
-        candidates = [result_path(layout, folder, name) for name in names]
-        paths = next(filter(None, map(find_runs, candidates)), candidates[:1])
-        runs = [READERS[layout](file) for file in paths]
-        if self._benchmark.evaluation == "vot":
-            return [_regions_and_codes(run) for run in runs], None
-        if runs[0].scores is not None:
-            return _regions_and_codes(runs[0]), runs[0].scores
-        return runs[0].boxes, None
-
-    def draw_box(
-        self,
-        roi: Sequence[float],
-        img: NDArray,
-        linewidth: int,
-        color: tuple[int, int, int],
-        name: str | None = None,
-    ) -> NDArray:
-        """Draw a box or polygon and a name on a BGR frame; see `toolkit.visualization.overlay`."""
-        return draw_box(img, roi, color, linewidth, label=name)
-
-    def show(
-        self,
-        pred_trajs: Mapping[str, Sequence] | None = None,
-        linewidth: int = 2,
-        show_name: bool = False,
-    ) -> None:
-        """Play the video in a window with ground truth (green) and the given results.
-
-        Args:
-            pred_trajs: Boxes per frame by tracker; None takes the loaded results.
-            linewidth: In pixels.
-            show_name: Write each tracker's name at its box.
-        """
-        import cv2
-
-        from toolkit.visualization.draw_utils import bgr_color
-
-        trajectories = self.pred_trajs if pred_trajs is None else pred_trajs
-        for i, (frame, gt) in enumerate(self):
-            draw_box(frame, gt, (0, 255, 0), linewidth, label="gt" if show_name else None)
-            for k, (name, boxes) in enumerate(trajectories.items()):
-                draw_box(frame, boxes[i], bgr_color(k), linewidth, name if show_name else None)
-            cv2.imshow(self.name, frame)
-            cv2.waitKey(40)
-
-
-def _regions_and_codes(run: Trajectory) -> list[list[float]]:
-    lines = zip(run.codes.tolist(), run.regions.tolist(), strict=True)
-    return [region if code == REGION else [float(code)] for code, region in lines]

@@ -21,11 +21,11 @@ from toolkit.evaluation.gathering import (
     checked,
     foreign_entries,
     nothing_found,
-    tracker_folder,
+    result_store,
 )
 from toolkit.evaluation.report import Column
 from toolkit.evaluation.scores import Measures
-from toolkit.results.formats import result_path
+from toolkit.results.store import ResultStore
 
 BOUND = 0.008  # tolerance of boundaries, in diagonals of the frame
 _PARTS = ("j", "j_recall", "j_decay", "f", "f_recall", "f_decay")
@@ -49,10 +49,10 @@ class DAVISBenchmark(Evaluation):
 
     def gather(self, tracker: str) -> Gathered:
         """Find the masks of a tracker: by video one path per frame, None where there is none."""
-        folder, problems = tracker_folder(self.dataset, tracker), self._problems()
+        store, problems = result_store(self.dataset, tracker), self._problems()
         runs, missing = {}, []
         for video in self.dataset:
-            paths = self._masks(folder, video)
+            paths = self._masks(store, video)
             found = len(paths) - paths.count(None)
             if not found:
                 missing.append(video.name)
@@ -63,8 +63,8 @@ class DAVISBenchmark(Evaluation):
             if found or self.incomplete != "skip":
                 runs[video.name] = [paths]
         if len(missing) == len(self.dataset):
-            raise NoResults(nothing_found(folder, self.dataset, problems.faults()))
-        for name in foreign_entries(self.dataset, folder):
+            raise NoResults(nothing_found(store, self.dataset, problems.faults()))
+        for name in foreign_entries(self.dataset, store):
             problems.group("foreign", name)
         lines = checked(tracker, problems.lines(), self.incomplete)
         return Gathered(runs, frozenset(missing), lines)
@@ -91,8 +91,8 @@ class DAVISBenchmark(Evaluation):
     def _problems(self) -> Problems:
         return Problems(self.incomplete, len(self.dataset))
 
-    def _masks(self, folder: Path, video: Video) -> list[Path | None]:
-        masks = result_path(self.dataset.benchmark.layout, folder, video.name)
+    def _masks(self, store: ResultStore, video: Video) -> list[Path | None]:
+        masks = store.files(video.name).regions
         there = {path.stem: path for path in masks.glob("*.png")} if masks.is_dir() else {}
         return [there.get(Path(name).stem) for name in video.img_names]
 

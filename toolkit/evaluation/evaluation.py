@@ -4,25 +4,22 @@ import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.dataset import Dataset
-from toolkit.datasets.video import Video
 from toolkit.evaluation.gathering import (
     INCOMPLETE,
     Gathered,
     NoResults,
     gather,
-    result_files,
-    tracker_folder,
+    result_store,
 )
 from toolkit.evaluation.report import Column, metric_table, video_table
 from toolkit.evaluation.scores import METRICS, Curve, Measures, Scores
-from toolkit.results.reading import READERS, Trajectory
+from toolkit.results.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -114,10 +111,6 @@ class Evaluation(ABC):
             videos = {name: self.scores(name).videos for name in trackers}
             print("\n\n", video_table(videos, self.columns, color=wants_color(color)), sep="\n")
 
-    def find_results(self, folder: Path, video: Video) -> list[Path]:
-        """Result files of a video below the folder of a tracker."""
-        return result_files(self.dataset, folder, video)
-
     def evaluate(self, trackers: Sequence[str], num_workers: int = 1) -> Iterable[str]:
         """Score trackers, in several processes if wanted, and yield each name when it is done.
 
@@ -187,10 +180,9 @@ class Evaluation(ABC):
 
     def read(self, tracker: str, video: str) -> list[Trajectory]:
         """Read the repetitions of one video, as long as they are; raises what the reader does."""
-        folder = tracker_folder(self.dataset, tracker)
-        read = READERS[self.dataset.benchmark.layout]
-        of = self.dataset.videos[video]
-        return [read(path).resized(len(of)) for path in self.find_results(folder, of)]
+        store, length = result_store(self.dataset, tracker), len(self.dataset.videos[video])
+        found = store.find(*self.dataset.benchmark.result_names(video))
+        return [store.read(files).resized(length) for files in found]
 
     def gather(self, tracker: str) -> Gathered:
         """Read the results of a tracker.

@@ -15,7 +15,7 @@ from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT, Evaluation, wants_c
 from toolkit.evaluation.gathering import Gathered
 from toolkit.evaluation.report import Column, metric_table, video_table
 from toolkit.evaluation.scores import Curve, Measures
-from toolkit.results.reading import REGION, Trajectory
+from toolkit.results.trajectory import Code, Trajectory
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import calculate_f1, determine_thresholds
 
@@ -146,7 +146,7 @@ def _overlaps(video: Video, run: Trajectory) -> NDArray:
     """Overlap (N,) of each frame; 0 where there is no target, no region or a code."""
     truth = video.regions[: len(run)]
     values = np.zeros(len(run))
-    frames = np.flatnonzero((run.codes == REGION) & ~np.isnan(truth[:, 0]))
+    frames = np.flatnonzero((run.codes == Code.REGION) & ~np.isnan(truth[:, 0]))
     size = (video.width, video.height)
     values[frames] = np.nan_to_num(overlaps(run.regions[frames], truth[frames], size))
     return values

@@ -7,15 +7,9 @@ from pathlib import Path
 
 from toolkit.datasets.dataset import Dataset
 from toolkit.datasets.video import Video
-from toolkit.results.formats import result_path
-from toolkit.results.reading import (
-    FAILURE,
-    READERS,
-    REGION,
-    Trajectory,
-    empty_trajectory,
-    find_runs,
-)
+from toolkit.results.formats import ResultFiles
+from toolkit.results.store import ResultStore
+from toolkit.results.trajectory import Code, Trajectory, empty_trajectory
 
 #: What becomes of missing, unreadable, short and long results.
 INCOMPLETE = {
@@ -113,46 +107,36 @@ def gather(dataset: Dataset, tracker: str, incomplete: str = "lost") -> Gathered
         ValueError: If anything is wrong with them and the policy is ``error``.
     """
     problems = Problems(incomplete, len(dataset))
-    folder = tracker_folder(dataset, tracker)
+    store = result_store(dataset, tracker)
     runs, missing = {}, []
     for video in dataset:
-        found = [
-            _read(path, video, dataset, problems) for path in result_files(dataset, folder, video)
-        ]
+        files = store.find(*dataset.benchmark.result_names(video.name))
+        found = [_read(store, each, video, dataset, problems) for each in files]
         if not any(map(len, found)):
             missing.append(video.name)
         if not found:
             problems.group("missing", video.name)
         runs[video.name] = found
     if len(missing) == len(dataset):
-        raise NoResults(nothing_found(folder, dataset, problems.faults()))
+        raise NoResults(nothing_found(store, dataset, problems.faults()))
     _note_repetitions(runs, problems)
-    for name in foreign_entries(dataset, folder):
+    for name in foreign_entries(dataset, store):
         problems.group("foreign", name)
     lines = checked(tracker, problems.lines(), incomplete)
     return Gathered(_completed(runs, dataset, incomplete), frozenset(missing), lines)
 
 
-def tracker_folder(dataset: Dataset, tracker: str) -> Path:
-    """Folder of a tracker's results."""
-    return Path(dataset.tracker_path or ".") / tracker
+def result_store(dataset: Dataset, tracker: str) -> ResultStore:
+    """Results of a tracker."""
+    return ResultStore(Path(dataset.tracker_path or ".") / tracker, dataset.benchmark.layout)
 
 
-def result_files(dataset: Dataset, folder: Path, video: Video) -> list[Path]:
-    """Files of all repetitions of a video, under the first of its names that has any."""
-    benchmark = dataset.benchmark
-    for name in benchmark.result_names(video.name):
-        if found := find_runs(result_path(benchmark.layout, folder, name)):
-            return found
-    return []
-
-
-def foreign_entries(dataset: Dataset, folder: Path) -> list[str]:
+def foreign_entries(dataset: Dataset, store: ResultStore) -> list[str]:
     """Files and folders beside the results that belong to no video; hidden ones do not count."""
     benchmark, mark = dataset.benchmark, "\0"
-    parts = result_path(benchmark.layout, folder, mark).relative_to(folder).parts
+    parts = store.files(mark).regions.relative_to(store.folder).parts
     depth = next(i for i, part in enumerate(parts) if mark in part)
-    base = folder.joinpath(*parts[:depth])
+    base = store.folder.joinpath(*parts[:depth])
     names = [name for video in dataset.videos for name in benchmark.result_names(video)]
     expected = {parts[depth].replace(mark, name) for name in names}
     there = os.listdir(base) if base.is_dir() else []
@@ -165,18 +149,19 @@ def shortened(names: Sequence[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def _read(path: Path, video: Video, dataset: Dataset, problems: Problems) -> Trajectory:
+def _read(
+    store: ResultStore, files: ResultFiles, video: Video, dataset: Dataset, problems: Problems
+) -> Trajectory:
     """Read one run and note what is wrong with it; an empty run stands for an unreadable one."""
-    layout = dataset.benchmark.layout
     try:
-        run = READERS[layout](path)
+        run = store.read(files)
     except (ValueError, OSError) as error:
         problems.add(f"{error}: {problems.outcome}")
-        return empty_trajectory(scores=layout == "longterm")
-    for oddity in run.oddities:
-        problems.group(oddity, path.name)
+        return empty_trajectory(scores=store.layout == "longterm")
+    for warning in run.warnings:
+        problems.group(warning, files.regions.name)
     lines, frames = len(run), len(video)
-    said = f"{path.name} has {lines} lines for {frames} frames"
+    said = f"{files.regions.name} has {lines} lines for {frames} frames"
     if lines < frames:
         problems.add(f"{said}: the rest {problems.outcome}")
     elif lines > frames and video.name not in dataset.benchmark.cut_results:
@@ -198,7 +183,7 @@ def _completed(
     if incomplete == "skip":
         kept = {name: [run for run in found if len(run)] for name, found in runs.items()}
         return {name: found for name, found in kept.items() if found}
-    code = FAILURE if layout == "vot" else REGION
+    code = Code.LOST if layout == "vot" else Code.REGION
     nothing = [empty_trajectory(scores=layout == "longterm")]
     return {
         name: [run.resized(len(dataset.videos[name]), code) for run in found or nothing]
@@ -213,9 +198,9 @@ def checked(tracker: str, problems: list[str], incomplete: str) -> list[str]:
     return problems
 
 
-def nothing_found(folder: Path, dataset: Dataset, faults: Sequence[str]) -> str:
+def nothing_found(store: ResultStore, dataset: Dataset, faults: Sequence[str]) -> str:
     """Say that a tracker has no result, where it was looked for, and what is there."""
-    wanted = result_path(dataset.benchmark.layout, folder, dataset[0].name)
+    folder, wanted = store.folder, store.files(dataset[0].name).regions
     there = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     found = f"there is {shortened(there)}" if there else "the folder is empty or missing"
     return (

@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.dataset import Dataset
+from toolkit.datasets.regions import widened
 from toolkit.datasets.video import Video
 from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.gathering import Gathered
 from toolkit.evaluation.report import Column
 from toolkit.evaluation.scores import Curve, Measures
-from toolkit.results.reading import FAILURE, REGION, START, Trajectory, widened
+from toolkit.results.trajectory import Code, Trajectory
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import expected_overlap_curve, expected_overlap_sums
 
@@ -191,7 +192,7 @@ def measure_runs(
         size: Width and height of the frames.
         burnin: Frames left out of `MeasuredRun.burnt` from each start on, the start included.
     """
-    pairs = [(run, np.flatnonzero(run.codes == REGION)) for run in trajectories]
+    pairs = [(run, np.flatnonzero(run.codes == Code.REGION)) for run in trajectories]
     width = max(run.regions.shape[1] for run in trajectories)
     predicted = np.concatenate([widened(run.regions[frames], width) for run, frames in pairs])
     expected = truth[np.concatenate([frames for _, frames in pairs])]
@@ -202,9 +203,9 @@ def measure_runs(
         raw[frames] = tight[begin : begin + len(frames)]
         burnt[frames] = wide[begin : begin + len(frames)]
         begin += len(frames)
-        for start in np.flatnonzero(run.codes == START):
+        for start in np.flatnonzero(run.codes == Code.STARTED):
             burnt[start : start + burnin] = np.nan
-        failures = np.flatnonzero(run.codes == FAILURE).tolist()
+        failures = np.flatnonzero(run.codes == Code.LOST).tolist()
         measured.append(MeasuredRun(raw, burnt, failures))
     return measured
 

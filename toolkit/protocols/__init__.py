@@ -1,8 +1,7 @@
 """How a tracker is run over a video.
 
-A protocol is a class that is shown the frames of one video in order: `run_protocol` shows them to
-one tracker, `toolkit.protocols.running.run_together` to many at once, so that frames are decoded
-once.
+A protocol is a class that takes the frames of one video in order: `run_protocol` shows them to one
+tracker, `toolkit.protocols.runner.run_together` to many at once, so that frames are decoded once.
 """
 
 from __future__ import annotations
@@ -10,31 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from toolkit.protocols.base import (
-    DEFAULT_RULES,
-    LOST,
-    SKIPPED,
-    STARTED,
-    Rules,
-    Run,
+from toolkit.protocols.masks import Masks, frame_names, merge_masks
+from toolkit.protocols.one_pass import (
+    DEFAULT_OPTIONS,
+    OnePass,
+    ProtocolOptions,
     StaticTracker,
     Tracker,
 )
-from toolkit.protocols.masks import Masks, frame_names, merge_masks
-from toolkit.protocols.one_pass import OnePass
 from toolkit.protocols.reset import Reset
+from toolkit.results.trajectory import Trajectory
 
 __all__ = [
-    "DEFAULT_RULES",
-    "LOST",
+    "DEFAULT_OPTIONS",
     "PROTOCOLS",
-    "SKIPPED",
-    "STARTED",
     "Masks",
     "OnePass",
+    "ProtocolOptions",
     "Reset",
-    "Rules",
-    "Run",
     "StaticTracker",
     "Tracker",
     "frame_names",
@@ -52,8 +44,11 @@ PROTOCOLS: dict[str, type[OnePass]] = {
 
 
 def run_protocol(
-    protocol: str, build: Callable[[], Tracker], video: Any, rules: Rules = DEFAULT_RULES
-) -> Run:
+    protocol: str,
+    build: Callable[[], Tracker],
+    video: Any,
+    options: ProtocolOptions = DEFAULT_OPTIONS,
+) -> Trajectory:
     """Run a tracker over a video.
 
     Args:
@@ -61,13 +56,13 @@ def run_protocol(
         build: Makes a tracker; called once, or once for each object of a mask.
         video: A `toolkit.datasets.Video`, or any pairs of a BGR uint8 frame (H, W, 3) and its
             ground truth.
-        rules: See `Rules`.
+        options: See `ProtocolOptions`.
 
     Raises:
         OSError: If a frame cannot be read.
         ValueError: If frames, ground truth or first box are unusable.
     """
-    session = PROTOCOLS[protocol](build, rules)
+    session = PROTOCOLS[protocol](build, options)
     for image, truth in session.frames(video):
-        session.see(image, truth)
+        session.step(image, truth)
     return session.finish(video)

@@ -10,8 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.protocols.base import Rules, Run, Tracker, score, size_text, timed
-from toolkit.protocols.one_pass import OnePass
+from toolkit.io.labels import mask_box, read_labels
+from toolkit.protocols.one_pass import (
+    OnePass,
+    ProtocolOptions,
+    Tracker,
+    score,
+    size_text,
+    timed,
+)
+from toolkit.results.trajectory import Trajectory
 
 
 class Masks(OnePass):
@@ -24,8 +32,8 @@ class Masks(OnePass):
     masks stands for the area of its polygon or box, as probable as its score.
     """
 
-    def __init__(self, build: Callable[[], Tracker], rules: Rules) -> None:
-        super().__init__(build, rules)
+    def __init__(self, build: Callable[[], Tracker], options: ProtocolOptions) -> None:
+        super().__init__(build, options)
         self._trackers: dict[int, Tracker] = {}
 
     @staticmethod
@@ -40,7 +48,7 @@ class Masks(OnePass):
         for index, (image, _) in enumerate(video):
             yield image, annotated_labels(video, index)
 
-    def see(self, image: NDArray, truth: NDArray | None) -> None:
+    def step(self, image: NDArray, truth: NDArray | None) -> None:
         """Take the next frame, BGR uint8 (H, W, 3), and its labels (H, W) uint8 if it has any.
 
         Raises:
@@ -51,30 +59,28 @@ class Masks(OnePass):
         for label, tracker in self._trackers.items():
             outputs[label], seconds = timed(tracker.track, image)
             total += seconds
-        merged = merge_masks(outputs, image.shape[:2], self.rules.mask_threshold)
+        merged = merge_masks(outputs, image.shape[:2], self.options.mask_threshold)
         if truth is not None:
             total += self._start_new(image, truth, merged)
-        self.run.labels.append(merged)
-        self.run.seconds.append(total)
+        self.trajectory.append(seconds=total)
+        self.trajectory.masks.append(merged)
 
-    def finish(self, video: Any) -> Run:
-        """All that was said of the video, with the names of its frames.
+    def finish(self, video: Any) -> Trajectory:
+        """Return what the trackers did over the whole video, with the names of its frames.
 
         Raises:
             ValueError: If it had no object, or if two frames have the same name.
         """
         if not self._trackers:
             raise ValueError("no mask of the video holds an object")
-        self.run.frame_names = frame_names(video)
+        self.trajectory.frame_names = frame_names(video)
         return super().finish(video)
 
     def _start_new(self, image: NDArray, truth: NDArray, merged: NDArray) -> float:
         """Start on the objects that were not seen before and enter their masks; the seconds."""
-        from toolkit.io.labels import mask_box
-
         if truth.shape != image.shape[:2]:
             raise ValueError(
-                f"the mask of frame {len(self.run.seconds)} is {size_text(truth.shape)}, the "
+                f"the mask of frame {len(self.trajectory)} is {size_text(truth.shape)}, the "
                 f"frame {size_text(image.shape)}"
             )
         total = 0.0
@@ -98,8 +104,6 @@ def annotated_labels(video: Any, index: int) -> NDArray | None:
         FileNotFoundError: If the mask is not there.
         ValueError: If it is damaged.
     """
-    from toolkit.io.labels import read_labels
-
     path = video.mask_names[index]
     if path is None:
         return None

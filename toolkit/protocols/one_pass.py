@@ -1,41 +1,90 @@
-"""One pass over a video."""
+"""One pass over a video, and what all protocols share: trackers and options."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from toolkit.protocols.base import Rules, Run, Tracker, score, size_text, timed
+from toolkit.datasets.regions import box_around
+from toolkit.results.trajectory import Trajectory
+
+
+class Tracker(Protocol):
+    """What a protocol needs of a tracker; frames are BGR uint8, (H, W, 3).
+
+    An attribute ``deterministic`` that is false means that two runs may differ.
+    """
+
+    def init(self, image: NDArray, bbox: Sequence[float]) -> Any:
+        """Start on the box x, y, w, h in 0-based pixels."""
+
+    def track(self, image: NDArray) -> dict[str, Any]:
+        """Return ``bbox`` (x, y, w, h).
+
+        There may be ``best_score``, ``polygon`` (x1, y1, ..., x4, y4) and ``mask``, the
+        probability of each pixel (H, W).
+        """
+
+
+class StaticTracker:
+    """The baseline that any tracker must beat: the target never moves."""
+
+    def init(self, image: NDArray, bbox: Sequence[float]) -> None:
+        """Take over the first box (x, y, w, h); the frame is not looked at."""
+        self.bbox = list(bbox)
+
+    def track(self, image: NDArray) -> dict[str, Any]:
+        """Return the first box again, with full confidence."""
+        return {"bbox": self.bbox, "best_score": 1.0}
+
+
+@dataclass(frozen=True)
+class ProtocolOptions:
+    """What a protocol leaves to its user.
+
+    Attributes:
+        start: Makes the box x, y, w, h that a tracker starts on, of the ground truth of that
+            frame: a box or the four corners of a polygon. The default is the box around it.
+        mask_threshold: Probability above which a pixel belongs to an object.
+    """
+
+    start: Callable[[Sequence[float]], Sequence[float]] = box_around
+    mask_threshold: float = 0.5
+
+
+DEFAULT_OPTIONS = ProtocolOptions()
 
 
 class OnePass:
     """Start on the first frame and run to the end: OPE of the OTB benchmark.
 
     Long-term benchmarks are run the same way; only their files differ. The ground truth of later
-    frames is not looked at.
+    frames is not looked at. Other protocols derive from this one.
 
     Args:
         build: Makes a tracker.
-        rules: See `Rules`.
+        options: See `ProtocolOptions`.
     """
 
     restarts = False
     """Whether failures are counted."""
 
-    def __init__(self, build: Callable[[], Tracker], rules: Rules) -> None:
-        self.build, self.rules, self.run = build, rules, Run()
+    def __init__(self, build: Callable[[], Tracker], options: ProtocolOptions) -> None:
+        self.build, self.options, self.trajectory = build, options, Trajectory()
         self._size: tuple[int, ...] | None = None
         self._tracker: Tracker | None = None
 
     @staticmethod
     def frames(video: Iterable[tuple[NDArray, Any]]) -> Iterator[tuple[NDArray, Any]]:
-        """Frames of a video with what `see` is told of each."""
+        """Yield the frames of a video, each with the ground truth that `step` takes."""
         return iter(video)
 
-    def see(self, image: NDArray, truth: Sequence[float]) -> None:
+    def step(self, image: NDArray, truth: Sequence[float]) -> None:
         """Take the next frame, BGR uint8 (H, W, 3), and its ground truth.
 
         Raises:
@@ -44,45 +93,59 @@ class OnePass:
         """
         self._check_size(image)
         if self._tracker is None:
-            self._note(*self._start(image, truth))
+            box, seconds = self._start(image, truth)
+            self.trajectory.append(box, seconds=seconds)
             return
         output, seconds = timed(self._tracker.track, image)
-        self._note(list(output["bbox"]), seconds, score(output))
+        self.trajectory.append(list(output["bbox"]), seconds=seconds, score=score(output))
 
-    def finish(self, video: Any) -> Run:
-        """All that was said of the video.
+    def finish(self, video: Any) -> Trajectory:
+        """Return what the tracker did over the whole video.
 
         Raises:
             ValueError: If it had no frame.
         """
-        if not self.run.seconds:
+        if not len(self.trajectory):
             raise ValueError("the video has no frame")
-        return self.run
+        return self.trajectory
 
     def _start(self, image: NDArray, truth: Sequence[float]) -> tuple[list[float], float]:
-        box = list(self.rules.start(truth))
-        _check_box(box)
+        """Start the tracker; return its box and the seconds that it took."""
+        box = list(self.options.start(truth))
+        _check_first_box(box)
         self._tracker = self._tracker or self.build()
         _, seconds = timed(self._tracker.init, image, box)
         return box, seconds
-
-    def _note(self, region: Sequence[float], seconds: float, score: float = math.nan) -> None:
-        self.run.regions.append(region)
-        self.run.seconds.append(seconds)
-        self.run.scores.append(score)
 
     def _check_size(self, image: NDArray) -> None:
         size = image.shape[:2]
         self._size = self._size or size
         if size != self._size:
             raise ValueError(
-                f"frame {len(self.run.seconds)} is {size_text(size)} but the video began with "
+                f"frame {len(self.trajectory)} is {size_text(size)} but the video began with "
                 f"{size_text(self._size)}"
             )
 
 
-def _check_box(box: Sequence[float]) -> None:
+def _check_first_box(box: Sequence[float]) -> None:
     if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
         raise ValueError(
             f"cannot start on the box {list(box)}: expected finite x, y and positive w, h"
         )
+
+
+def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+    """Return the result of a call, and the seconds that it took."""
+    begin = time.perf_counter()
+    result = function(*args)
+    return result, time.perf_counter() - begin
+
+
+def score(output: Mapping[str, Any]) -> float:
+    """Return the confidence in the output of a tracker; NaN if there is none."""
+    return float(output.get("best_score", math.nan))
+
+
+def size_text(shape: Sequence[int]) -> str:
+    """Return width and height of (H, W, ...) for messages."""
+    return f"{shape[1]}x{shape[0]}"

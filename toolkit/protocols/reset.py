@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from numpy.typing import NDArray
 
 from toolkit.datasets.regions import vot_corners
-from toolkit.protocols.base import LOST, SKIPPED, STARTED, Rules, Tracker, score, timed
-from toolkit.protocols.one_pass import OnePass
+from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker, score, timed
+from toolkit.results.trajectory import Code
 from toolkit.utils.region import vot_overlap
 
 RESTART = 5
@@ -26,35 +26,35 @@ class Reset(OnePass):
 
     restarts = True
 
-    def __init__(self, build: Callable[[], Tracker], rules: Rules) -> None:
-        super().__init__(build, rules)
+    def __init__(self, build: Callable[[], Tracker], options: ProtocolOptions) -> None:
+        super().__init__(build, options)
         self._next_start = 0
 
-    def see(self, image: NDArray, truth: Sequence[float]) -> None:
+    def step(self, image: NDArray, truth: Sequence[float]) -> None:
         """Take the next frame, BGR uint8 (H, W, 3), and its ground truth, a box or a polygon.
 
         Raises:
-            ValueError: As `OnePass.see`, and if the frame has no ground truth.
+            ValueError: As `OnePass.step`, and if the frame has no ground truth.
         """
         self._check_size(image)
-        index = len(self.run.seconds)
+        index = len(self.trajectory)
         if not all(map(math.isfinite, truth)):
             raise ValueError(
                 f"frame {index} has no ground truth, which this protocol needs to see failures"
             )
         corners = vot_corners(truth)
         if index < self._next_start:
-            self._note(SKIPPED, 0.0)
+            self.trajectory.append(code=Code.SKIPPED)
         elif index == self._next_start:
             _, seconds = self._start(image, corners)
-            self._note(STARTED, seconds)
+            self.trajectory.append(code=Code.STARTED, seconds=seconds)
         else:
-            self._judge(image, corners)
+            self._track(image, corners)
 
-    def _judge(self, image: NDArray, corners: Sequence[float]) -> None:
+    def _track(self, image: NDArray, corners: Sequence[float]) -> None:
         output, seconds = timed(self._tracker.track, image)
-        region = list(output.get("polygon", output["bbox"]))
+        region, code = list(output.get("polygon", output["bbox"])), Code.REGION
         if not vot_overlap(region, corners, (image.shape[1], image.shape[0])) > 0:
-            self._next_start = len(self.run.seconds) + RESTART
-            region = LOST
-        self._note(region, seconds, score(output))
+            self._next_start = len(self.trajectory) + RESTART
+            region, code = [], Code.LOST
+        self.trajectory.append(region, code, seconds, score(output))

@@ -3,7 +3,6 @@
 import base64
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +11,10 @@ from numpy.typing import NDArray
 from toolkit.datasets.regions import box_around
 from toolkit.datasets.video import Video
 from toolkit.evaluation import Evaluation
+from toolkit.evaluation.gathering import result_store
 from toolkit.report.timelines import Overlaps
-from toolkit.results.reading import FAILURE, START
+from toolkit.results.formats import mask_path
+from toolkit.results.trajectory import Code
 from toolkit.visualization.overlay import GREEN, draw_box, draw_text
 
 YELLOW = (0, 255, 255)  # BGR, of results; ground truth is green
@@ -119,11 +120,12 @@ def _restarted(
     if video.name not in overlaps:
         return None
     codes = evaluation.read(tracker, video.name)[0].codes
-    failures = np.flatnonzero(codes == FAILURE)
+    failures = np.flatnonzero(codes == Code.LOST)
     if not len(failures):
         return None
     last = int(failures[0])
-    start = int(np.flatnonzero(codes[:last] == START)[-1]) if np.any(codes[:last] == START) else 0
+    starts = np.flatnonzero(codes[:last] == Code.STARTED)
+    start = int(starts[-1]) if len(starts) else 0
     times = f"{len(failures)} failures" if len(failures) > 1 else "1 failure"
     text = f"{times} in {len(video)} frames, the first in frame {last}"
     return Failure(video.name, _spread(max(start, last - LEAD), last), text, len(failures))
@@ -221,15 +223,13 @@ def _masks_drawn(
     evaluation: Evaluation, tracker: str, video: Video, frames: Sequence[int]
 ) -> list[NDArray]:
     from toolkit.io.labels import read_labels
-    from toolkit.results.formats import result_path
 
-    folder = Path(evaluation.dataset.tracker_path or ".") / tracker
-    results = result_path(evaluation.dataset.benchmark.layout, folder, video.name)
+    results = result_store(evaluation.dataset, tracker).files(video.name).regions
     images = []
     for i in frames:
         image, _ = _shrunk(video[i][0])
         _draw_outline(image, read_labels(video.mask_names[i]), GREEN)
-        mask = results / f"{Path(video.img_names[i]).stem}.png"
+        mask = mask_path(results, video.img_names[i])
         if mask.is_file():
             _draw_outline(image, read_labels(mask), YELLOW)
         images.append(draw_text(image, f"#{i}", (4, 14), (255, 255, 255), scale=0.4))

@@ -1,4 +1,4 @@
-r"""Result files: where they lie and what is in them.
+r"""Result files: where they lie, and how they are written and read.
 
 All are text with ``\n`` line ends, one line per frame, no header (PySOT's formats). A box or a
 polygon is written ``x,y,w,h`` or ``x1,y1,...,x4,y4``:
@@ -16,41 +16,36 @@ got10k    ``V/V_001.txt``, ``V_time.txt``                  shortest text; second
 masks     ``V/<frame>.png``                                label images, see `toolkit.io.labels`
 ========  ===============================================  =====================================
 
-Repetitions have the numbers 001, 002, ... in place of 001.
+Repetitions have the numbers 001, 002, ... in place of 001. Text is read as it is written; tabs and
+spaces between the numbers and a byte-order mark are read too, and noted in `Trajectory.warnings`,
+as are NaN and infinite numbers. Anything else is an error that names file and line.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import count
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from toolkit.datasets.regions import widened
 from toolkit.io.files import atomic_write
-from toolkit.results.reading import read_boxes
+from toolkit.io.labels import read_labels, write_labels
+from toolkit.results.reading import Rows, parse_rows, read_rows
+from toolkit.results.trajectory import Code, Trajectory
 
-if TYPE_CHECKING:
-    from toolkit.protocols import Run
-
-__all__ = [
-    "LAYOUTS",
-    "Layout",
-    "ResultFiles",
-    "count_lost",
-    "is_finished",
-    "read_boxes",
-    "remove_results",
-    "result_files",
-    "result_path",
-    "vot_line",
-    "write_boxes",
-    "write_run",
-]
+#: What a file may have that is read, but noted.
+WARNINGS = {
+    "nan": "NaN or infinite numbers",
+    "separators": "other separators than commas",
+    "mark": "a byte-order mark",
+}
 
 
 @dataclass(frozen=True)
@@ -63,111 +58,181 @@ class ResultFiles:
     times: Path | None = None
 
     def all(self) -> list[Path]:
-        """Those that the layout has."""
+        """Return those that the layout has."""
         return [path for path in (self.regions, self.scores, self.times) if path is not None]
 
-    def discard(self) -> None:
-        """Delete the regions, without which the run counts as missing."""
-        _remove(self.regions)
 
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the files of a run lie and how they are written.
+class Layout(ABC):
+    """Where the files of a run lie, and what is in them.
 
     Attributes:
         regions: Path below the tracker's folder, with ``{video}`` and ``{run:03d}``.
-        write: Writes the files of a `toolkit.protocols.Run`; ``regions`` comes last, so that its
-            presence means that all are there.
         scores: As ``regions``; None if the layout has no such file.
         times: Likewise.
     """
 
-    regions: str
-    write: Callable[[ResultFiles, Run, int], None]
-    scores: str | None = None
-    times: str | None = None
+    regions: ClassVar[str]
+    scores: ClassVar[str | None] = None
+    times: ClassVar[str | None] = None
 
     def files(self, tracker: str | os.PathLike, video: str, repetition: int = 1) -> ResultFiles:
-        """Paths of a run; repetitions count from 1."""
+        """Return the paths of a run.
+
+        Args:
+            tracker: Folder of the tracker's results.
+            video: Name of the video.
+            repetition: Number of the run, from 1.
+        """
         patterns = (self.regions, self.scores, self.times)
         names = (text and text.format(video=video, run=repetition) for text in patterns)
         return ResultFiles(*(name and Path(tracker) / name for name in names))
 
+    @abstractmethod
+    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
+        """Write the results of a run, each file whole or not at all.
 
-def result_files(
-    layout: str, tracker: str | os.PathLike, video: str, repetition: int = 1
-) -> ResultFiles:
-    """Paths of the results of a video.
+        The regions come last, so that their presence means that all files are there.
+
+        Raises:
+            OSError: If a file cannot be written.
+        """
+
+    @abstractmethod
+    def read(self, files: ResultFiles) -> Trajectory:
+        """Read the results of a run, without its times.
+
+        Raises:
+            FileNotFoundError: If there are none.
+            ValueError: If a file is empty or a line holds something else than the layout has,
+                naming file and line.
+        """
+
+
+class Flat(Layout):
+    """A file of boxes: OTB, LaSOT, TrackingNet and others."""
+
+    regions = "{video}.txt"
+
+    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
+        """See `Layout.write`."""
+        write_boxes(files.regions, trajectory.regions)
+
+    def read(self, files: ResultFiles) -> Trajectory:
+        """See `Layout.read`."""
+        rows = read_rows(files.regions, "4 numbers x,y,w,h")
+        rows.check(rows.counts == 4)
+        boxes = rows.values.reshape(-1, 4)
+        return _read_into(rows, np.full(len(boxes), Code.REGION, np.int8), boxes)
+
+
+class GOT10k(Flat):
+    """A file of boxes per repetition, and one of times for all of them."""
+
+    regions = "{video}/{video}_{run:03d}.txt"
+    times = "{video}/{video}_time.txt"
+
+    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
+        """See `Layout.write`; the times go into a column of their own beside those before."""
+        columns = [f"{seconds:.6f}" for seconds in trajectory.seconds]
+        if repetition > 1:
+            earlier = files.times.read_text(encoding="utf-8").splitlines()
+            columns = [f"{a},{b}" for a, b in zip(earlier, columns, strict=True)]
+        with atomic_write(files.times) as file:
+            file.writelines(f"{line}\n" for line in columns)
+        super().write(files, trajectory)
+
+
+class VOT(Layout):
+    """A file per repetition of codes, boxes and polygons: VOT's reset protocol."""
+
+    regions = "baseline/{video}/{video}_{run:03d}.txt"
+
+    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
+        """See `Layout.write`."""
+        with atomic_write(files.regions) as file:
+            file.writelines(_lines(trajectory, _vot_text))
+
+    def read(self, files: ResultFiles) -> Trajectory:
+        """See `Layout.read`."""
+        return _read_with_codes(read_rows(files.regions, "a code 0, 1 or 2, a box or a polygon"))
+
+
+class LongTerm(Layout):
+    """Regions and confidences of VOT's long-term experiment."""
+
+    regions = "longterm/{video}/{video}_{run:03d}.txt"
+    scores = "longterm/{video}/{video}_{run:03d}_confidence.value"
+    times = "longterm/{video}/{video}_time.txt"
+
+    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
+        """See `Layout.write`; a code stands for the first region, an empty line for its score."""
+        with atomic_write(files.scores) as file:
+            file.writelines(["\n", *(f"{score:.6f}\n" for score in trajectory.scores[1:])])
+        with atomic_write(files.times) as file:
+            file.writelines(f"{seconds:.6f}\n" for seconds in trajectory.seconds)
+        codes = [Code.STARTED, *trajectory.codes[1:]]
+        with atomic_write(files.regions) as file:
+            file.writelines(_lines(replace(trajectory, codes=codes), _shortest_text))
+
+    def read(self, files: ResultFiles) -> Trajectory:
+        """See `Layout.read`; where regions and confidences differ in number, the fewer count."""
+        found = _read_with_codes(read_rows(files.regions, "a code, a box or a polygon"))
+        scores = _read_scores(files.scores)
+        length = min(len(found), len(scores))
+        warnings = found.warnings
+        if np.isnan(scores[1:length]).any() and "nan" not in warnings:
+            warnings = (*warnings, "nan")
+        return replace(found.resized(length), scores=scores[:length], warnings=warnings)
+
+
+class Masks(Layout):
+    """A folder of label images: DAVIS and YouTube-VOS."""
+
+    regions = "{video}"
+
+    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
+        """See `Layout.write`; the folder is replaced as a whole."""
+        folder = files.regions
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+        try:
+            for name, labels in zip(trajectory.frame_names, trajectory.masks, strict=True):
+                write_labels(mask_path(temporary, name), labels)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def read(self, files: ResultFiles) -> Trajectory:
+        """See `Layout.read`; all masks that are there, in the order of their names."""
+        names = sorted(path.stem for path in files.regions.glob("*.png"))
+        if not names:
+            raise FileNotFoundError(f"{files.regions}: there is no mask")
+        found = Trajectory(frame_names=names)
+        for name in names:
+            found.append()
+            found.masks.append(read_labels(mask_path(files.regions, name)))
+        return found
+
+
+#: Layouts by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
+LAYOUTS: dict[str, Layout] = {
+    "flat": Flat(),
+    "vot": VOT(),
+    "longterm": LongTerm(),
+    "got10k": GOT10k(),
+    "masks": Masks(),
+}
+
+
+def mask_path(folder: Path, frame: str | os.PathLike) -> Path:
+    """Return the path of a frame's mask.
 
     Args:
-        layout: Key of ``LAYOUTS``.
-        tracker: Folder of the tracker's results.
-        video: Name of the video.
-        repetition: Number of the run, from 1.
+        folder: Folder of the masks of a video.
+        frame: Path or name of the frame, with its suffix or without folder and suffix.
     """
-    return LAYOUTS[layout].files(tracker, video, repetition)
-
-
-def result_path(layout: str, tracker: str | os.PathLike, video: str, repetition: int = 1) -> Path:
-    """Path of a video's regions; the arguments are those of `result_files`."""
-    return result_files(layout, tracker, video, repetition).regions
-
-
-def write_run(files: ResultFiles, layout: str, run: Run, repetition: int = 1) -> None:
-    """Write the results of a run, each file whole or not at all.
-
-    Args:
-        files: From `result_files`.
-        layout: Key of ``LAYOUTS``.
-        run: What the tracker said.
-        repetition: Number of the run, from 1.
-
-    Raises:
-        OSError: If a file cannot be written.
-    """
-    LAYOUTS[layout].write(files, run, repetition)
-
-
-def is_finished(files: ResultFiles, num_frames: int, repetition: int = 1) -> bool:
-    """Tell whether the results of a run are there, with an entry per frame in each file.
-
-    Args:
-        files: From `result_files`.
-        num_frames: Frames of the video.
-        repetition: Number of the run, from 1.
-    """
-    if files.regions.is_dir():
-        return len(list(files.regions.glob("*.png"))) == num_frames
-    if not all(path.is_file() for path in files.all()):
-        return False
-    lines = {path: path.read_bytes().splitlines() for path in files.all()}
-    if any(len(found) != num_frames for found in lines.values()):
-        return False
-    times = lines.get(files.times)
-    return times is None or times[0].count(b",") + 1 >= repetition
-
-
-def remove_results(layout: str, tracker: str | os.PathLike, video: str) -> None:
-    """Delete the results of a video, those of all repetitions, if there are any."""
-    for repetition in count(1):
-        files = result_files(layout, tracker, video, repetition)
-        if not files.regions.exists():
-            return
-        for path in files.all():
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def count_lost(path: str | os.PathLike) -> int:
-    """Number of failures (lines ``2``) in a result file of the reset protocol."""
-    return Path(path).read_bytes().splitlines().count(b"2")
+    return folder / f"{Path(frame).stem}.png"
 
 
 def write_boxes(path: str | os.PathLike, boxes: Iterable[Sequence[float]]) -> None:
@@ -182,69 +247,81 @@ def write_boxes(path: str | os.PathLike, boxes: Iterable[Sequence[float]]) -> No
         OSError: If the file cannot be written.
     """
     with atomic_write(path) as file:
-        file.writelines(",".join(map(str, box)) + "\n" for box in boxes)
+        file.writelines(_shortest_text(box) + "\n" for box in boxes)
 
 
-def vot_line(region: Sequence[float]) -> str:
-    """Text of a region or of a code (one number) in a result file of the reset protocol."""
-    if len(region) == 1:
-        return str(int(region[0]))
+def read_boxes(path: str | os.PathLike) -> NDArray:
+    """Read a file of boxes (N, 4) x, y, w, h.
+
+    Numbers may be separated by commas, tabs or spaces, the same throughout; blank lines may end
+    the file. NaN is a frame without a box.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty or a line is not four numbers, naming file and line.
+    """
+    return Flat().read(ResultFiles(Path(path))).boxes
+
+
+def read_times(path: str | os.PathLike) -> NDArray:
+    """Read seconds per frame (N, R), one column per repetition.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty or its lines differ in length, naming file and line.
+    """
+    rows = read_rows(path, "seconds, as many as in the first line")
+    rows.check(rows.counts == rows.counts[0])
+    return rows.values.reshape(-1, rows.counts[0])
+
+
+def _shortest_text(region: Sequence[float]) -> str:
+    return ",".join(map(str, region))
+
+
+def _vot_text(region: Sequence[float]) -> str:
     return ",".join(f"{np.float32(value):.4f}" for value in region)
 
 
-def _write_flat(files: ResultFiles, run: Run, repetition: int) -> None:
-    write_boxes(files.regions, run.regions)
+def _lines(trajectory: Trajectory, text: Callable[[Sequence[float]], str]) -> Iterator[str]:
+    for code, region in zip(trajectory.codes, trajectory.regions, strict=True):
+        yield f"{text(region)}\n" if code == Code.REGION else f"{int(code)}\n"
 
 
-def _write_vot(files: ResultFiles, run: Run, repetition: int) -> None:
-    with atomic_write(files.regions) as file:
-        file.writelines(vot_line(region) + "\n" for region in run.regions)
+def _read_scores(path: Path) -> NDArray:
+    """Confidences (N,); the line of the first frame has no meaning and gives NaN."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file of confidences")
+    data = path.read_bytes()
+    if not data:
+        raise ValueError(f"{path}: is empty")
+    rest = data.partition(b"\n")[2]
+    if not rest.strip():
+        return np.array([np.nan])
+    rows = parse_rows(path, rest, "a confidence", offset=1)
+    rows.check(rows.counts == 1)
+    return np.concatenate([[np.nan], rows.values])
 
 
-def _write_longterm(files: ResultFiles, run: Run, repetition: int) -> None:
-    with atomic_write(files.scores) as file:
-        file.writelines(["\n", *(f"{score:.6f}\n" for score in run.scores[1:])])
-    with atomic_write(files.times) as file:
-        file.writelines(f"{seconds:.6f}\n" for seconds in run.seconds)
-    write_boxes(files.regions, [[1], *run.regions[1:]])
+def _read_with_codes(rows: Rows) -> Trajectory:
+    counts, starts = rows.counts, np.cumsum(rows.counts) - rows.counts
+    first = rows.values[starts]
+    is_code = counts == 1
+    known = np.isin(first, (Code.SKIPPED, Code.STARTED, Code.LOST))
+    rows.check(np.where(is_code, known, (counts >= 4) & (counts % 2 == 0)))
+    codes = np.where(is_code, first, Code.REGION).astype(np.int8)
+    sizes = np.unique(counts[~is_code]).tolist()
+    width = sizes[0] if len(sizes) == 1 else max([4, *sizes])
+    regions = np.full((len(counts), width), np.nan)
+    for size in sizes:
+        lines = np.flatnonzero(counts == size)
+        block = rows.values[starts[lines, None] + np.arange(size)]
+        regions[lines] = widened(block, width)
+    return _read_into(rows, codes, regions)
 
 
-def _write_got10k(files: ResultFiles, run: Run, repetition: int) -> None:
-    columns = [f"{seconds:.6f}" for seconds in run.seconds]
-    if repetition > 1:
-        earlier = files.times.read_text(encoding="utf-8").splitlines()
-        columns = [f"{a},{b}" for a, b in zip(earlier, columns, strict=True)]
-    with atomic_write(files.times) as file:
-        file.writelines(f"{line}\n" for line in columns)
-    write_boxes(files.regions, run.regions)
-
-
-def _write_masks(files: ResultFiles, run: Run, repetition: int) -> None:
-    from toolkit.io.labels import write_labels
-
-    temporary = files.regions.with_name(f".{files.regions.name}.{os.getpid()}")
-    try:
-        for name, labels in zip(run.frame_names, run.labels, strict=True):
-            write_labels(temporary / f"{name}.png", labels)
-        if files.regions.exists():
-            shutil.rmtree(files.regions)
-        os.replace(temporary, files.regions)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-#: Layouts by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
-LAYOUTS: dict[str, Layout] = {
-    "flat": Layout("{video}.txt", _write_flat),
-    "vot": Layout("baseline/{video}/{video}_{run:03d}.txt", _write_vot),
-    "longterm": Layout(
-        "longterm/{video}/{video}_{run:03d}.txt",
-        _write_longterm,
-        scores="longterm/{video}/{video}_{run:03d}_confidence.value",
-        times="longterm/{video}/{video}_time.txt",
-    ),
-    "got10k": Layout(
-        "{video}/{video}_{run:03d}.txt", _write_got10k, times="{video}/{video}_time.txt"
-    ),
-    "masks": Layout("{video}", _write_masks),
-}
+def _read_into(rows: Rows, codes: NDArray, regions: NDArray) -> Trajectory:
+    lost = ~np.isfinite(regions).all(axis=1) & (codes == Code.REGION)
+    found = {"nan": lost.any(), "separators": not rows.plain, "mark": rows.marked}
+    warnings = tuple(name for name, there in found.items() if there)
+    return Trajectory(codes, regions, scores=None, warnings=warnings)

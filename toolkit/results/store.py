@@ -1,56 +1,127 @@
-"""The note in a results folder that says what its results were made with.
-
-Snapshots of two experiments often have the same name, and finished videos are skipped: without
-the note the results of one could pass for those of the other.
-"""
+"""The results of one tracker over one data set: which are there, and what they were made with."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.io.files import atomic_write
-from toolkit.protocols.running import Plan
-from toolkit.results.formats import remove_results
+from toolkit.results.formats import LAYOUTS, ResultFiles
+from toolkit.results.trajectory import Code, Trajectory
 
 RECORD = ".run.json"
 
 
-def claim_folder(
-    plan: Plan,
-    videos: Sequence[str],
-    record: Mapping[str, Any],
-    defaults: Mapping[str, Any] | None = None,
-) -> None:
-    """Note in the results folder what its results are made with, and refuse to mix two trackers.
+@dataclass(frozen=True)
+class ResultStore:
+    """Folder of a tracker's results.
 
-    Args:
-        plan: Where the results go; results of another tracker are deleted if it may overwrite.
-        videos: Names of all videos of the set.
-        record: What the tracker is made of, of the types that JSON knows.
-        defaults: Values of what older versions did not know and so did not note.
-
-    Raises:
-        ValueError: If the folder holds results of another snapshot or other settings.
-        OSError: If it cannot be written.
+    Attributes:
+        folder: The folder, which need not exist.
+        layout: Key of `toolkit.results.formats.LAYOUTS`.
     """
-    path = plan.folder / RECORD
-    record = json.loads(json.dumps(record))  # tuples become lists, as they will when read back
-    stale = not _same(_read(path), record, json.loads(json.dumps(defaults or {})))
-    finished = [name for name in videos if plan.files(name).regions.exists()]
-    if stale and finished and not plan.overwrite:
-        raise ValueError(
-            f"{plan.folder} holds results of another snapshot or of other settings (its "
-            f"{RECORD} says which); keep both with --name, or replace them with --overwrite"
-        )
-    for name in finished if stale else ():
-        remove_results(plan.layout, plan.folder, name)
-    with atomic_write(path) as file:
-        json.dump(record, file, indent=1)
-        file.write("\n")
+
+    folder: Path
+    layout: str
+
+    def files(self, video: str, repetition: int = 1) -> ResultFiles:
+        """Return the paths of a run; repetitions count from 1."""
+        return LAYOUTS[self.layout].files(self.folder, video, repetition)
+
+    def find(self, *names: str) -> list[ResultFiles]:
+        """Find all repetitions of a video, in order.
+
+        PySOT takes all of them only if there are 15, else the first in the order of the file
+        system; here every repetition that is there counts.
+
+        Args:
+            names: Names that the video may have; the first of them that has any result counts.
+        """
+        return next(filter(None, (list(self._found(name)) for name in names)), [])
+
+    def write(self, video: str, trajectory: Trajectory, repetition: int = 1) -> None:
+        """Write a run; see `toolkit.results.formats.Layout.write`."""
+        LAYOUTS[self.layout].write(self.files(video, repetition), trajectory, repetition)
+
+    def read(self, files: ResultFiles) -> Trajectory:
+        """Read a run; see `toolkit.results.formats.Layout.read`."""
+        return LAYOUTS[self.layout].read(files)
+
+    def is_finished(self, video: str, num_frames: int, repetition: int = 1) -> bool:
+        """Return whether the results of a run are there, with an entry per frame in each file."""
+        files = self.files(video, repetition)
+        if files.regions.is_dir():
+            return len(list(files.regions.glob("*.png"))) == num_frames
+        if not all(path.is_file() for path in files.all()):
+            return False
+        lines = {path: path.read_bytes().splitlines() for path in files.all()}
+        if any(len(found) != num_frames for found in lines.values()):
+            return False
+        times = lines.get(files.times)
+        return times is None or times[0].count(b",") + 1 >= repetition
+
+    def count_lost(self, video: str, repetition: int = 1) -> int:
+        """Return the number of failures in a result of the reset protocol."""
+        lines = self.files(video, repetition).regions.read_bytes().splitlines()
+        return lines.count(b"%d" % Code.LOST)
+
+    def discard(self, video: str, repetition: int = 1) -> None:
+        """Delete the regions of a run, if they are there, without which it counts as missing."""
+        _remove(self.files(video, repetition).regions)
+
+    def remove(self, video: str) -> None:
+        """Delete the results of a video, those of all repetitions, if there are any."""
+        for files in self.find(video):
+            for path in files.all():
+                _remove(path)
+
+    def record(self, made_with: Mapping[str, Any], videos: Sequence[str], overwrite: bool) -> None:
+        """Note in the folder what its results are made with, and refuse to mix two trackers.
+
+        Snapshots of two experiments often have the same name, and finished videos are skipped:
+        without the note the results of one could pass for those of the other.
+
+        Args:
+            made_with: What the tracker is made of, of the types that JSON knows.
+            videos: Names of all videos of the set.
+            overwrite: Delete the results of another tracker.
+
+        Raises:
+            ValueError: If the folder holds results of another snapshot or other settings.
+            OSError: If it cannot be written.
+        """
+        path = self.folder / RECORD
+        text = json.dumps(made_with, indent=1)
+        finished = [name for name in videos if self.files(name).regions.exists()]
+        stale = _read(path) not in (None, json.loads(text))
+        if stale and finished and not overwrite:
+            raise ValueError(
+                f"{self.folder} holds results of another snapshot or of other settings (its "
+                f"{RECORD} says which); keep both with --name, or replace them with --overwrite"
+            )
+        for name in finished if stale else ():
+            self.remove(name)
+        with atomic_write(path) as file:
+            file.write(f"{text}\n")
+
+    def _found(self, video: str) -> Iterator[ResultFiles]:
+        first = self.files(video)
+        if self.files(video, 2).regions == first.regions:
+            yield from [first] if first.regions.exists() else []
+            return
+        prefix, _, suffix = first.regions.name.rpartition("001")
+        pattern = re.compile(rf"{re.escape(prefix)}(\d{{3}}){re.escape(suffix)}")
+        folder = first.regions.parent
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []
+        for found in filter(None, map(pattern.fullmatch, names)):
+            yield self.files(video, int(found[1]))
 
 
 def _read(path: Path) -> Any:
@@ -59,17 +130,8 @@ def _read(path: Path) -> Any:
     return None
 
 
-def _same(noted: Any, record: dict[str, Any], defaults: dict[str, Any]) -> bool:
-    """Whether a note says the same; without a note nothing speaks against it."""
-    return noted is None or _filled(noted, defaults, record) == record
-
-
-def _filled(noted: Any, defaults: Any, record: Any) -> Any:
-    """The note, and where it is silent about what the record tells, the default."""
-    if not (isinstance(noted, dict) and isinstance(record, dict)):
-        return noted
-    known = defaults if isinstance(defaults, dict) else {}
-    silent = {key: known[key] for key in record if key in known and key not in noted}
-    return silent | {
-        key: _filled(value, known.get(key), record.get(key)) for key, value in noted.items()
-    }
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -9,29 +9,31 @@ from numpy.typing import NDArray
 
 from toolkit.datasets.video import Video
 from toolkit.io.video import VideoSink, Window
-from toolkit.results.reading import READERS
+from toolkit.results.formats import mask_path
+from toolkit.results.store import ResultStore
 from toolkit.visualization.overlay import GREEN, blend_mask, draw_box, draw_text
 
 YELLOW = (0, 255, 255)
 FPS = 25
 
 
-def drawn_frames(video: Video, layout: str, result: Path) -> Iterator[NDArray]:
+def drawn_frames(video: Video, store: ResultStore) -> Iterator[NDArray]:
     """Yield the frames, BGR uint8 (H, W, 3), with ground truth (green) and result (yellow).
 
     Args:
         video: The video.
-        layout: How its result lies, a key of `toolkit.results.formats.LAYOUTS`.
-        result: Result file, or folder of masks, which show in the colours of their labels.
+        store: The tracker's results, of which the first repetition is drawn. Masks show in the
+            colours of their labels.
 
     Raises:
         OSError: If a file cannot be read.
         ValueError: If the result is not of that layout, or has another number of frames.
     """
-    if layout == "masks":
-        yield from _frames_with_masks(video, result)
+    files = store.files(video.name)
+    if store.layout == "masks":
+        yield from _frames_with_masks(video, files.regions)
         return
-    regions = READERS[layout](result).regions
+    regions = store.read(files).regions
     for index, ((image, truth), region) in enumerate(zip(video, regions, strict=True)):
         draw_box(image, truth, GREEN, linewidth=2)
         draw_box(image, region, YELLOW, linewidth=2)
@@ -43,7 +45,7 @@ def _frames_with_masks(video: Video, folder: Path) -> Iterator[NDArray]:
 
     colors = label_colors()[:, ::-1]
     for index, (image, _) in enumerate(video):
-        labels = read_labels(folder / f"{Path(video.img_names[index]).stem}.png")
+        labels = read_labels(mask_path(folder, video.img_names[index]))
         for label in sorted(set(labels.ravel().tolist()) - {0}):
             blend_mask(image, labels == label, tuple(colors[label].tolist()))
         yield draw_text(image, f"#{index}", color=YELLOW)

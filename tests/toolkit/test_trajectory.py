@@ -1,22 +1,27 @@
 import numpy as np
 import pytest
 
-from toolkit.results.reading import (
-    FAILURE,
-    REGION,
-    SKIPPED,
-    as_regions,
-    corners,
-    empty_trajectory,
-    find_runs,
-    read_box_trajectory,
-    read_long_term_trajectory,
-    read_reset_trajectory,
-    read_times,
-)
+from toolkit.datasets.regions import as_regions, corners
+from toolkit.results.formats import LAYOUTS, ResultFiles, read_times
+from toolkit.results.store import ResultStore
+from toolkit.results.trajectory import Code, Trajectory, empty_trajectory
 from toolkit.utils.region import overlaps
 
 NAN = float("nan")
+REGION, SKIPPED, STARTED, LOST = Code
+
+
+def read_box_trajectory(path):
+    return LAYOUTS["flat"].read(ResultFiles(path))
+
+
+def read_reset_trajectory(path):
+    return LAYOUTS["vot"].read(ResultFiles(path))
+
+
+def read_long_term_trajectory(path):
+    scores = path.with_name(f"{path.stem}_confidence.value")
+    return LAYOUTS["longterm"].read(ResultFiles(path, scores))
 
 
 @pytest.fixture
@@ -31,22 +36,22 @@ def file_of(tmp_path):
 
 
 def test_repetitions_are_found_in_order(tmp_path):
+    (tmp_path / "v").mkdir()
     for name in ("v_010.txt", "v_001.txt", "v_002.txt", "v_time.txt", "w_003.txt", "v_1.txt"):
-        (tmp_path / name).touch()
-    assert [path.name for path in find_runs(tmp_path / "v_001.txt")] == [
-        "v_001.txt",
-        "v_002.txt",
-        "v_010.txt",
-    ]
-    (tmp_path / "v_001.txt").unlink()
-    assert len(find_runs(tmp_path / "v_001.txt")) == 2
-    assert find_runs(tmp_path / "nowhere" / "v_001.txt") == []
+        (tmp_path / "v" / name).touch()
+    store = ResultStore(tmp_path, "got10k")
+    assert store.find("v") == [store.files("v", number) for number in (1, 2, 10)]
+    (tmp_path / "v" / "v_001.txt").unlink()
+    assert len(store.find("v")) == 2
+    assert store.find("nowhere") == []
+    assert store.find("nowhere", "v") == store.find("v", "nowhere") == store.find("v")
 
 
 def test_a_flat_result_has_one_file(tmp_path):
-    assert find_runs(tmp_path / "v.txt") == []
+    store = ResultStore(tmp_path, "flat")
+    assert store.find("v") == []
     (tmp_path / "v.txt").touch()
-    assert find_runs(tmp_path / "v.txt") == [tmp_path / "v.txt"]
+    assert store.find("v") == [ResultFiles(tmp_path / "v.txt")]
 
 
 def test_codes_and_boxes(file_of):
@@ -54,7 +59,7 @@ def test_codes_and_boxes(file_of):
     assert run.codes.tolist() == [1, REGION, 2, 0, REGION]
     assert run.regions[[1, 4]].tolist() == [[1, 2, 3, 4], [1.5, 2, 3, 4]]
     assert np.isnan(run.regions[[0, 2, 3]]).all()
-    assert run.oddities == ()
+    assert run.warnings == ()
 
 
 def test_boxes_beside_polygons_become_polygons_of_the_same_pixels(file_of):
@@ -71,7 +76,7 @@ def test_boxes_beside_polygons_become_polygons_of_the_same_pixels(file_of):
 
 def test_a_file_of_codes_only(file_of):
     run = read_reset_trajectory(file_of("1\n2\n0\n0\n0\n0\n"))
-    assert (len(run), run.regions.shape, run.oddities) == (6, (6, 4), ())
+    assert (len(run), run.regions.shape, run.warnings) == (6, (6, 4), ())
 
 
 @pytest.mark.parametrize("line", ["3", "-1", "1.5", "nan", "1,2", "1,2,3", "1,2,3,4,5", "a", ""])
@@ -84,7 +89,7 @@ def test_other_lines_are_named(file_of, line):
 
 
 @pytest.mark.parametrize(
-    ("text", "oddities"),
+    ("text", "warnings"),
     [
         ("1,2,3,4\n", ()),
         ("1, 2,3 ,4\r\n5,6,7,8\r\n", ()),
@@ -94,15 +99,15 @@ def test_other_lines_are_named(file_of, line):
         ("1,2,inf,4\n", ("nan",)),
     ],
 )
-def test_what_is_odd_is_noted(file_of, text, oddities):
-    assert read_box_trajectory(file_of(text)).oddities == oddities
+def test_what_is_unusual_is_noted(file_of, text, warnings):
+    assert read_box_trajectory(file_of(text)).warnings == warnings
 
 
 def test_a_byte_order_mark_is_read_over_and_utf_16_is_named(tmp_path):
     path = tmp_path / "v.txt"
     path.write_text("1,2,3,4\n", encoding="utf-8-sig")
     run = read_box_trajectory(path)
-    assert (run.boxes.tolist(), run.oddities) == ([[1, 2, 3, 4]], ("mark",))
+    assert (run.boxes.tolist(), run.warnings) == ([[1, 2, 3, 4]], ("mark",))
     path.write_text("1,2,3,4\n", encoding="utf-16")
     with pytest.raises(ValueError, match=r"v\.txt: is UTF-16 text; expected plain ASCII or UTF-8"):
         read_box_trajectory(path)
@@ -132,8 +137,8 @@ def test_times_have_a_column_per_repetition(file_of):
 def test_runs_are_cut_or_filled_up(file_of):
     run = read_reset_trajectory(file_of("1\n1,2,3,4\n"))
     assert run.resized(1).codes.tolist() == [1]
-    longer = run.resized(5, FAILURE)
-    assert longer.codes.tolist() == [1, REGION, FAILURE, SKIPPED, SKIPPED]
+    longer = run.resized(5, LOST)
+    assert longer.codes.tolist() == [1, REGION, LOST, SKIPPED, SKIPPED]
     assert np.isnan(longer.regions[2:]).all()
     lost = empty_trajectory(scores=True).resized(3)
     assert lost.codes.tolist() == [REGION] * 3
@@ -147,3 +152,14 @@ def test_ground_truth_of_several_shapes_becomes_one_array():
     assert as_regions([box, polygon]).tolist() == [polygon, polygon]
     assert np.isnan(as_regions([box, [0]])[1]).all()
     assert corners(np.array([box], float)).tolist() == [polygon]
+
+
+def test_a_protocol_appends_frame_by_frame():
+    run = Trajectory()
+    run.append(code=Code.STARTED, seconds=0.5)
+    run.append([1, 2, 3, 4.5], seconds=0.25, score=0.75)
+    run.append(code=Code.LOST, seconds=0.25)
+    assert (len(run), run.lost, run.fps) == (3, 1, 2.0)
+    assert run.regions == [(), [1, 2, 3, 4.5], ()]
+    assert np.isnan(run.scores).tolist() == [True, False, True]
+    assert Trajectory().regions == []  # nothing is shared

@@ -1,0 +1,215 @@
+"""Running trackers over many videos: in several processes, going on where a run was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from toolkit.datasets import Video
+from toolkit.io.files import acquire
+from toolkit.protocols import (
+    DEFAULT_OPTIONS,
+    PROTOCOLS,
+    OnePass,
+    ProtocolOptions,
+    Tracker,
+    run_protocol,
+)
+from toolkit.results.store import ResultStore
+from toolkit.results.trajectory import Trajectory
+
+#: What may go wrong with one video and not with the next; torch reports full memory so, too.
+FAILURES = (ValueError, OSError, RuntimeError, MemoryError, cv2.error)
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a tracker is run over videos, and where the results go.
+
+    Attributes:
+        build: Makes the tracker; it is sent to the worker processes, and called for every video.
+        protocol: Key of `toolkit.protocols.PROTOCOLS`.
+        store: The tracker's results.
+        options: What the protocol leaves open.
+        repetitions: Runs over each video.
+        overwrite: Run finished videos again.
+    """
+
+    build: Callable[[], Tracker]
+    protocol: str
+    store: ResultStore
+    options: ProtocolOptions = DEFAULT_OPTIONS
+    repetitions: int = 1
+    overwrite: bool = False
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the protocol counts failures."""
+        return PROTOCOLS[self.protocol].restarts
+
+    def is_finished(self, video: Video) -> bool:
+        """Return whether all results of a video are there."""
+        return all(self.store.is_finished(video.name, len(video), r) for r in self.numbers())
+
+    def numbers(self) -> range:
+        """Return the numbers of the repetitions, from 1."""
+        return range(1, self.repetitions + 1)
+
+    def lock(self, video: str) -> Path:
+        """Return the file that a process locks while it runs a video."""
+        folder = self.store.folder
+        dataset = folder.parent
+        return dataset.parent / ".locks" / dataset.name / f"{folder.name}~{video}.lock"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a run took."""
+
+    seconds: float
+    fps: float
+    lost: int | None = None
+    """Failures; None where the protocol does not count them."""
+
+    @classmethod
+    def of(cls, run: Trajectory, restarts: bool) -> Timing:
+        """Return the timing of a run."""
+        return cls(sum(run.seconds), run.fps, run.lost if restarts else None)
+
+    def line(self, video: str) -> str:
+        """Return the line that PySOT's tools print for a run."""
+        if self.lost is None:
+            return f"Video: {video:12s} Time: {self.seconds:5.1f}s Speed: {self.fps:3.1f}fps"
+        return (
+            f"Video: {video:12s} Time: {self.seconds:4.1f}s Speed: {self.fps:3.1f}fps "
+            f"Lost: {self.lost:d}"
+        )
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job did with a video."""
+
+    name: str
+    runs: tuple[Timing, ...] = ()
+    """One per repetition that was run."""
+    skipped: bool = False
+    """Whether all results were there."""
+    lost: int = 0
+    """Failures in all repetitions, those of earlier runs included."""
+    error: str = ""
+    locked: bool = False
+    """Whether another process is running it."""
+
+
+def allowed_repetitions(tracker: Any, asked: int | None, most: int) -> int:
+    """Return the number of runs over each video.
+
+    A deterministic tracker runs once, because every run would give the same result.
+
+    Args:
+        tracker: May have an attribute ``deterministic``; without one it is deterministic.
+        asked: What the user wants; None means as many as the protocol asks for.
+        most: What the protocol asks for.
+
+    Raises:
+        ValueError: If more are asked for than the protocol knows, or less than one.
+    """
+    asked = most if asked is None else asked
+    if not 1 <= asked <= most:
+        raise ValueError(f"repetitions: expected 1 to {most} for this benchmark, got {asked}")
+    return 1 if getattr(tracker, "deterministic", True) else asked
+
+
+def run_video(job: Job, video: Video) -> JobResult:
+    """Run a tracker over a video as often as asked for, and write what is not there yet.
+
+    An error is part of the result, so that the other videos go on.
+    """
+    timings, store = [], job.store
+    try:
+        if job.overwrite:
+            store.remove(video.name)
+        for number in job.numbers():
+            if store.is_finished(video.name, len(video), number):
+                continue
+            store.discard(video.name, number)
+            trajectory = run_protocol(job.protocol, job.build, video, job.options)
+            store.write(video.name, trajectory, number)
+            timings.append(Timing.of(trajectory, job.restarts))
+        lost = sum(store.count_lost(video.name, n) for n in job.numbers()) if job.restarts else 0
+        return JobResult(video.name, tuple(timings), not timings, lost)
+    except FAILURES as error:
+        return JobResult(video.name, tuple(timings), error=describe(error))
+
+
+def run_together(jobs: Sequence[Job], video: Video) -> list[JobResult]:
+    """Run several trackers over a video at once, so that each frame is read only once.
+
+    Only one frame is in memory. Results that are there already are not made again; a tracker that
+    fails drops out. Several processes may work on the same results: what another one has locked is
+    left to it, and free again when it ends, in whatever way.
+
+    Args:
+        jobs: How each of them is run, all by the same protocol; repetitions are not made.
+        video: The video.
+
+    Returns:
+        One result per job.
+    """
+    results = {}
+    with ExitStack() as held:
+        sessions: dict[int, OnePass] = {}
+        for index, job in enumerate(jobs):
+            lock = acquire(job.lock(video.name)) if not job.is_finished(video) else None
+            acquired = lock is not None and held.enter_context(lock)
+            if job.is_finished(video):  # also by another process, while this one looked
+                results[index] = JobResult(video.name, skipped=True)
+            elif not acquired:
+                results[index] = JobResult(video.name, locked=True)
+            else:
+                sessions[index] = PROTOCOLS[job.protocol](job.build, job.options)
+        results |= _run_sessions(sessions, jobs, video)
+    return [results[index] for index in range(len(jobs))]
+
+
+def _run_sessions(
+    sessions: dict[int, OnePass], jobs: Sequence[Job], video: Video
+) -> dict[int, JobResult]:
+    """Show the frames to all sessions and write their results; returns these by number of job."""
+    failed: dict[int, JobResult] = {}
+    try:
+        protocol = next(iter(sessions.values()), None)
+        for image, truth in protocol.frames(video) if protocol else ():
+            for index in sessions.keys() - failed.keys():
+                try:
+                    sessions[index].step(image, truth)
+                except FAILURES as error:
+                    failed[index] = JobResult(video.name, error=describe(error))
+    except FAILURES as error:  # the video itself
+        return {index: JobResult(video.name, error=describe(error)) for index in sessions}
+    return failed | {
+        index: _write(jobs[index], session, video)
+        for index, session in sessions.items()
+        if index not in failed
+    }
+
+
+def _write(job: Job, session: OnePass, video: Video) -> JobResult:
+    try:
+        trajectory = session.finish(video)
+        job.store.write(video.name, trajectory)
+    except FAILURES as error:
+        return JobResult(video.name, error=describe(error))
+    timing = Timing.of(trajectory, job.restarts)
+    return JobResult(video.name, (timing,), lost=trajectory.lost)
+
+
+def describe(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return str(error).splitlines()[0] if str(error) else repr(error)

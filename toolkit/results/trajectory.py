@@ -1,0 +1,109 @@
+"""What a tracker did over a video."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Code(IntEnum):
+    """What a result has for a frame: a region, or the reason why there is none."""
+
+    REGION = -1
+    SKIPPED = 0
+    STARTED = 1
+    LOST = 2
+
+
+@dataclass
+class Trajectory:
+    """What a tracker did over a video, one entry per frame.
+
+    A protocol appends to lists, which keep the numbers as the tracker gave them, so that an int is
+    written as one. A file is read into arrays.
+
+    Attributes:
+        codes: `Code` of each frame; (N,) int8 from a file.
+        regions: Boxes x, y, w, h or polygons x1, y1, ... in 0-based pixels. In a list, empty where
+            there is none. From a file (N, 4) boxes or (N, 2K) polygons, NaN where there is none; in
+            a file with both, see `toolkit.datasets.regions.as_regions`.
+        scores: Confidence, NaN where there is none; None if the layout has none.
+        seconds: Time spent in the tracker, without the reading of the frame; not read from files.
+        masks: Label images (H, W) uint8, of the protocol of masks alone.
+        frame_names: Names of their files, without suffix.
+        warnings: Keys of `toolkit.results.formats.WARNINGS` that apply to the file.
+    """
+
+    codes: Sequence[int] | NDArray = field(default_factory=list)
+    regions: Sequence[Sequence[float]] | NDArray = field(default_factory=list)
+    scores: Sequence[float] | NDArray | None = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    masks: list[NDArray] = field(default_factory=list)
+    frame_names: list[str] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def append(
+        self,
+        region: Sequence[float] = (),
+        code: Code = Code.REGION,
+        seconds: float = 0.0,
+        score: float = math.nan,
+    ) -> None:
+        """Add what the tracker did in the next frame."""
+        for values, value in (
+            (self.codes, code),
+            (self.regions, region),
+            (self.scores, score),
+            (self.seconds, seconds),
+        ):
+            values.append(value)
+
+    @property
+    def boxes(self) -> NDArray:
+        """The regions (N, 4) of a trajectory of boxes that was read from a file."""
+        return self.regions[:, :4]
+
+    @property
+    def fps(self) -> float:
+        """Tracked frames per second (the first frame is not tracked but its time counts)."""
+        return (len(self.seconds) - 1) / max(sum(self.seconds), 1e-9)
+
+    @property
+    def lost(self) -> int:
+        """Number of failures in the reset protocol."""
+        return sum(code == Code.LOST for code in self.codes)
+
+    def resized(self, length: int, code: int = Code.REGION) -> Trajectory:
+        """Cut what was read from a file, or lengthen it by frames without a region.
+
+        Args:
+            length: Number of frames wanted.
+            code: Code of the first frame that is added. If it is not ``REGION``, the others are
+                ``SKIPPED``.
+        """
+        rest = max(0, length - len(self))
+        codes = np.full(rest, code if code == Code.REGION else Code.SKIPPED, np.int8)
+        codes[:1] = code
+        nothing = np.full((rest, self.regions.shape[1]), np.nan)
+        scores = self.scores
+        if scores is not None:
+            scores = np.append(scores[:length], np.full(rest, np.nan))
+        return replace(
+            self,
+            codes=np.append(self.codes[:length], codes),
+            regions=np.concatenate([self.regions[:length], nothing]),
+            scores=scores,
+        )
+
+
+def empty_trajectory(scores: bool = False) -> Trajectory:
+    """A trajectory of no frame, which `Trajectory.resized` makes one without any region."""
+    return Trajectory(np.empty(0, np.int8), np.empty((0, 4)), np.empty(0) if scores else None)
