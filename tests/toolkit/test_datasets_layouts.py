@@ -12,7 +12,7 @@ import pytest
 
 from toolkit.datasets import BENCHMARKS, DatasetFactory, load_videos
 from toolkit.datasets.layouts import LAYOUTS, read_native
-from toolkit.datasets.sources import parse_regions, parse_tracks, spans
+from toolkit.datasets.sources import parse_tracks, spans
 from toolkit.io.labels import write_labels
 
 NAN = float("nan")
@@ -607,27 +607,6 @@ def test_an_unknown_layout_lists_what_was_looked_for(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=rf"no folders of {name} in .*looked for .*\*") as e:
         load_videos(tmp_path, name)
     assert f"no annotation file {tmp_path}/{name}.json: there is no JSON file" in str(e.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1,2,3,4", [[1, 2, 3, 4]]),
-        ("1\t2\t3\t4\r\n5\t6\t7\t8", [[1, 2, 3, 4], [5, 6, 7, 8]]),
-        ("  1  2 3   4", [[1, 2, 3, 4]]),
-        ("1, 2, 3, 4", [[1, 2, 3, 4]]),
-        ("01,+2,3.,.5", [[1, 2, 3, 0.5]]),
-        ("1e1,-2,3.5,4", [[10, -2, 3.5, 4]]),
-        ("1;2;3;4", [[1, 2, 3, 4]]),
-    ],
-)
-def test_separators_and_numbers(text, expected):
-    assert parse_regions(text) == expected
-
-
-def test_ints_stay_ints():
-    assert [type(value) for value in parse_regions("1,2.0,3.5,04")[0]] == [int, float, float, int]
-    assert np.isnan(parse_regions("NaN nan NAN nan")).all()
 
 
 def test_tracks_of_nfs():

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.io import numbers
-from toolkit.utils import _region_numpy, compiled, region
+import toolkit.io as compiled
+from toolkit.io import boxes
+from toolkit.utils import _region_numpy, region
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "toolkit"
 NAN = float("nan")
@@ -136,7 +137,7 @@ def test_without_the_compiled_modules_numpy_takes_over_with_one_warning(monkeypa
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert region.vot_overlap([0, 0, 9, 9], [0, 0, 9, 9]) == 1
-            assert numbers.parse_numbers(b"1,2")[0].tolist() == [1, 2]
+            assert boxes.parse_numbers(b"1,2")[0].tolist() == [1, 2]
     assert region._backend() is _region_numpy
     for function in caches:
         function.cache_clear()

@@ -12,7 +12,7 @@ from typing import Any, overload
 from numpy.typing import NDArray
 
 from toolkit.datasets.regions import NAN, Region
-from toolkit.io.numbers import NotNumbers, parse_numbers
+from toolkit.io.boxes import NotNumbers, parse_numbers
 
 _BLANK = b" \t\r\n"
 _MARK = "\0"  # begins the text that stands for a list which was set aside

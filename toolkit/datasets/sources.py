@@ -4,7 +4,6 @@ Where the files of a video lie is a `Source`; what is in them becomes a record, 
 video in the JSON. Everything wrong goes to a `Report`, and reading goes on.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,11 +14,11 @@ from typing import Any
 
 from toolkit.datasets.lazy import MaskBoxes
 from toolkit.datasets.regions import NAN, Region
+from toolkit.io.boxes import check_regions, parse_regions
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 _SEPARATORS = re.compile(r"[,;\s]+")
-_BLANKS = re.compile(r"[;\t ]")
 _NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -267,52 +266,6 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path} is not a text file") from None
 
 
-def parse_regions(text: str) -> list[Region]:
-    """Lines of 4 or 8 numbers between commas, tabs, spaces or semicolons; NaN may stand for any.
-
-    Raises:
-        ValueError: Naming the first line that is something else, and how many there are.
-    """
-    lines = text.splitlines()
-    if _BLANKS.search(text):
-        lines = [_SEPARATORS.sub(",", line.strip()) for line in lines]
-    # The parser of JSON reads numbers faster than a loop, and keeps ints apart from floats.
-    try:
-        body = re.sub("nan", "NaN", "],[".join(lines), flags=re.IGNORECASE)
-        regions = json.loads(f"[[{body}]]")
-    except ValueError:
-        return _parse_lines(lines)
-    if set(map(len, regions)) <= {4, 8} and {type(v) for r in regions for v in r} <= {int, float}:
-        return regions
-    return _parse_lines(lines)
-
-
-def _parse_lines(lines: Sequence[str]) -> list[Region]:
-    regions, wrong = [], []
-    for number, line in enumerate(lines, start=1):
-        try:
-            regions.append(_region(line.split(",")))
-        except ValueError:
-            wrong.append((number, line))
-    if wrong or not lines:
-        number, line = wrong[0] if wrong else (1, "")
-        more = f" (and {len(wrong) - 1} lines more)" if len(wrong) > 1 else ""
-        raise ValueError(f"line {number}: expected 4 or 8 numbers, got {line[:60]!r}{more}")
-    return regions
-
-
-def _region(tokens: Sequence[str]) -> Region:
-    values = [_number(token) for token in tokens]
-    if len(values) not in (4, 8) or float("inf") in map(abs, values):
-        raise ValueError
-    return values
-
-
-def _number(token: str) -> float:
-    value = float(token)
-    return int(value) if value.is_integer() and "." not in token else value
-
-
 def parse_tracks(text: str) -> list[Region]:
     """Lines of NFS: a track's id, left, top, right, bottom, and fields that are not needed.
 
@@ -320,7 +273,7 @@ def parse_tracks(text: str) -> list[Region]:
         ValueError: Naming the first line that is something else, and how many there are.
     """
     lines = [",".join(_SEPARATORS.split(line.strip())[1:5]) for line in text.splitlines()]
-    return [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in _parse_lines(lines)]
+    return [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in check_regions(lines)]
 
 
 # --------------------------------------------------------------------------- labels per frame

@@ -1,5 +1,5 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Compiled reader of numbers; `toolkit.io._numbers_python` is the same in Python."""
+"""Compiled reader of numbers; `toolkit.io.boxes.parse` is the same in Python."""
 
 import numpy as np
 
@@ -186,7 +186,7 @@ cdef Py_ssize_t read_line(
 
 
 def parse(bytes data, bint commas):
-    """See `toolkit.io._numbers_python.parse`."""
+    """See `toolkit.io.boxes.parse`."""
     cdef const char* at = data
     cdef const char* end = at + len(data)
     cdef const char* stop

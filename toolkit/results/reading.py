@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.io.numbers import NotNumbers, parse_numbers
+from toolkit.io.boxes import NotNumbers, parse_numbers
 
 _TEXT_WIDTH = 60  # characters of a faulty line that an error shows
 

@@ -21,7 +21,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from toolkit.utils.compiled import compiled_or_not
+from toolkit.io import compiled_or_not
 
 __all__ = [
     "Polygon",

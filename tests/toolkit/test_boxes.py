@@ -8,12 +8,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from toolkit.io import numbers
-from toolkit.io.numbers import NotNumbers, parse_numbers
+from toolkit.io import boxes
+from toolkit.io.boxes import (
+    NotNumbers,
+    parse_numbers,
+    parse_region,
+    parse_regions,
+    read_number_lines,
+    split_fields,
+)
 
 
 def backends():
-    names = ["toolkit.io._numbers_python"]
+    names = ["toolkit.io.boxes"]
     try:
         import_module("toolkit.io._numbers")
         names.append("toolkit.io._numbers")
@@ -26,7 +33,7 @@ def backends():
 def backend(request, monkeypatch):
     """Each of the tests runs on the Python and on the compiled version."""
     module = import_module(request.param)
-    monkeypatch.setattr(numbers, "_backend", lambda: module)
+    monkeypatch.setattr(boxes, "_backend", lambda: module)
 
 
 def bits(values):
@@ -148,3 +155,83 @@ def test_any_bytes_give_numbers_or_the_same_error(data, commas):
         separator = b"," if commas else None
         rows = [line.split(separator) for line in data.split(b"\n")]
         assert outcomes[0] == (bits([float(t) for row in rows for t in row]), [*map(len, rows)])
+
+
+def test_lines_of_a_file_know_how_they_were_written(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf1\t2\r\n3 4 5\r\n\n")
+    found = read_number_lines(path, "numbers")
+    assert (found.values.tolist(), found.counts.tolist()) == ([1, 2, 3, 4, 5], [2, 3])
+    assert (found.commas, found.marked) == (False, True)
+    path.write_text("1\n2\n")
+    assert (read_number_lines(path, "").commas, read_number_lines(path, "").marked) == (True, False)
+
+
+def test_a_wrong_line_of_a_file_is_named(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("1,2\n3,4\n5,x\n")
+    with pytest.raises(ValueError, match=r"a\.txt: line 3: expected two numbers, got '5,x'"):
+        read_number_lines(path, "two numbers")
+    path.write_text("1,2\n3\n")
+    found = read_number_lines(path, "two numbers")
+    with pytest.raises(ValueError, match=r"a\.txt: line 2: expected two numbers, got '3'"):
+        found.check(found.counts == 2)
+    assert "a.txt: line 8:" in str(found._replace(offset=7).error(0))
+    path.write_bytes(b" \n")
+    with pytest.raises(ValueError, match=r"a\.txt: is empty"):
+        read_number_lines(path, "")
+    path.write_text("1", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"a\.txt: is UTF-16 text"):
+        read_number_lines(path, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1,2,3,4", [[1, 2, 3, 4]]),
+        ("1\t2\t3\t4\r\n5\t6\t7\t8", [[1, 2, 3, 4], [5, 6, 7, 8]]),
+        ("  1  2 3   4", [[1, 2, 3, 4]]),
+        ("1, 2, 3, 4", [[1, 2, 3, 4]]),
+        ("01,+2,3.,.5", [[1, 2, 3, 0.5]]),
+        ("1e1,-2,3.5,4", [[10, -2, 3.5, 4]]),
+        ("1;2;3;4", [[1, 2, 3, 4]]),
+    ],
+)
+def test_separators_and_numbers(text, expected):
+    assert parse_regions(text) == expected
+
+
+def test_ints_stay_ints():
+    assert [type(value) for value in parse_regions("1,2.0,3.5,04")[0]] == [int, float, float, int]
+    assert np.isnan(parse_regions("NaN nan NAN nan")).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: expected 4 or 8 numbers, got ''$"),
+        ("1,2,3,4\n1,2,3", "line 2: expected 4 or 8 numbers, got '1,2,3'$"),
+        ("1,2,3,4\n\n1,2,x,4", r"line 2: .* got '' \(and 1 lines more\)$"),
+        ("1,2,3,Infinity", "line 1"),
+        ("1,2,3,1e999", "line 1"),
+        ("1,2,3,true", "line 1"),
+        ("1,2,3,1_0", "line 1"),
+        ("1,2,3,4],[5,6,7,8", "line 1"),
+        ("[1],2,3,4", "line 1"),
+    ],
+)
+def test_what_is_no_region_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_regions(text)
+
+
+@given(st.text("0123456789.,-+eEnaif_ ;\t", min_size=1, max_size=40))
+@example("1,2,3,4")
+@settings(max_examples=200, deadline=None)
+def test_a_line_is_read_alike_alone_and_among_others(line):
+    try:
+        among = parse_regions(f"1,2,3,4\n{line}")[1]
+    except ValueError:
+        among = None
+    alone = parse_region(split_fields(line)[0])
+    assert repr(alone) == repr(among)
