@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import pysot.models.head  # noqa: F401 - the import registers what a configuration may name
-from pysot.core.config import ANY, Config, check_limits, resolve_path
+from pysot.core.config import Config, resolve_path
 from pysot.core.registry import RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget
 from pysot.datasets.annotation import read_annotations
@@ -28,14 +28,6 @@ from pysot.utils.anchor import anchor_shapes, training_anchors
 logger = logging.getLogger(__name__)
 
 _PROBES = 50  # tracks of a set that are looked at for masks
-_LIMITS = {"NEG": (0.0, 1), "GRAY": (0.0, 1)}
-_LIMITS_OF_IMAGES = {
-    "SHIFT": (0.0, ANY),
-    "SCALE": (0.0, 0.9),
-    "BLUR": (0.0, 1),
-    "FLIP": (0.0, 1),
-    "COLOR": (0.0, 1),
-}
 
 
 def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
@@ -46,9 +38,6 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
         ValueError: If annotations are malformed, or sizes do not fit each other.
     """
     logger.info("build train dataset")
-    check_limits(cfg.DATASET, "DATASET", _LIMITS)
-    for image in ("TEMPLATE", "SEARCH"):
-        check_limits(cfg.DATASET[image], f"DATASET.{image}", _LIMITS_OF_IMAGES)
     sets = build_training_sets(cfg)
     if cfg.MASK.MASK and cfg.TRAIN.MASK_WEIGHT:
         check_masks(sets)
@@ -95,7 +84,6 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
         known = [key for key, value in cfg.DATASET.items() if isinstance(value, dict)]
         known = ", ".join(key for key in known if "ANNO" in cfg.DATASET[key])
         raise ValueError(f"DATASET.NAMES: unknown training set {name!r}; known: {known}")
-    check_limits(node, f"DATASET.{name}", {"FRAME_RANGE": (0, ANY), "NUM_USE": (-1, ANY)})
     root = resolve_path(node.ROOT)
     logger.info("loading %s", name)
     annotations = read_annotations(resolve_path(node.ANNO))
@@ -239,4 +227,4 @@ def _begin_worker(worker: int) -> None:
 
 
 def _augmentation(cfg: Config, image: str) -> Augmentation:
-    return Augmentation(**{key.lower(): cfg.DATASET[image][key] for key in _LIMITS_OF_IMAGES})
+    return Augmentation(**{key.lower(): value for key, value in cfg.DATASET[image].items()})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pysot.core.config import ANY, Config, check_limits
+from pysot.core.config import Config
 from pysot.datasets.batches import Share
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.engine.checkpoint import (
@@ -33,29 +34,6 @@ from pysot.utils.anchor import anchor_shapes, training_anchors
 from pysot.utils.model_load import load_weights
 
 logger = logging.getLogger(__name__)
-
-_LIMITS = {  # of TRAIN
-    "BATCH_SIZE": (1, ANY),
-    "ACCUMULATE": (1, ANY),
-    "NUM_WORKERS": (0, ANY),
-    "EPOCH": (1, ANY),
-    "START_EPOCH": (0, ANY),
-    "PRINT_FREQ": (1, ANY),
-    "LOG_IMAGES": (0, ANY),
-    "KEEP": (0, ANY),
-    "SAVE_MINUTES": (0.0, ANY),
-    "MAX_BAD_IMAGES": (0, ANY),
-    "POS_NUM": (0, ANY),
-    "NEG_NUM": (0, ANY),
-    "TOTAL_NUM": (0, ANY),
-    "BASE_LR": (0.0, ANY),
-    "MOMENTUM": (0.0, 1),
-    "WEIGHT_DECAY": (0.0, ANY),
-    "GRAD_CLIP": (1e-12, ANY),
-    "CLS_WEIGHT": (0.0, ANY),
-    "LOC_WEIGHT": (0.0, ANY),
-    "MASK_WEIGHT": (0.0, ANY),
-}
 
 
 def build_run(
@@ -81,7 +59,7 @@ def build_run(
         OSError: If a file is missing, or a folder cannot be written.
     """
     snapshots = Snapshots(Path(cfg.TRAIN.SNAPSHOT_DIR), cfg.TRAIN.SAVE_MINUTES, cfg.TRAIN.KEEP)
-    check_limits(cfg.TRAIN, "TRAIN", _LIMITS)
+    cfg.check()
     if ranks.is_first:
         logger.info("config \n%s", json.dumps(cfg, indent=4))
         snapshots.folder.mkdir(parents=True, exist_ok=True)  # find out now, not after an epoch
@@ -133,7 +111,7 @@ def build_trainer(cfg: Config, ranks: Ranks, device: torch.device, seed: int) ->
     plan = build_optimizer_plan(cfg)
     for epoch in range(train.EPOCH):
         rate = plan.schedule.lr_at(epoch, train.BASE_LR)
-        if not 0 <= rate <= ANY:
+        if not 0 <= rate < math.inf:
             raise ValueError(
                 f"TRAIN.LR: the learning rate of epoch {epoch + 1} is {rate}; expected a number "
                 "of 0 or more"

@@ -1,14 +1,26 @@
 import json
 import logging
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from pysot.core import config as configuration
-from pysot.core.config import default_config, load_config, resolve_path
+from pysot.core.config import (
+    default_config,
+    describe_keys,
+    load_config,
+    read_sections,
+    resolve_path,
+)
+from pysot.core.settings import Key, Settings, TrackParams, declared
+from pysot.engine.train import PRECISIONS as TRAINING_PRECISIONS
+from pysot.engine.train import REDUCTIONS
+from pysot.models.inference import PRECISIONS
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "models"
-EXPERIMENTS = sorted((Path(__file__).parents[3] / "experiments").glob("*/config.yaml"))
+ROOT = Path(__file__).parents[3]
+GOLDEN = ROOT / "tests" / "golden" / "models"
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*/config.yaml"))
 
 
 def write(tmp_path, text):
@@ -23,6 +35,19 @@ def leaves(node, prefix=""):
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def declared_keys(section=Settings, prefix=""):
+    """Every declared key by its dotted name."""
+    for name, known in declared(section).items():
+        if isinstance(known, Key):
+            yield prefix + name, known
+        else:
+            yield from declared_keys(known, f"{prefix}{name}.")
+
+
+KEYS = dict(declared_keys())
+NUMBERS = [name for name, known in KEYS.items() if known.kind in ("int", "float", "number")]
 
 
 def test_defaults_are_those_of_pysot():
@@ -98,11 +123,125 @@ def test_wrong_values_are_one_clear_error(tmp_path, text, words):
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        (
+            "TRACK.INSTANCE_SIZE",
+            0,
+            "TRACK.INSTANCE_SIZE is 0; expected a whole number of 1 or more",
+        ),
+        ("TRACK.INSTANCE_SIZE", 255.5, "TRACK.INSTANCE_SIZE is 255.5; expected a whole number"),
+        ("TRACK.WINDOW_INFLUENCE", 40, "is 40.0; expected a number from 0 to 1"),
+        ("TRACK.DISTRACTOR_INFLUENCE", 1, "is 1.0; expected a number from 0 to below 1"),
+        ("TRACK.SCALE_STEP", 0, "is 0.0; expected a number above 0"),
+        ("TRACK.PRECISION", "fp8", "TRACK.PRECISION: unknown 'fp8'; known: fp32, bf16, fp16"),
+        ("ANCHOR.STRIDE", 0, "ANCHOR.STRIDE is 0; expected a whole number of 1 or more"),
+        ("ANCHOR.RATIOS", [1, -2], "ANCHOR.RATIOS[1] is -2; expected a number above 0"),
+        ("ANCHOR.SCALES", ["x"], "ANCHOR.SCALES[0]: expected number, found 'x' (str)"),
+        ("ANCHOR.SCALES", 8, "ANCHOR.SCALES: expected list, found 8 (int)"),
+        ("TRAIN.GRAD_REDUCE", "max", "TRAIN.GRAD_REDUCE: unknown 'max'; known: sum, mean"),
+        ("TRAIN.EMA", 1, "TRAIN.EMA is 1.0"),
+        ("DATASET.NEG_SAME_CATEGORY", 2, "is 2.0; expected a number of 1 or less"),
+        ("BACKBONE.TRAIN_LAYERS", [4], "BACKBONE.TRAIN_LAYERS[0]: expected str, found 4 (int)"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_with_what_is_expected(key, value, words):
+    config = default_config()
+    with pytest.raises(ValueError) as error:
+        config.merge_from_list([key, value])
+    assert words in str(error.value)
+    assert config == default_config()
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "nan"])
+def test_no_number_may_be_nan_or_infinite(name, value):
+    with pytest.raises(ValueError, match=rf"{name}( is|: expected)"):
+        default_config().merge_from_list([name, value])
+
+
+def test_numbers_in_keyword_arguments_are_finite_too():
+    overrides = ["TRAIN.LR.KWARGS.start_lr", ".nan", "BACKBONE.KWARGS", "{a: [1, {b: .inf}]}"]
+    with pytest.raises(ValueError) as error:
+        default_config().merge_from_list(overrides)
+    assert "TRAIN.LR.KWARGS.start_lr is nan" in str(error.value)
+    assert "BACKBONE.KWARGS.a[1].b is inf" in str(error.value)
+
+
+def test_everything_wrong_is_in_one_message():
+    overrides = ["TRAK", 1, "TRACK.LR", -1, "ANCHOR.STRIDE", 0, "CUDA", 1, "TRAIN.EPOC", 2]
+    with pytest.raises(ValueError) as error:
+        default_config().merge_from_list(overrides)
+    for words in (
+        "TRAK (did you mean TRACK?)",
+        "TRACK.LR is",
+        "ANCHOR.STRIDE is",
+        "CUDA: ",
+        "EPOCH",
+    ):
+        assert words in str(error.value)
+
+
+def test_values_set_without_a_merge_are_checked_on_demand():
+    config = default_config()
+    config.check()
+    config.TRACK.LR, config.ANCHOR.STRIDE = float("nan"), 0
+    with pytest.raises(ValueError, match=r"ANCHOR\.STRIDE is 0.*TRACK\.LR is nan"):
+        config.check()
+
+
+@pytest.mark.parametrize("bound", ["ge", "le"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_inclusive_bounds_are_allowed(name, bound):
+    known = KEYS[name]
+    limit = getattr(known, bound)
+    if abs(limit) < float("inf"):
+        assert known.convert(limit, name) == limit
+    else:
+        assert known.convert(1e-6 if known.kind == "float" else 10**9, name) > 0
+
+
+def test_names_of_choices_are_those_of_the_code():
+    assert set(KEYS["TRACK.PRECISION"].choices) == set(PRECISIONS)
+    assert set(KEYS["TRAIN.PRECISION"].choices) == set(TRAINING_PRECISIONS)
+    assert set(KEYS["TRAIN.GRAD_REDUCE"].choices) == set(REDUCTIONS)
+
+
+def test_ours_are_the_keys_that_pysot_lacks():
+    published = dict(leaves(json.loads((GOLDEN / "config_defaults.json").read_text())))
+    assert {name for name, known in KEYS.items() if known.ours} == {
+        name for name, known in KEYS.items() if known.kind != "dict"
+    } - set(published)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_every_key_says_what_it_means(name):
+    assert KEYS[name].help
+    assert "|" not in KEYS[name].help  # a column of docs/configuration.md
+
+
+def test_the_documentation_is_that_of_the_declaration():
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    message = "python -m pysot.core.config > docs/configuration.md"
+    assert text == "\n".join([*describe_keys(), ""]), message
+
+
+def test_parameters_of_trackers_are_the_keys_of_their_sections(tmp_path):
+    config = load_config(write(tmp_path, "TRACK: {LR: 0.3}\nANCHOR: {RATIOS: [1]}"))
+    params = read_sections(TrackParams, config.TRACK, config.ANCHOR)
+    assert (params.lr, params.ratios, params.penalty_k) == (0.3, (1,), 0.04)
+    names = {item.name.upper() for item in fields(TrackParams)}
+    assert names == {*config.TRACK, *config.ANCHOR}
+
+
 def test_missing_file_and_odd_overrides_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
         load_config(tmp_path / "nowhere.yaml")
     with pytest.raises(ValueError, match=r"TRACK\.LR"):
         load_config(write(tmp_path, ""), ["TRACK.LR"])
+    with pytest.raises(ValueError, match=r"TRACK\.LR\.X"):
+        load_config(write(tmp_path, ""), ["TRACK.LR", "1", "TRACK.LR.X", "2"])
 
 
 def test_stale_keys_of_a_published_file_only_warn(tmp_path, caplog):
@@ -125,6 +264,21 @@ def test_a_loaded_configuration_cannot_be_changed(tmp_path):
         config.TRAIN.EPOCH = 3
     with pytest.raises(ValueError, match="frozen"):
         config.merge_from_list(["TRAIN.EPOCH", 3])
+
+
+def test_keys_that_a_script_adds_can_be_merged():
+    config = default_config()
+    config.TRACK.MINE = 1
+    config.merge_from_list(["TRACK.MINE", "2"])
+    assert config.TRACK.MINE == 2
+
+
+def test_a_section_checks_its_merges_too():
+    section = default_config().TRACK
+    section.merge_from_list(["LR", "0.5"])
+    assert section.LR == 0.5
+    with pytest.raises(ValueError, match="LR is -1"):
+        section.merge_from_list(["LR", "-1"])
 
 
 def test_the_module_level_node_merges_like_pysots(tmp_path):

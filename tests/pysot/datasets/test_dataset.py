@@ -357,7 +357,7 @@ def test_by_default_the_second_object_is_any(folder):
     [
         ("[]", "0.5", "categories.json: expected an object of videos"),
         ('{"v0": "dog"}', "0.5", "categories.json: v0: expected an object of names by track"),
-        ("{}", "1.5", "NEG_SAME_CATEGORY: expected a share of 0 to 1"),
+        ("{}", "1.5", "NEG_SAME_CATEGORY is 1.5; expected a number of 1 or less"),
     ],
 )
 def test_wrong_kinds_are_named(folder, content, share, message):
