@@ -11,11 +11,8 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import IO
 
@@ -24,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pysot.core.errors import RunFailed
 from pysot.datasets.crop import Annotation, CropForm, check_box, crop_name, write_crops
 from pysot.datasets.crop_store import UnreadableImage, decode_crop
 from pysot.datasets.prepare.frames import Frame, Problem, Problems
 from pysot.datasets.prepare.masks import label_boxes
 from toolkit.io.labels import read_labels
+from toolkit.io.pool import run_parallel
 
 _FRAMES_PER_JOB = 32
 _LOG = ".crops.jsonl"
@@ -89,7 +86,7 @@ def crop_set(
 
     Raises:
         OSError: If a file cannot be written.
-        RunFailed: If a worker died.
+        WorkerDied: If a worker died.
     """
     root = output / f"crop{form.size}"
     root.mkdir(parents=True, exist_ok=True)
@@ -223,42 +220,11 @@ def in_jobs(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
 def in_parallel(
     jobs: Iterable[list[Frame]], work: Callable[[list[Frame]], object], workers: int
 ) -> Iterator[tuple[list[Frame], object]]:
-    """Do jobs in several processes.
-
-    Args:
-        jobs: Taken as they are needed, a few per worker in advance.
-        work: Can be pickled.
-        workers: Processes; 1 works in this one.
-
-    Yields:
-        Each job with its result, as they finish.
-
-    Raises:
-        RunFailed: If a worker died.
-    """
-    if workers == 1:
-        for job in jobs:
-            yield job, work(job)
-        return
-    context = get_context("spawn")  # forking a process that has threads may hang
-    waiting = iter(jobs)
-    with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (0,)) as pool:
-        try:
-            running: dict[Future, list[Frame]] = {}
-            while True:
-                for job in itertools.islice(waiting, 4 * workers - len(running)):
-                    running[pool.submit(work, job)] = job
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
-        except BrokenProcessPool as error:
-            raise RunFailed(
-                "a worker process died, perhaps for want of memory; run the command again with "
-                "fewer --workers, it goes on where it stopped"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    """Do jobs in several processes and yield each one with its result, in order."""
+    given, kept = itertools.tee(jobs)
+    results = run_parallel(work, given, workers, partial(cv2.setNumThreads, 0))
+    for result, job in zip(results, kept, strict=True):
+        yield job, result
 
 
 def _key(job: list[Frame], form: CropForm) -> str:

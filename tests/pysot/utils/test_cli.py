@@ -4,6 +4,7 @@ import os
 import pytest
 
 from pysot.core.errors import TRACEBACK_VARIABLE, RunFailed, run
+from toolkit.io.pool import WorkerDied
 
 
 def failing(error):
@@ -21,6 +22,7 @@ def failing(error):
         (OSError(errno.ENOSPC, "No space left on device", "a.pth"), 2, "error: a.pth: No space"),
         (OSError(errno.ENOSPC, "cannot write a.mp4: full"), 2, "error: cannot write a.mp4: full"),
         (RunFailed("2 of 3 videos failed"), 1, "error: 2 of 3 videos failed"),
+        (WorkerDied("a worker process died"), 1, "error: a worker process died"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
