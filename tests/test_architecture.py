@@ -14,8 +14,16 @@ FILES = [
 IDS = [str(path) for path in FILES]
 
 # what a package must not import: imports go down only, and toolkit stands alone
+_RESULTS = ("toolkit.results", "toolkit.protocols")
+_SCORES = ("toolkit.evaluation", "toolkit.visualization", "toolkit.report", "toolkit.legacy")
 FORBIDDEN = {
     "toolkit": ("pysot", "torch", "yacs", "tools"),
+    "toolkit/datasets": (*_RESULTS, *_SCORES),
+    "toolkit/results": ("toolkit.protocols", *_SCORES),
+    "toolkit/protocols": _SCORES,
+    "toolkit/evaluation": ("toolkit.report", "toolkit.legacy"),
+    "toolkit/visualization": ("toolkit.report", "toolkit.legacy"),
+    "toolkit/report": ("toolkit.legacy",),
     "pysot": ("tools",),
     "pysot/core": (
         "pysot.cli",

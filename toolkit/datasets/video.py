@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from toolkit.datasets.lazy import LateRows, MaskBoxes
 from toolkit.datasets.regions import as_regions, box_around, boxes_around
 from toolkit.io.images import image_size, read_image
+from toolkit.io.labels import read_labels
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What only some data sets say of their videos; each list has one entry per frame.
+    """Annotation that only some data sets have; each list has one entry per frame.
 
     Attributes:
         absent: 1 = the frame is scored (PySOT's sense of LaSOT), 0 = the target is absent.
-        tags: 0 or 1 by VOT's tag; an empty list where the set does not tell.
+        tags: 0 or 1 by VOT's tag; an empty list where the set has none.
         cover: Visible share of the target in eighths, 0..8 (GOT-10k).
         mask_names: Annotation masks, relative to the root; None for a frame without one.
         mask_value: Value of the target's pixels in these masks; None means all but 0.
@@ -98,12 +99,31 @@ class Video:
             return None
         return [name and os.path.join(self.root, name) for name in self._labels.mask_names]
 
+    def read_mask(self, index: int) -> NDArray | None:
+        """Read the annotation mask of a frame; None if it has none.
+
+        Returns:
+            Label image (H, W) uint8. Where ``mask_value`` names the target's value, the target is
+            1 and all else 0.
+
+        Raises:
+            FileNotFoundError: If the mask is not there.
+            ValueError: If it is damaged.
+        """
+        path = self.mask_names and self.mask_names[index]
+        if not path:
+            return None
+        labels = read_labels(path)
+        if self.mask_value in (None, 255):  # 255 is read as 1
+            return labels
+        return (labels == self.mask_value).astype(np.uint8)
+
     @cached_property
     def tags(self) -> dict[str, list[int]]:
         """0 or 1 per frame by tag: ``all``, those of the set, ``empty``.
 
         ``empty`` marks the frames that carry no tag of the set; in PySOT it held something
-        without a meaning. The lists are empty where the set does not tell.
+        without a meaning. The lists are empty where the set has no tags.
         """
         given = {tag: list(flags) for tag, flags in self._labels.tags.items()}
         known = [flags for flags in given.values() if flags]
@@ -153,7 +173,7 @@ class Video:
 
     @property
     def annotated_size(self) -> tuple[int, int] | None:
-        """Frame width and height as the annotation has them; None if it does not tell."""
+        """Frame width and height from the annotation; None if it has none."""
         return self._size
 
     @cached_property

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.io.labels import mask_box, read_labels
+from toolkit.io.labels import mask_box
 from toolkit.protocols.one_pass import (
     OnePass,
     ProtocolOptions,
@@ -38,7 +38,7 @@ class Masks(OnePass):
 
     @staticmethod
     def frames(video: Any) -> Iterator[tuple[NDArray, NDArray | None]]:
-        """Frames of a `toolkit.datasets.Video` with their label images, None where there is none.
+        """Yield the frames of a `toolkit.datasets.Video`, each with its label image or None.
 
         Raises:
             ValueError: If the video has no masks.
@@ -46,7 +46,7 @@ class Masks(OnePass):
         if not any(video.mask_names or ()):
             raise ValueError("the video has no annotation masks, which this protocol starts from")
         for index, (image, _) in enumerate(video):
-            yield image, annotated_labels(video, index)
+            yield image, video.read_mask(index)
 
     def step(self, image: NDArray, truth: NDArray | None) -> None:
         """Take the next frame, BGR uint8 (H, W, 3), and its labels (H, W) uint8 if it has any.
@@ -93,28 +93,8 @@ class Masks(OnePass):
         return total
 
 
-def annotated_labels(video: Any, index: int) -> NDArray | None:
-    """Label image (H, W) uint8 that a frame was annotated with; None if it has none.
-
-    Args:
-        video: A `toolkit.datasets.Video`; its ``mask_value`` names the only object, if it has one.
-        index: Number of the frame.
-
-    Raises:
-        FileNotFoundError: If the mask is not there.
-        ValueError: If it is damaged.
-    """
-    path = video.mask_names[index]
-    if path is None:
-        return None
-    labels = read_labels(path)
-    if video.mask_value in (None, 255):  # 255 is read as 1
-        return labels
-    return (labels == video.mask_value).astype(np.uint8)
-
-
 def frame_names(video: Any) -> list[str]:
-    """Names for one file per frame: those of the images without folder and suffix.
+    """Return names for one file per frame: those of the images without folder and suffix.
 
     Raises:
         ValueError: If two frames have the same name.
@@ -128,7 +108,7 @@ def frame_names(video: Any) -> list[str]:
 def merge_masks(
     outputs: Mapping[int, Mapping[str, Any]], shape: tuple[int, int], threshold: float
 ) -> NDArray:
-    """Label image (H, W) uint8 of what the trackers of several objects see; see `Masks`.
+    """Merge what the trackers of several objects see into a label image (H, W) uint8; see `Masks`.
 
     Args:
         outputs: Output of a tracker by the number of its object, in rising order.
