@@ -35,9 +35,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.regions import widened
+from toolkit.io.boxes import NumberLines, parse_number_lines, read_number_lines
 from toolkit.io.files import atomic_write
 from toolkit.io.labels import read_labels, write_labels
-from toolkit.results.reading import Rows, parse_rows, read_rows
 from toolkit.results.trajectory import Code, Trajectory
 
 #: What a file may have that is read, but noted.
@@ -119,10 +119,10 @@ class Flat(Layout):
 
     def read(self, files: ResultFiles) -> Trajectory:
         """See `Layout.read`."""
-        rows = read_rows(files.regions, "4 numbers x,y,w,h")
-        rows.check(rows.counts == 4)
-        boxes = rows.values.reshape(-1, 4)
-        return _read_into(rows, np.full(len(boxes), Code.REGION, np.int8), boxes)
+        lines = read_number_lines(files.regions, "4 numbers x,y,w,h")
+        lines.check(lines.counts == 4)
+        boxes = lines.values.reshape(-1, 4)
+        return _read_into(lines, np.full(len(boxes), Code.REGION, np.int8), boxes)
 
 
 class GOT10k(Flat):
@@ -154,7 +154,7 @@ class VOT(Layout):
 
     def read(self, files: ResultFiles) -> Trajectory:
         """See `Layout.read`."""
-        return _read_with_codes(read_rows(files.regions, "a code 0, 1 or 2, a box or a polygon"))
+        return _read_with_codes(files.regions, "a code 0, 1 or 2, a box or a polygon")
 
 
 class LongTerm(Layout):
@@ -176,7 +176,7 @@ class LongTerm(Layout):
 
     def read(self, files: ResultFiles) -> Trajectory:
         """See `Layout.read`; where regions and confidences differ in number, the fewer count."""
-        found = _read_with_codes(read_rows(files.regions, "a code, a box or a polygon"))
+        found = _read_with_codes(files.regions, "a code, a box or a polygon")
         scores = _read_scores(files.scores)
         length = min(len(found), len(scores))
         warnings = found.warnings
@@ -270,9 +270,9 @@ def read_times(path: str | os.PathLike) -> NDArray:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty or its lines differ in length, naming file and line.
     """
-    rows = read_rows(path, "seconds, as many as in the first line")
-    rows.check(rows.counts == rows.counts[0])
-    return rows.values.reshape(-1, rows.counts[0])
+    lines = read_number_lines(path, "seconds, as many as in the first line")
+    lines.check(lines.counts == lines.counts[0])
+    return lines.values.reshape(-1, lines.counts[0])
 
 
 def _shortest_text(region: Sequence[float]) -> str:
@@ -298,30 +298,31 @@ def _read_scores(path: Path) -> NDArray:
     rest = data.partition(b"\n")[2]
     if not rest.strip():
         return np.array([np.nan])
-    rows = parse_rows(path, rest, "a confidence", offset=1)
-    rows.check(rows.counts == 1)
-    return np.concatenate([[np.nan], rows.values])
+    lines = parse_number_lines(path, rest, "a confidence", offset=1)
+    lines.check(lines.counts == 1)
+    return np.concatenate([[np.nan], lines.values])
 
 
-def _read_with_codes(rows: Rows) -> Trajectory:
-    counts, starts = rows.counts, np.cumsum(rows.counts) - rows.counts
-    first = rows.values[starts]
+def _read_with_codes(path: Path, expected: str) -> Trajectory:
+    lines = read_number_lines(path, expected)
+    counts, starts = lines.counts, np.cumsum(lines.counts) - lines.counts
+    first = lines.values[starts]
     is_code = counts == 1
-    known = np.isin(first, (Code.SKIPPED, Code.STARTED, Code.LOST))
-    rows.check(np.where(is_code, known, (counts >= 4) & (counts % 2 == 0)))
+    known = (first == Code.SKIPPED) | (first == Code.STARTED) | (first == Code.LOST)
+    lines.check(np.where(is_code, known, (counts >= 4) & (counts % 2 == 0)))
     codes = np.where(is_code, first, Code.REGION).astype(np.int8)
     sizes = np.unique(counts[~is_code]).tolist()
     width = sizes[0] if len(sizes) == 1 else max([4, *sizes])
     regions = np.full((len(counts), width), np.nan)
     for size in sizes:
-        lines = np.flatnonzero(counts == size)
-        block = rows.values[starts[lines, None] + np.arange(size)]
-        regions[lines] = widened(block, width)
-    return _read_into(rows, codes, regions)
+        frames = np.flatnonzero(counts == size)
+        block = lines.values[starts[frames, None] + np.arange(size)]
+        regions[frames] = widened(block, width)
+    return _read_into(lines, codes, regions)
 
 
-def _read_into(rows: Rows, codes: NDArray, regions: NDArray) -> Trajectory:
+def _read_into(lines: NumberLines, codes: NDArray, regions: NDArray) -> Trajectory:
     lost = ~np.isfinite(regions).all(axis=1) & (codes == Code.REGION)
-    found = {"nan": lost.any(), "separators": not rows.plain, "mark": rows.marked}
+    found = {"nan": lost.any(), "separators": not lines.commas, "mark": lines.marked}
     warnings = tuple(name for name, there in found.items() if there)
     return Trajectory(codes, regions, scores=None, warnings=warnings)
