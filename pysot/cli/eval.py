@@ -24,12 +24,9 @@ from typing import Any
 from pysot.core.errors import RunFailed
 from toolkit.datasets import BENCHMARKS, DatasetFactory, find_root
 from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation
-from toolkit.evaluation.bootstrap import add_intervals, compare
 from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT
-from toolkit.evaluation.export import write_csv, write_latex
-from toolkit.evaluation.report import comparison_table, interval_table
+from toolkit.evaluation.tables import comparison_table, csv_text, interval_table, latex_table
 from toolkit.io.files import atomic_write
-from toolkit.visualization import save_figure
 
 logger = logging.getLogger("eval")
 
@@ -139,11 +136,26 @@ def write_json(path: Path, evaluation: Evaluation, trackers: Sequence[str]) -> N
         file.write("\n")
 
 
+def write_csv(path: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:
+    """Write one row per value; see `csv_text`."""
+    scores = {name: evaluation.scores(name) for name in trackers}
+    with atomic_write(path) as file:
+        file.write(csv_text(evaluation.dataset.name, scores))
+
+
+def write_latex(path: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:
+    """Write the table of trackers, in the order given; see `latex_table`."""
+    values = {name: evaluation.scores(name).metrics for name in trackers}
+    with atomic_write(path) as file:
+        file.write(latex_table(values, evaluation.ranked_metrics))
+
+
 def write_plots(
     folder: Path, evaluation: Evaluation, trackers: Sequence[str], suffix: str = "png"
 ) -> None:
     """Write every plot that applies to the data set as ``<folder>/<DATASET>_<name>.<suffix>``."""
     from toolkit.report.figures import attribute_plots, main_plots
+    from toolkit.visualization import save_figure
 
     by_attribute = attribute_plots(evaluation, trackers, ("success", "precision"))
     for plot in chain(main_plots(evaluation, trackers), by_attribute):
@@ -195,7 +207,7 @@ def print_statistics(
         )
     if args.compare:
         samples = args.bootstrap or COMPARE_SAMPLES
-        print("\n" + comparison_table(*args.compare, compare(evaluation, *args.compare, samples)))
+        print("\n" + comparison_table(*args.compare, evaluation.compare(*args.compare, samples)))
 
 
 def _check_compared(names: Sequence[str], there: Sequence[str], kind: str = "") -> None:
@@ -231,6 +243,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     evaluation.show(scored, args.show_video_level, args.top, color)
     _note_what_is_not_shown(args, len(scored))
     if args.bootstrap:
-        add_intervals(evaluation, scored, args.bootstrap)
+        evaluation.add_intervals(scored, args.bootstrap)
     print_statistics(args, evaluation, scored)
     write_outputs(args, evaluation, scored)

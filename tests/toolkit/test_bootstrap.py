@@ -3,14 +3,8 @@ import pytest
 
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import OPEBenchmark, build_evaluation
-from toolkit.evaluation.bootstrap import (
-    add_intervals,
-    compare,
-    draw_weights,
-    intervals,
-    percentiles,
-)
-from toolkit.evaluation.report import comparison_table, interval_table
+from toolkit.evaluation.evaluation import draw_weights, percentiles
+from toolkit.evaluation.tables import comparison_table, interval_table
 from toolkit.results.formats import write_boxes
 
 
@@ -50,29 +44,29 @@ def test_percentiles_leave_undefined_samples_out():
 
 def test_interval_is_that_of_the_binomial(many):
     # the precision of "half" is 0.5; 20 draws of a fair coin lie in 6..14 with 95.9 %
-    low, high = intervals(many, "half", 4000)["precision"]
+    low, high = many.intervals("half", 4000)["precision"]
     assert (low, high) == pytest.approx((0.3, 0.7), abs=0.051)
-    assert intervals(many, "perfect", 100)["precision"] == (1, 1)
+    assert many.intervals("perfect", 100)["precision"] == (1, 1)
 
 
 def test_comparison_is_paired(many):
-    result = compare(many, "perfect", "half", 500)["precision"]
+    result = many.compare("perfect", "half", 500)["precision"]
     assert (result.a, result.b, result.difference) == (1, 0.5, 0.5)
     assert 0 < result.low < 0.5 < result.high < 1
     assert result.share == 1
-    same = compare(many, "half", "half", 50)["success"]
+    same = many.compare("half", "half", 50)["success"]
     assert (same.difference, same.low, same.high, same.share) == (0, 0, 0, 0.5)
 
 
 def test_only_videos_of_both_are_compared(many, tmp_path):
     (tmp_path / "results" / "half" / "v00.txt").unlink()
     evaluation = OPEBenchmark(many.dataset, "skip")
-    assert compare(evaluation, "perfect", "half", 50)["precision"].b == pytest.approx(9 / 19)
+    assert evaluation.compare("perfect", "half", 50)["precision"].b == pytest.approx(9 / 19)
 
 
 def test_lower_may_be_better(load_protocol):
     evaluation = build_evaluation(load_protocol("VOT2018"))
-    result = compare(evaluation, "TrkGood", "TrkMid", 300)
+    result = evaluation.compare("TrkGood", "TrkMid", 300)
     assert result["robustness"].difference < 0  # fewer failures
     assert result["robustness"].share > 0.9
     assert result["accuracy"].share > 0.9
@@ -89,18 +83,18 @@ def test_one_sample_is_scored_as_a_set_of_its_videos_would_be(load_protocol, nam
     for metric, values in whole.items():
         factor = 2 if metric == "lost_number" else 1  # a sum
         assert twice[metric] == pytest.approx(factor * values)
-    low, high = intervals(evaluation, tracker, 200)[evaluation.key]
+    low, high = evaluation.intervals(tracker, 200)[evaluation.key]
     assert low <= evaluation.scores(tracker).metrics[evaluation.key] <= high
 
 
 def test_tables_show_intervals_and_comparisons(many):
-    add_intervals(many, ["half"], 200)
+    many.add_intervals(["half"], 200)
     scores = many.scores("half")
     table = interval_table({"half": scores})
     low, high = scores.intervals["precision"]
     assert f"0.500 [{low:.3f}, {high:.3f}]" in table
     assert scores.as_data()["intervals"]["precision"] == [low, high]
-    text = comparison_table("perfect", "half", compare(many, "perfect", "half", 200))
+    text = comparison_table("perfect", "half", many.compare("perfect", "half", 200))
     assert "perfect is better" in text
     assert "+0.500 [" in text
     assert "100.0 %" in text

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from toolkit.datasets import DatasetFactory
-from toolkit.evaluation import DAVISBenchmark, build_evaluation
-from toolkit.evaluation.davis_benchmark import (
+from toolkit.evaluation import MaskEvaluation, build_evaluation
+from toolkit.evaluation.masks import (
     boundary,
     boundary_accuracy,
     region_similarity,
@@ -99,7 +99,7 @@ def test_first_and_last_frame_do_not_count(mask_set):
     good, bad = square(), square(left=50)
     results = {"a": {0: bad, 1: good, 2: good, 3: bad}}
     evaluation = build_evaluation(mask_set({"a": [good] * 4}, results))
-    assert type(evaluation) is DAVISBenchmark
+    assert type(evaluation) is MaskEvaluation
     scores = evaluation.scores("t")
     assert (scores.metrics["j"], scores.metrics["f"], scores.metrics["jf"]) == (1, 1, 1)
     assert scores.problems == []
@@ -110,7 +110,7 @@ def test_objects_have_equal_weight(mask_set):
     frames = dict.fromkeys(range(4), square())
     annotations = {"a": [both] * 4, "b": [square()] * 4}
     dataset = mask_set(annotations, {"a": frames, "b": frames}, "DAVIS2017")
-    scores = DAVISBenchmark(dataset).scores("t")
+    scores = MaskEvaluation(dataset).scores("t")
     assert scores.metrics["j"] == pytest.approx(2 / 3)  # 1 and 0 of video a, 1 of video b
     assert scores.videos["a"]["j"] == 0.5
 
@@ -119,18 +119,18 @@ def test_objects_have_equal_weight(mask_set):
 def test_missing_frames_are_reported_and_handled(mask_set, incomplete, j):
     frames = {0: square(), 1: square(), 3: square()}
     dataset = mask_set({"a": [square()] * 4}, {"a": frames})
-    scores = DAVISBenchmark(dataset, incomplete).scores("t")
+    scores = MaskEvaluation(dataset, incomplete).scores("t")
     assert scores.metrics["j"] == j
     assert "a has 3 masks for 4 frames: the rest" in scores.problems[0]
     with pytest.raises(ValueError, match="t:\n  a has 3 masks for 4 frames"):
-        DAVISBenchmark(dataset, "error").scores("t")
+        MaskEvaluation(dataset, "error").scores("t")
 
 
 def test_missing_videos_and_foreign_folders_are_reported(mask_set, tmp_path):
     frames = dict.fromkeys(range(4), square())
     dataset = mask_set({"a": [square()] * 4, "b": [square()] * 4}, {"a": frames})
     (tmp_path / "results" / "t" / "other").mkdir()
-    scores = DAVISBenchmark(dataset).scores("t")
+    scores = MaskEvaluation(dataset).scores("t")
     assert scores.metrics["j"] == 0.5
     assert scores.problems == [
         "1 of 2 videos have no result (b): counted as lost",
@@ -143,17 +143,17 @@ def test_masks_of_another_size_or_damaged_are_reported(mask_set, tmp_path):
     dataset = mask_set({"a": [square()] * 4}, {"a": frames})
     path = tmp_path / "results" / "t" / "a" / "00002.png"
     path.write_bytes(path.read_bytes()[:40])
-    problems = DAVISBenchmark(dataset).scores("t").problems
+    problems = MaskEvaluation(dataset).scores("t").problems
     assert "00001.png is 8x6, the annotation 80x60: counted as lost" in problems[0]
     assert "cannot decode the mask" in problems[1]
     with pytest.raises(ValueError, match=r"a:\n  .*is 8x6, the annotation 80x60"):
-        DAVISBenchmark(dataset, "error").scores("t")
+        MaskEvaluation(dataset, "error").scores("t")
 
 
 def test_no_result_at_all_says_what_was_looked_for(mask_set):
     dataset = mask_set({"a": [square()] * 4}, {})
     with pytest.raises(ValueError, match="t: no usable result for any of the 1 videos"):
-        DAVISBenchmark(dataset).scores("t")
+        MaskEvaluation(dataset).scores("t")
 
 
 def test_sets_without_masks_are_refused(mask_set, tmp_path):
@@ -165,4 +165,4 @@ def test_sets_without_masks_are_refused(mask_set, tmp_path):
     dataset = DatasetFactory.create_dataset(name="DAVIS2016", dataset_root=tmp_path)
     dataset.set_tracker(tmp_path / "results", ["t"])
     with pytest.raises(ValueError, match="'a' has no annotation masks"):
-        DAVISBenchmark(dataset).scores("t")
+        MaskEvaluation(dataset).scores("t")

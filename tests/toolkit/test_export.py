@@ -2,17 +2,10 @@ import csv
 
 import pytest
 
+from pysot.cli.eval import write_csv, write_latex
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import METRICS, build_evaluation
-from toolkit.evaluation.bootstrap import add_intervals
-from toolkit.evaluation.export import (
-    CSV_HEADER,
-    latex_table,
-    places_of,
-    shown_metrics,
-    write_csv,
-    write_latex,
-)
+from toolkit.evaluation.tables import CSV_HEADER, latex_table, places_of
 
 NAN = float("nan")
 
@@ -54,7 +47,7 @@ def test_csv_has_a_row_per_value(evaluation, tmp_path):
 
 
 def test_csv_holds_the_intervals_of_the_whole_set(evaluation, tmp_path):
-    add_intervals(evaluation, ["TrkA"], 50)
+    evaluation.add_intervals(["TrkA"], 50)
     write_csv(tmp_path / "s.csv", evaluation, ["TrkA"])
     rows = read(tmp_path / "s.csv")
     (success,) = (row for row in rows if (row["level"], row["metric"]) == ("dataset", "success"))
@@ -66,14 +59,14 @@ def test_csv_holds_the_intervals_of_the_whole_set(evaluation, tmp_path):
 @pytest.mark.parametrize("name", ["OTB100", "VOT2018", "VOT2018-LT", "GOT-10k", "DAVIS2016"])
 def test_every_evaluation_is_written(scored_set, tmp_path, name):
     evaluation = scored_set(name)
-    trackers = evaluation.ranked(evaluation.names(None))
+    trackers = evaluation.ranked(evaluation.dataset.tracker_names)
     write_csv(tmp_path / "s.csv", evaluation, trackers)
     rows = read(tmp_path / "s.csv")
     assert {row["level"] for row in rows} == {"dataset", "attribute", "video"}
     assert {row["name"] for row in rows if row["level"] == "video"} == {"A", "B", "C<i>"}
     write_latex(tmp_path / "s.tex", evaluation, trackers)
     lines = (tmp_path / "s.tex").read_text().splitlines()
-    assert [line.rsplit(" & ", len(shown_metrics(evaluation)))[0] for line in lines[4:-2]] == [
+    assert [line.rsplit(" & ", len(evaluation.ranked_metrics))[0] for line in lines[4:-2]] == [
         "good",
         r"<b>bad \& \_co",
     ]
@@ -111,4 +104,4 @@ def test_places_follow_the_direction_of_the_metric():
 
 
 def test_the_metric_that_ranks_is_always_shown(evaluation):
-    assert shown_metrics(evaluation) == ["success", "precision"]
+    assert evaluation.ranked_metrics == ["success", "precision"]

@@ -5,7 +5,7 @@ import pytest
 
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import F1Benchmark, build_evaluation
-from toolkit.evaluation.f1_benchmark import best_f1
+from toolkit.evaluation.metrics import best_f1
 
 BOX = "10,10,20,20"
 NAN = float("nan")
@@ -59,7 +59,8 @@ def test_tables_match_the_recorded_ones(load_protocol, protocol_numbers, capsys,
     evaluation = build_evaluation(load_protocol("VOT2018-LT"))
     evaluation.show(["TrkA", "TrkB"], level, color=True)
     assert capsys.readouterr().out == protocol_numbers["VOT2018-LT"][key]
-    evaluation.show_result(evaluation.eval(), level, color=True)
+    benchmark = F1Benchmark(evaluation.dataset)
+    benchmark.show_result(benchmark.eval(), level, color=True)
     assert capsys.readouterr().out == protocol_numbers["VOT2018-LT"][key]
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from toolkit.datasets import DatasetFactory
-from toolkit.evaluation import GOT10kBenchmark, build_evaluation
-from toolkit.evaluation.got10k_benchmark import limited
+from toolkit.evaluation import GOT10kEvaluation, build_evaluation
+from toolkit.evaluation.one_pass import limited
 from toolkit.results.formats import write_boxes
 
 GT = [[10, 10, 20, 20]] * 5
@@ -40,7 +40,7 @@ def got_set(tmp_path):
 
 def test_first_frame_does_not_count_and_thresholds_are_strict(got_set):
     evaluation = build_evaluation(got_set({"a": [[AWAY, GT[0], HALF, HALF, AWAY]]}))
-    assert type(evaluation) is GOT10kBenchmark
+    assert type(evaluation) is GOT10kEvaluation
     scores = evaluation.scores("t")
     assert scores.metrics == pytest.approx({"ao": 2 / 4, "sr50": 1 / 4, "sr75": 1 / 4})
     assert scores.curves["success"].y[[0, 49, 50, 99, 100]].tolist() == [0.75, 0.75, 0.25, 0.25, 0]
@@ -49,7 +49,7 @@ def test_first_frame_does_not_count_and_thresholds_are_strict(got_set):
 
 def test_frames_without_cover_do_not_count(got_set):
     dataset = got_set({"a": [[GT[0], GT[0], AWAY, GT[0], AWAY]]}, cover=[8, 8, 0, 1, 0])
-    evaluation = GOT10kBenchmark(dataset)
+    evaluation = GOT10kEvaluation(dataset)
     assert evaluation.scores("t").metrics["ao"] == 1
     overlaps = evaluation.frame_overlaps("t", "a")
     assert np.isnan(overlaps).tolist() == [True, False, True, False, True]
@@ -57,7 +57,7 @@ def test_frames_without_cover_do_not_count(got_set):
 
 def test_frames_are_pooled_and_repetitions_all_count(got_set):
     runs = {"a": [GT, GT, [GT[0], AWAY, AWAY, AWAY, AWAY]], "b": [[GT[0], *[AWAY] * 4]]}
-    scores = GOT10kBenchmark(got_set(runs)).scores("t")
+    scores = GOT10kEvaluation(got_set(runs)).scores("t")
     assert scores.metrics["ao"] == pytest.approx(8 / 16)
     assert scores.videos["a"]["ao"] == pytest.approx(8 / 12)
 
@@ -71,7 +71,7 @@ def test_boxes_are_limited_to_the_frame_position_first(got_set):
 @pytest.mark.parametrize(("incomplete", "ao"), [("lost", 3 / 8), ("skip", 1)])
 def test_missing_results_are_lost_or_left_out(got_set, incomplete, ao):
     dataset = got_set({"a": [GT[:4]], "b": []})
-    scores = GOT10kBenchmark(dataset, incomplete).scores("t")
+    scores = GOT10kEvaluation(dataset, incomplete).scores("t")
     assert scores.metrics["ao"] == pytest.approx(ao)
     assert len(scores.problems) == 2
 
@@ -80,7 +80,7 @@ def test_missing_results_are_lost_or_left_out(got_set, incomplete, ao):
 def test_the_test_set_is_left_to_its_server(got_set, absent):
     dataset = got_set({"a": [GT]}, gt=[GT[0], *[absent] * 4])
     with pytest.raises(ValueError, match="GOT-10k has ground truth for first frames only"):
-        GOT10kBenchmark(dataset).scores("t")
+        GOT10kEvaluation(dataset).scores("t")
 
 
 def test_without_a_frame_size_the_sets_that_need_one_are_named(got_set):

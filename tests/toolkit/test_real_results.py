@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from toolkit.datasets import DatasetFactory
-from toolkit.evaluation import build_evaluation
+from toolkit.evaluation import F1Benchmark, build_evaluation
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("PYSOT_SHARED", ROOT.parent / "shared"))
@@ -112,7 +112,8 @@ def test_long_term_results(tmp_path, capsys):
         assert curve.x == pytest.approx(expected["recall_curve"], abs=1e-9)
         thresholds = [float(value) for value in expected["thresholds_desc"]]
         assert scores.curves["f1"].x.tolist() == thresholds
-    evaluation.show_result(evaluation.eval(), True, color=True)
+    benchmark = F1Benchmark(evaluation.dataset)
+    benchmark.show_result(benchmark.eval(), True, color=True)
     assert capsys.readouterr().out == recorded["table_video_level"]
 
 

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.evaluation.bootstrap import add_intervals
 from toolkit.report.filmstrips import FRAMES, filmstrips, longest_loss, window
 from toolkit.report.page import report_page, write_report
 from toolkit.report.timelines import POINTS, encoded, frame_overlaps
@@ -71,7 +70,7 @@ def no_plots(monkeypatch):
 
 
 def page_of(evaluation):
-    trackers = evaluation.ranked(evaluation.names(None))
+    trackers = evaluation.ranked(evaluation.dataset.tracker_names)
     return Page(report_page(evaluation, trackers))
 
 
@@ -99,7 +98,7 @@ def test_every_evaluation_has_a_page(scored_set, no_plots, name):
 
 def test_values_intervals_and_the_best_are_shown(scored_set, no_plots):
     evaluation = scored_set("OTB100")
-    add_intervals(evaluation, [GOOD], 20)
+    evaluation.add_intervals([GOOD], 20)
     page = page_of(evaluation)
     assert page.rows["scores"][1][1] == "0.9520.952 to 0.952"
     best = evaluation.scores(BAD).metrics["success"]
@@ -126,7 +125,7 @@ def test_names_are_text_and_the_page_needs_nothing_else(scored_set, monkeypatch,
     else:
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     evaluation = scored_set("DAVIS2016")
-    text = report_page(evaluation, evaluation.names(None))
+    text = report_page(evaluation, evaluation.dataset.tracker_names)
     page = Page(text)
     assert {tag for tag, _ in page.tags} & {"b", "i"} == set()
     assert text.count("</script>") == 2
@@ -169,7 +168,7 @@ def test_problems_are_told_with_the_tracker(scored_set, no_plots, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_failures_are_shown_where_images_are(scored_set, name):
     evaluation = scored_set(name)
-    trackers = evaluation.names(None)
+    trackers = evaluation.dataset.tracker_names
     strips = filmstrips(evaluation, trackers, frame_overlaps(evaluation, trackers))
     assert list(strips) == [BAD]
     assert len(strips[BAD]) == 3

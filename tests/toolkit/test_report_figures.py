@@ -17,7 +17,7 @@ PLOTS = {
 @pytest.mark.parametrize("name", PLOTS)
 def test_every_evaluation_has_its_plots(scored_set, tmp_path, name):
     evaluation = scored_set(name)
-    plots = list(main_plots(evaluation, evaluation.names(None)))
+    plots = list(main_plots(evaluation, evaluation.dataset.tracker_names))
     assert [plot.name for plot in plots] == PLOTS[name]
     for plot in plots:
         save_figure(plot.figure, tmp_path / f"{plot.name}.png", dpi=40)
@@ -25,7 +25,9 @@ def test_every_evaluation_has_its_plots(scored_set, tmp_path, name):
 
 def test_attributes_of_one_pass_sets_have_curves(scored_set):
     evaluation = scored_set("OTB100")
-    plots = list(attribute_plots(evaluation, evaluation.names(None), ("success", "precision")))
+    plots = list(
+        attribute_plots(evaluation, evaluation.dataset.tracker_names, ("success", "precision"))
+    )
     assert [plot.name for plot in plots] == [
         f"{metric}_{attribute}"
         for attribute in ("Fast_Motion", "Occlusion", "Scale_b")

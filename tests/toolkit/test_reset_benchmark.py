@@ -10,7 +10,8 @@ from toolkit.evaluation import (
     ResetEvaluation,
     build_evaluation,
 )
-from toolkit.evaluation.reset_evaluation import SKIPPING, fragments, mean_known
+from toolkit.evaluation.metrics import mean_known
+from toolkit.evaluation.reset import SKIPPING, fragments
 
 NAN = float("nan")
 BOX, AWAY = "10,10,20,20", "100,60,20,20"

@@ -15,7 +15,7 @@ class Benchmark:
     Attributes:
         protocol: How trackers are run, a key of `toolkit.protocols.PROTOCOLS`.
         layout: How result files lie, a key of `toolkit.results.formats.LAYOUTS`.
-        metrics: What the table shows, keys of `toolkit.utils.statistics.METRICS`.
+        metrics: What the table shows, keys of `toolkit.evaluation.METRICS`.
         evaluation: How results are scored, a key of `toolkit.evaluation.EVALUATIONS`.
         repetitions: The most runs the protocol asks of a tracker that is not deterministic.
         eao_window: Lengths in frames, both included, over which the expected overlap is averaged.

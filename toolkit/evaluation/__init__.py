@@ -1,24 +1,26 @@
 """Benchmarks: from result files to scores and tables."""
 
 from toolkit.datasets.dataset import Dataset
-from toolkit.evaluation.ar_benchmark import AccuracyRobustnessBenchmark
-from toolkit.evaluation.davis_benchmark import DAVISBenchmark
-from toolkit.evaluation.eao_benchmark import EAOBenchmark
 from toolkit.evaluation.evaluation import Evaluation
-from toolkit.evaluation.f1_benchmark import F1Benchmark
 from toolkit.evaluation.gathering import INCOMPLETE
-from toolkit.evaluation.got10k_benchmark import GOT10kBenchmark
-from toolkit.evaluation.ope_benchmark import OPEBenchmark
-from toolkit.evaluation.reset_evaluation import ResetEvaluation
-from toolkit.evaluation.scores import CURVES, METRICS, Scores
+from toolkit.evaluation.legacy import (
+    AccuracyRobustnessBenchmark,
+    EAOBenchmark,
+    F1Benchmark,
+    OPEBenchmark,
+)
+from toolkit.evaluation.masks import MaskEvaluation
+from toolkit.evaluation.metrics import CURVES, METRICS, Scores
+from toolkit.evaluation.one_pass import GOT10kEvaluation, LongTermEvaluation, OnePassEvaluation
+from toolkit.evaluation.reset import ResetEvaluation
 
 #: How a benchmark is scored, by the name in its row of `toolkit.datasets.benchmarks`.
 EVALUATIONS: dict[str, type[Evaluation]] = {
-    "ope": OPEBenchmark,
+    "ope": OnePassEvaluation,
     "vot": ResetEvaluation,
-    "longterm": F1Benchmark,
-    "got10k": GOT10kBenchmark,
-    "davis": DAVISBenchmark,
+    "longterm": LongTermEvaluation,
+    "got10k": GOT10kEvaluation,
+    "davis": MaskEvaluation,
 }
 
 
@@ -41,12 +43,14 @@ __all__ = [
     "INCOMPLETE",
     "METRICS",
     "AccuracyRobustnessBenchmark",
-    "DAVISBenchmark",
     "EAOBenchmark",
     "Evaluation",
     "F1Benchmark",
-    "GOT10kBenchmark",
+    "GOT10kEvaluation",
+    "LongTermEvaluation",
+    "MaskEvaluation",
     "OPEBenchmark",
+    "OnePassEvaluation",
     "ResetEvaluation",
     "Scores",
     "build_evaluation",

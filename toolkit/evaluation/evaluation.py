@@ -1,9 +1,16 @@
-"""What the evaluations of all benchmarks share: reading, averaging, keeping, several processes."""
+"""What the evaluations of all benchmarks share: reading, averaging, resampling, several processes.
+
+Confidence intervals and comparisons are made by the bootstrap (Efron, 1979): as many videos as
+there are, drawn with replacement, make one sample; the scores of many samples tell how far the
+score depends on the choice of videos. Percentiles bound the interval. Trackers are compared on the
+same samples, which is the paired test.
+"""
 
 import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,13 +24,15 @@ from toolkit.evaluation.gathering import (
     gather,
     result_store,
 )
-from toolkit.evaluation.report import Column, metric_table, video_table
-from toolkit.evaluation.scores import METRICS, Curve, Measures, Scores
+from toolkit.evaluation.metrics import Comparison, Curve, Measures, Metric, Scores, Totals
+from toolkit.evaluation.tables import TableColumn, metric_table, video_table
 from toolkit.results.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
 VIDEO_TABLE_LIMIT = 9  # trackers that fit side by side, as in PySOT
+SEED = 0  # the same samples in every run
+LEVEL = 0.95  # share of the samples within an interval
 
 
 class Evaluation(ABC):
@@ -32,7 +41,8 @@ class Evaluation(ABC):
     Every result file is read once, whatever is asked for; what is wrong with the results of a
     tracker is logged once, as one warning. An average over videos is always made by `combine`,
     from weights of the videos, so that attributes, single videos and bootstrap samples are scored
-    by the same lines as the whole set.
+    by the same lines as the whole set. A subclass says what is measured on each video (`measure`);
+    the rows of its metrics say what is made of the sums.
 
     Args:
         dataset: The videos and the trackers' names and folder.
@@ -44,16 +54,14 @@ class Evaluation(ABC):
 
     Attributes:
         key: Metric that trackers are ranked by.
-        headlines: Metrics that confidence intervals and comparisons are made of.
-        columns: Of the table of videos.
+        metrics: Rows of `toolkit.evaluation.metrics.METRICS_OF`.
 
     Raises:
         ValueError: If ``incomplete`` is unknown.
     """
 
     key: ClassVar[str]
-    headlines: ClassVar[tuple[str, ...]]
-    columns: ClassVar[tuple[Column, ...]]
+    metrics: ClassVar[tuple[Metric, ...]]
 
     def __init__(self, dataset: Dataset, incomplete: str = "lost", strict: bool = False) -> None:
         if incomplete not in INCOMPLETE:
@@ -65,7 +73,6 @@ class Evaluation(ABC):
     def measure(self, results: Gathered) -> Measures:
         """Measure each video of a tracker."""
 
-    @abstractmethod
     def combine(self, measures: Measures, weights: NDArray) -> dict[str, NDArray]:
         """Average the videos of a tracker.
 
@@ -76,6 +83,14 @@ class Evaluation(ABC):
         Returns:
             (B,) values by metric; NaN where one is not defined.
         """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            totals = self.totals(measures, weights)
+            return {metric.key: metric.value(totals) for metric in self.metrics}
+
+    def totals(self, measures: Measures, weights: NDArray) -> Totals:
+        """What the metrics are made of, see `toolkit.evaluation.metrics.Totals`."""
+        sums = {name: weights @ values for name, values in measures.sums.items()}
+        return {**sums, "videos": weights.sum(axis=1)}
 
     def curves(self, measures: Measures) -> dict[str, Curve]:
         """Average curves over all videos, by name; none by default."""
@@ -89,6 +104,28 @@ class Evaluation(ABC):
         }
         groups = {name: weights for name, weights in groups.items() if weights.any()}
         return by_name(self.combine(measures, np.array(list(groups.values()))), groups)
+
+    @property
+    def headlines(self) -> list[str]:
+        """Metrics that confidence intervals and comparisons are made of."""
+        return [metric.key for metric in self.metrics if metric.headline]
+
+    @property
+    def table_metrics(self) -> list[str]:
+        """Columns of the table of trackers: those that the benchmark names, and new ones."""
+        always = [metric.key for metric in self.metrics if metric.always_shown]
+        return list(dict.fromkeys([*self.dataset.benchmark.metrics, *always]))
+
+    @property
+    def ranked_metrics(self) -> list[str]:
+        """Those of `table_metrics`; the one that ranks the trackers is always among them."""
+        metrics = self.table_metrics
+        return metrics if self.key in metrics else [self.key, *metrics]
+
+    @property
+    def video_columns(self) -> list[TableColumn]:
+        """Columns of the table of videos."""
+        return [(metric.key, metric.column) for metric in self.metrics if metric.column]
 
     def show(
         self,
@@ -105,11 +142,19 @@ class Evaluation(ABC):
             top: Number of trackers in the first table.
             color: Print low scores in red; None only if the output is a terminal.
         """
-        best = {name: self.scores(name).metrics for name in self.ranked(trackers)[:top]}
-        print(metric_table(best, self.dataset.benchmark.metrics))
+        print(self.tracker_table(trackers, top))
         if show_video_level and len(trackers) <= VIDEO_TABLE_LIMIT:
-            videos = {name: self.scores(name).videos for name in trackers}
-            print("\n\n", video_table(videos, self.columns, color=wants_color(color)), sep="\n")
+            print("\n\n", self.video_table(trackers, wants_color(color)), sep="\n")
+
+    def tracker_table(self, trackers: Sequence[str], top: int) -> str:
+        """Table of the best trackers."""
+        best = {name: self.scores(name).metrics for name in self.ranked(trackers)[:top]}
+        return metric_table(best, self.table_metrics)
+
+    def video_table(self, trackers: Sequence[str], color: bool) -> str:
+        """Table of the videos, the trackers side by side."""
+        videos = {name: self.scores(name).videos for name in trackers}
+        return video_table(videos, self.video_columns, color=color)
 
     def evaluate(self, trackers: Sequence[str], num_workers: int = 1) -> Iterable[str]:
         """Score trackers, in several processes if wanted, and yield each name when it is done.
@@ -152,7 +197,8 @@ class Evaluation(ABC):
 
     def ranked(self, trackers: Sequence[str]) -> list[str]:
         """Trackers, best first; equals stay in the order given, undefined scores are last."""
-        sign = -1 if METRICS[self.key].higher_is_better else 1
+        row = next(metric for metric in self.metrics if metric.key == self.key)
+        sign = -1 if row.higher_is_better else 1
 
         def rank(name: str) -> tuple[bool, float]:
             value = self.scores(name).metrics[self.key]
@@ -160,9 +206,38 @@ class Evaluation(ABC):
 
         return sorted(trackers, key=rank)
 
-    def keep(self, tracker: str, scores: Scores) -> None:
-        """Replace the scores of a tracker."""
-        self._scores[tracker] = scores
+    def intervals(self, tracker: str, num_samples: int) -> dict[str, tuple[float, float]]:
+        """Bounds of the 95 % interval of a tracker's headline metrics."""
+        samples = self._samples(self.scores(tracker).measures, num_samples)
+        return {metric: percentiles(samples[metric]) for metric in self.headlines}
+
+    def add_intervals(self, trackers: Sequence[str], num_samples: int) -> None:
+        """Give the scores of trackers their intervals; see `intervals`."""
+        for name in trackers:
+            bounds = self.intervals(name, num_samples)
+            self._scores[name] = replace(self.scores(name), intervals=bounds)
+
+    def compare(self, a: str, b: str, num_samples: int) -> dict[str, Comparison]:
+        """Compare two trackers on the same samples of the videos that both have.
+
+        Returns:
+            Comparison by headline metric.
+
+        Raises:
+            ValueError: If they have no video in common.
+        """
+        measures = [self.scores(name).measures for name in (a, b)]
+        common = [video for video in measures[0].videos if video in measures[1].videos]
+        if not common:
+            raise ValueError(f"{a} and {b} have no video in common")
+        measures = [measure.rows(common) for measure in measures]
+        whole = [self.combine(measure, np.ones((1, len(common)))) for measure in measures]
+        samples = [self._samples(measure, num_samples) for measure in measures]
+        return {
+            metric.key: _comparison(metric, *(of[metric.key] for of in (*whole, *samples)))
+            for metric in self.metrics
+            if metric.headline
+        }
 
     def as_data(self, trackers: Sequence[str]) -> dict[str, Any]:
         """Scores of trackers and how they came about, as plain data; see `scores`."""
@@ -198,11 +273,8 @@ class Evaluation(ABC):
             )
         return gather(self.dataset, tracker, self.incomplete)
 
-    def names(self, trackers: str | Sequence[str] | None) -> list[str]:
-        """Names of trackers as PySOT's functions take them; None means all of the data set."""
-        if trackers is None:
-            return self.dataset.tracker_names
-        return [trackers] if isinstance(trackers, str) else list(trackers)
+    def _samples(self, measures: Measures, num_samples: int) -> dict[str, NDArray]:
+        return self.combine(measures, draw_weights(len(measures.videos), num_samples))
 
     def _outcomes(self, trackers: Sequence[str], num_workers: int) -> Iterable[Scores | NoResults]:
         num_workers = min(num_workers, len(trackers))
@@ -224,7 +296,7 @@ class Evaluation(ABC):
             return error
 
     def _keep_and_warn(self, tracker: str, scores: Scores) -> None:
-        self.keep(tracker, scores)
+        self._scores[tracker] = scores
         if scores.problems:
             logger.warning("%s:%s", tracker, "\n  ".join(["", *scores.problems]))
 
@@ -249,6 +321,36 @@ def by_name(values: Mapping[str, NDArray], names: Iterable[str]) -> dict[str, di
         name: {metric: float(column[i]) for metric, column in values.items()}
         for i, name in enumerate(names)
     }
+
+
+def draw_weights(num_videos: int, num_samples: int, seed: int = SEED) -> NDArray:
+    """Draw samples of videos with replacement.
+
+    Returns:
+        (num_samples, num_videos) how often each video is in each sample.
+    """
+    shares = np.full(num_videos, 1 / num_videos)
+    return np.random.default_rng(seed).multinomial(num_videos, shares, num_samples).astype(float)
+
+
+def percentiles(values: NDArray) -> tuple[float, float]:
+    """Bounds that hold the middle 95 % of values (B,); undefined ones are left out."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _comparison(
+    metric: Metric, a: NDArray, b: NDArray, samples_a: NDArray, samples_b: NDArray
+) -> Comparison:
+    differences = samples_a - samples_b
+    known = differences[~np.isnan(differences)]
+    better = known if metric.higher_is_better else -known
+    share = np.mean((better > 0) + 0.5 * (better == 0)) if len(known) else np.nan
+    low, high = percentiles(differences)
+    return Comparison(float(a[0]), float(b[0]), float(a[0] - b[0]), low, high, float(share))
 
 
 def wants_color(color: bool | None) -> bool:

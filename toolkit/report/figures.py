@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from numpy.typing import NDArray
+
 from toolkit.evaluation import CURVES, METRICS, Evaluation
-from toolkit.evaluation.ope_benchmark import OPEBenchmark
-from toolkit.evaluation.scores import Scores
+from toolkit.evaluation.metrics import Scores
 from toolkit.visualization import (
     draw_accuracy_robustness,
     draw_bars,
@@ -53,6 +54,8 @@ def main_plots(evaluation: Evaluation, trackers: Sequence[str]) -> Iterator[Plot
     """
     scores = {name: evaluation.scores(name) for name in trackers}
     yield from _PLOTTERS[evaluation.dataset.benchmark.evaluation](evaluation, scores)
+    if more := [metric.key for metric in evaluation.metrics if metric.always_shown]:
+        yield _bars(evaluation, scores, more, "more_scores")
 
 
 def attribute_plots(
@@ -68,10 +71,10 @@ def attribute_plots(
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
     """
-    if not isinstance(evaluation, OPEBenchmark):
+    if evaluation.dataset.benchmark.evaluation != "ope":
         return
-    success = evaluation.eval_success(trackers)
-    precision = evaluation.eval_precision(trackers)
+    scores = {name: evaluation.scores(name) for name in trackers}
+    success, precision = (_by_video(scores, metric) for metric in ("success", "precision"))
     for attribute, videos in evaluation.dataset.attr.items():
         # a tracker that is left out must not change the colours of the others
         having = {name: set(videos) & set(of) for name, of in success.items()}
@@ -95,15 +98,15 @@ def _counted(videos: Sequence[str]) -> str:
     return f"{len(videos)} video" + ("" if len(videos) == 1 else "s")
 
 
-def _one_pass(evaluation: OPEBenchmark, scores: Trackers) -> Iterator[Plot]:
-    dataset, trackers = evaluation.dataset, list(scores)
+def _one_pass(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
+    dataset = evaluation.dataset
     figures = draw_success_precision(
-        evaluation.eval_success(trackers),
+        _by_video(scores, "success"),
         dataset.name,
         list(dataset.videos),
         "ALL",
-        evaluation.eval_precision(trackers),
-        evaluation.eval_norm_precision(trackers),
+        _by_video(scores, "precision"),
+        _by_video(scores, "norm_precision"),
         show=False,
     )
     for metric, figure in figures.items():
@@ -135,7 +138,9 @@ def _reset(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
 
 def _long_term(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
     name = evaluation.dataset.name
-    figure = draw_f1(evaluation.eval(list(scores)), name=name, show=False)
+    curves = {metric: _by_video(scores, metric) for metric in ("precision", "recall")}
+    result = {tracker: {metric: of[tracker] for metric, of in curves.items()} for tracker in scores}
+    figure = draw_f1(result, name=name, show=False)
     yield Plot("f1", "Precision over recall", figure)
     curve, f1 = CURVES["f1"], _metric(scores, "f1")
     labels = (curve.x, curve.y)
@@ -150,12 +155,12 @@ def _got10k(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
     curves = _curves(scores, "success")
     figure = draw_curves(curves, _metric(scores, "ao"), title, labels)
     yield Plot("success", curve.title, figure)
-    yield _bars(evaluation, scores, ("ao", "sr50", "sr75"))
+    yield _bars(evaluation, scores, evaluation.headlines)
     yield from _radar(evaluation, scores)
 
 
 def _masks(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
-    yield _bars(evaluation, scores, ("jf", "j", "f"))
+    yield _bars(evaluation, scores, evaluation.headlines)
     yield from _radar(evaluation, scores)
 
 
@@ -168,11 +173,13 @@ _PLOTTERS: dict[str, Callable[[Evaluation, Trackers], Iterator[Plot]]] = {
 }
 
 
-def _bars(evaluation: Evaluation, scores: Trackers, metrics: Sequence[str]) -> Plot:
+def _bars(
+    evaluation: Evaluation, scores: Trackers, metrics: Sequence[str], name: str = "scores"
+) -> Plot:
     names = {metric: METRICS[metric].label for metric in metrics}
     title = f"{', '.join(names.values())} on {evaluation.dataset.name}"
     figure = draw_bars({tracker: of.metrics for tracker, of in scores.items()}, title, names)
-    return Plot("scores", title, figure)
+    return Plot(name, title, figure)
 
 
 def _radar(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
@@ -188,6 +195,11 @@ def _radar(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
         names = {"ALL": "Overall"}
         figure = draw_radar(values, f"{title} on {evaluation.dataset.name}", names)
         yield Plot("attributes", title, figure)
+
+
+def _by_video(scores: Trackers, curve: str) -> dict[str, dict[str, NDArray]]:
+    """Curves by tracker and video, as PySOT's drawing functions take them."""
+    return {tracker: of.measures.of_videos(curve) for tracker, of in scores.items()}
 
 
 def _metric(scores: Trackers, metric: str) -> dict[str, float]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.evaluation import METRICS, Evaluation, Scores
-from toolkit.evaluation.export import places_of, shown_metrics
-from toolkit.evaluation.scores import Metric, plain
+from toolkit.evaluation.metrics import Metric, plain
+from toolkit.evaluation.tables import places_of
 from toolkit.io.files import atomic_write
 from toolkit.report.figures import Plot, attribute_plots, main_plots
 from toolkit.report.filmstrips import Strip, filmstrips
@@ -109,7 +109,7 @@ _DIALOG = """<dialog id="video" aria-labelledby="video-name">
 def _metrics(evaluation: Evaluation, scores: Trackers) -> list[str]:
     """All metrics of the trackers, those of the benchmark's table first."""
     there = dict.fromkeys(metric for of in scores.values() for metric in of.metrics)
-    first = [metric for metric in shown_metrics(evaluation) if metric in there]
+    first = [metric for metric in evaluation.ranked_metrics if metric in there]
     return [*first, *(metric for metric in there if metric not in first)]
 
 
@@ -181,7 +181,7 @@ def _video_section(evaluation: Evaluation, scores: Trackers, metrics: Sequence[s
 
 def _video_metric(evaluation: Evaluation) -> str:
     """What the table of videos shows at first: EAO, say, means little for a single video."""
-    columns = [column.metric for column in getattr(evaluation, "columns", ())]
+    columns = [metric for metric, _ in evaluation.video_columns]
     return evaluation.key if evaluation.key in columns or not columns else columns[0]
 
 

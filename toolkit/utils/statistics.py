@@ -5,7 +5,7 @@ One-pass definitions follow the OTB benchmark (Wu et al., PAMI 2015, section 3) 
 Where published numbers depend on a quirk, the docstring names it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from toolkit.utils.region import vot_overlap_traj
 IOU_THRESHOLDS = np.arange(0, 1.05, 0.05)  # (21,)
 ERROR_THRESHOLDS = np.arange(0, 51, 1.0)  # (51,) pixels
 NORM_ERROR_THRESHOLDS = np.arange(0, 51) / 100  # (51,) target sizes
-HEADLINE = 20  # index of the published precision: 20 pixels, 0.20 target sizes
 
 _START, _FAILURE, _SKIPPED = 1, 2, 0  # codes in reset-based result files
 
@@ -120,39 +119,6 @@ def norm_precision_curve(gt: NDArray, pred: NDArray, n_frame: int, strict: bool 
     _check_lengths(gt, pred)
     centers = norm_centers(gt, gt[:, 2:4]), norm_centers(pred, gt[:, 2:4])
     return success_error(*centers, NORM_ERROR_THRESHOLDS, n_frame, strict)
-
-
-#: One-pass metrics: ``(gt, pred, n_frame, strict) -> curve`` by name.
-METRICS: dict[str, Callable[..., NDArray]] = {
-    "success": success_curve,
-    "precision": precision_curve,
-    "norm_precision": norm_precision_curve,
-}
-
-
-#: One-pass figures: the curve each is read from, and where; None is the mean over its thresholds.
-FIGURES: dict[str, tuple[str, int | None]] = {
-    "success": ("success", None),
-    "norm_precision": ("norm_precision", HEADLINE),
-    "precision": ("precision", HEADLINE),
-    "op50": ("success", 10),
-    "op75": ("success", 15),
-}
-
-
-def headline(figure: str, curves: NDArray) -> NDArray:
-    """Published figure of curves.
-
-    Args:
-        figure: Key of ``FIGURES``: the mean of success (AUC), the value at 20 pixels of precision
-            and at 0.20 target sizes of normalised precision, success at the overlaps 0.5 and 0.75.
-        curves: (..., T) curves of the metric it is read from.
-
-    Returns:
-        (...,) values.
-    """
-    index = FIGURES[figure][1]
-    return np.mean(curves, axis=-1) if index is None else np.asarray(curves)[..., index]
 
 
 def calculate_failures(trajectory: Sequence[Sequence[float]]) -> tuple[int, list[int]]:

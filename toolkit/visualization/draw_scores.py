@@ -158,7 +158,7 @@ def draw_bars(
     """Draw several scores per tracker as horizontal bars, the best tracker at the top.
 
     Args:
-        scores: By tracker and metric, 0 to 1; the first of ``names`` ranks the trackers.
+        scores: By tracker and metric, from 0; the first of ``names`` ranks the trackers.
         title: Of the plot.
         names: Metrics to draw and what the legend calls them.
     """
@@ -174,8 +174,9 @@ def draw_bars(
     axes.set_yticks(np.arange(len(ranked)), map(plain_text, ranked))
     axes.invert_yaxis()
     axes.set_title(plain_text(title), weight="bold")
-    axes.set_xlim(0, 1.08)
-    axes.set_xticks(np.arange(0, 1.01, 0.1))
+    if all(scores[tracker][metric] <= 1 for tracker in ranked for metric in names):
+        axes.set_xlim(0, 1.08)
+        axes.set_xticks(np.arange(0, 1.01, 0.1))
     axes.grid(axis="x", color="0.85", linewidth=0.7)
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=len(names), fontsize=9, frameon=False)

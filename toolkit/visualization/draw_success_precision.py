@@ -1,17 +1,12 @@
 """Success and precision plots of one-pass evaluation."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.utils.statistics import (
-    ERROR_THRESHOLDS,
-    IOU_THRESHOLDS,
-    NORM_ERROR_THRESHOLDS,
-    headline,
-)
+from toolkit.evaluation.metrics import CURVES, score_of_curve
 from toolkit.visualization.draw_utils import (
     add_legend,
     line_style,
@@ -22,38 +17,6 @@ from toolkit.visualization.draw_utils import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-class _Plot(NamedTuple):
-    title: str
-    x_label: str
-    y_label: str
-    thresholds: NDArray
-    tick: float
-    legend: str
-
-
-_PLOTS = {
-    "success": _Plot(
-        "Success plots", "Overlap threshold", "Success rate", IOU_THRESHOLDS, 0.1, "lower left"
-    ),
-    "precision": _Plot(
-        "Precision plots",
-        "Location error threshold [pixels]",
-        "Precision",
-        ERROR_THRESHOLDS,
-        5,
-        "lower right",
-    ),
-    "norm_precision": _Plot(
-        "Normalized Precision plots",
-        "Location error threshold [target sizes]",
-        "Precision",
-        NORM_ERROR_THRESHOLDS,
-        0.05,
-        "lower right",
-    ),
-}
 
 
 def draw_success_precision(
@@ -123,18 +86,21 @@ def _draw(
     axis: Sequence[float],
     window: bool,
 ) -> "Figure":
-    plot, figure = _PLOTS[metric], new_figure(window)
+    curve, figure = CURVES[metric], new_figure(window)
     axes = figure.add_subplot()
-    for tracker in sorted(means, key=lambda name: headline(metric, means[name]), reverse=True):
-        label = f"[{headline(metric, means[tracker]):.3f}] {tracker}"
+    scores = {tracker: score_of_curve(metric, mean) for tracker, mean in means.items()}
+    for tracker in sorted(means, key=lambda name: scores[name], reverse=True):
+        label = f"[{scores[tracker]:.3f}] {tracker}"
         style = {"linewidth": line_width(tracker, bold_name), **line_style(colors.get(tracker, 0))}
-        axes.plot(plot.thresholds, means[tracker], label=label, **style)
-    axes.set_title(plain_text(f"{plot.title} {subject}"), weight="bold")
-    axes.set(xlabel=plot.x_label, ylabel=plot.y_label)
-    axes.set_xlim(plot.thresholds[0], plot.thresholds[-1])
+        axes.plot(curve.thresholds, means[tracker], label=label, **style)
+    axes.set_title(plain_text(f"{curve.title.title()} plots {subject}"), weight="bold")
+    unit = f" [{curve.unit}]" if curve.unit else ""
+    axes.set(xlabel=curve.x + unit, ylabel=curve.y)
+    first, last = curve.thresholds[[0, -1]]
+    axes.set_xlim(first, last)
     axes.set_ylim(axis[0], axis[1] + 0.03)
-    axes.set_xticks(np.arange(plot.thresholds[0], plot.thresholds[-1] + 1e-9, plot.tick))
+    axes.set_xticks(np.linspace(first, last, 11))
     axes.set_yticks(np.arange(axis[0], axis[1] + 1e-9, 0.1))
     axes.grid(color="0.85", linewidth=0.7)
-    add_legend(axes, plot.legend, bold_name)
+    add_legend(axes, curve.corner, bold_name)
     return figure

@@ -12,6 +12,7 @@ there counts: weights are divided by the number of a video's own repetitions, no
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,8 +24,14 @@ from toolkit.datasets.regions import widened
 from toolkit.datasets.video import Video
 from toolkit.evaluation.evaluation import Evaluation
 from toolkit.evaluation.gathering import Gathered
-from toolkit.evaluation.report import Column
-from toolkit.evaluation.scores import Curve, Measures
+from toolkit.evaluation.metrics import (
+    METRICS_OF,
+    Curve,
+    Measures,
+    Totals,
+    average_expected_overlap,
+    mean_known,
+)
 from toolkit.results.trajectory import Code, Trajectory
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import expected_overlap_curve, expected_overlap_sums
@@ -33,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 BURNIN = 10  # frames from a start on that accuracy leaves out
 SKIPPING = 5  # frames from a failure to the next start
+#: What `toolkit.utils.statistics.expected_overlap_sums` returns.
+_FRAGMENTS = ("weighted", "total", "reached")
 
 
 class ResetEvaluation(Evaluation):
@@ -52,8 +61,7 @@ class ResetEvaluation(Evaluation):
     """
 
     key = "eao"
-    headlines = ("accuracy", "robustness", "lost_number", "eao")
-    columns = (Column("Acc", 8, "accuracy", low=0.5), Column("LN", 8, "lost_number", high=0))
+    metrics = METRICS_OF["vot"]
 
     def __init__(
         self,
@@ -73,7 +81,7 @@ class ResetEvaluation(Evaluation):
             )
         self.burnin, self.skipping = burnin, skipping
         self._truths = {video.name: video.regions for video in dataset}
-        self._flags = {video.name: tag_flags(video, dataset.tags) for video in dataset}
+        self._flags = {video.name: _tag_flags(video, dataset.tags) for video in dataset}
 
     def measure(self, results: Gathered) -> Measures:
         """Overlaps and failures per video, and the sums that the expected overlap is made of.
@@ -90,7 +98,7 @@ class ResetEvaluation(Evaluation):
             for name, trajectories in results.runs.items()
         }
         length = max(len(run.raw) for of in runs.values() for run in of)
-        frames = {name: mean_known(padded([run.burnt for run in of])) for name, of in runs.items()}
+        frames = {name: mean_known(_padded([run.burnt for run in of])) for name, of in runs.items()}
         failures = {name: np.array([len(run.failures) for run in of]) for name, of in runs.items()}
         sums, tag_sums = self._expected_overlap(runs, length)
         sums["overlap"] = np.array([np.nansum(values) for values in frames.values()])
@@ -100,37 +108,31 @@ class ResetEvaluation(Evaluation):
         by_video = {"overlaps": frames, "failures": failures}
         return Measures(list(runs), sums, tag_sums, by_video)
 
-    def combine(self, measures: Measures, weights: NDArray) -> dict[str, NDArray]:
-        """Accuracy, robustness, lost number and EAO (B,); frames have equal weight in accuracy."""
-        sums = measures.sums
-        failures = weights @ sums["failures"]
+    def totals(self, measures: Measures, weights: NDArray) -> Totals:
+        """Weighted sums, and the expected overlap (B, L) at the lengths that EAO averages."""
         last = self.dataset.benchmark.eao_window[1]  # the rest of the curve is not needed
-        parts = (weights @ sums[name][:, :last] for name in ("weighted", "total", "reached"))
-        curve = expected_overlap_curve(*parts)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return {
-                "accuracy": (weights @ sums["overlap"]) / (weights @ sums["known"]),
-                "robustness": 100 * failures / (weights @ sums["frames"]),
-                "lost_number": failures,
-                "eao": self.average_in_window(curve),
-            }
+        sums = {
+            name: rows[:, :last] if name in _FRAGMENTS else rows
+            for name, rows in measures.sums.items()
+        }
+        totals = super().totals(replace(measures, sums=sums), weights)
+        return {**totals, **self._in_window(*(totals[name] for name in _FRAGMENTS))}
 
-    def average_in_window(self, curve: NDArray) -> NDArray:
-        """EAO (B,) of expected-overlap curves (B, M): the mean over the benchmark's lengths."""
+    def _in_window(self, weighted: NDArray, total: NDArray, reached: NDArray) -> Totals:
         low, high = self.dataset.benchmark.eao_window
-        return mean_known(curve[:, low - 1 : high].T.astype(np.float64))
+        curve = expected_overlap_curve(weighted, total, reached)
+        return {"expected_overlap": curve[:, low - 1 : high]}
 
     def curves(self, measures: Measures) -> dict[str, Curve]:
         """Expected overlap by sequence length, from 1 frame on."""
-        sums = [measures.sums[name].sum(axis=0) for name in ("weighted", "total", "reached")]
+        sums = [measures.sums[name].sum(axis=0) for name in _FRAGMENTS]
         curve = expected_overlap_curve(sums[0][None], sums[1][None], sums[2])[0]
         return {"expected_overlap": Curve(np.arange(1, len(curve) + 1), curve)}
 
     def attributes(self, measures: Measures) -> dict[str, dict[str, float]]:
         """EAO by tag of the frames; NaN where the data set does not tell."""
-        shared = measures.shared
-        curves = expected_overlap_curve(shared["weighted"], shared["total"], shared["reached"])
-        values = self.average_in_window(curves)
+        sums = self._in_window(*(measures.shared[name] for name in _FRAGMENTS))
+        values = average_expected_overlap(sums)
         return {
             tag: {"eao": float(value)} for tag, value in zip(self.dataset.tags, values, strict=True)
         }
@@ -138,16 +140,16 @@ class ResetEvaluation(Evaluation):
     def frame_overlaps(self, tracker: str, video: str) -> NDArray:
         """Overlap (N,) of each frame, mean over repetitions, NaN where there is none; read anew."""
         runs = self._measure_runs(video, self.read(tracker, video), burnin=0)
-        return mean_known(padded([run.raw for run in runs]))
+        return mean_known(_padded([run.raw for run in runs]))
 
     def _measure_runs(
         self, name: str, trajectories: Sequence[Trajectory], burnin: int
-    ) -> list["MeasuredRun"]:
+    ) -> list["_MeasuredRun"]:
         video = self.dataset.videos[name]
-        return measure_runs(trajectories, self._truths[name], (video.width, video.height), burnin)
+        return _measure_runs(trajectories, self._truths[name], (video.width, video.height), burnin)
 
     def _expected_overlap(
-        self, runs: dict[str, list["MeasuredRun"]], length: int
+        self, runs: dict[str, list["_MeasuredRun"]], length: int
     ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
         """Sums by video with the weights of the tag ``all``, and over all videos by tag."""
         by_video, by_tag = [], 0
@@ -162,12 +164,11 @@ class ResetEvaluation(Evaluation):
             weighted, total, reached = expected_overlap_sums(values, weights)
             by_video.append((weighted[0], total[0], reached))
             by_tag = by_tag + np.stack([weighted, total, np.broadcast_to(reached, total.shape)])
-        names = ("weighted", "total", "reached")
-        sums = dict(zip(names, map(np.array, zip(*by_video, strict=True)), strict=True))
-        return sums, dict(zip(names, by_tag, strict=True))
+        sums = dict(zip(_FRAGMENTS, map(np.array, zip(*by_video, strict=True)), strict=True))
+        return sums, dict(zip(_FRAGMENTS, by_tag, strict=True))
 
 
-class MeasuredRun(NamedTuple):
+class _MeasuredRun(NamedTuple):
     """One repetition.
 
     Attributes:
@@ -181,22 +182,22 @@ class MeasuredRun(NamedTuple):
     failures: list[int]
 
 
-def measure_runs(
+def _measure_runs(
     trajectories: Sequence[Trajectory], truth: NDArray, size: tuple[int, int], burnin: int
-) -> list[MeasuredRun]:
+) -> list[_MeasuredRun]:
     """Overlaps of all repetitions of a video, computed in one batch.
 
     Args:
         trajectories: The repetitions.
         truth: (N, 4) or (N, 2K) ground truth.
         size: Width and height of the frames.
-        burnin: Frames left out of `MeasuredRun.burnt` from each start on, the start included.
+        burnin: Frames left out of `_MeasuredRun.burnt` from each start on, the start included.
     """
     pairs = [(run, np.flatnonzero(run.codes == Code.REGION)) for run in trajectories]
     width = max(run.regions.shape[1] for run in trajectories)
     predicted = np.concatenate([widened(run.regions[frames], width) for run, frames in pairs])
     expected = truth[np.concatenate([frames for _, frames in pairs])]
-    wide, tight = bounded_overlaps(predicted, expected, np.array(size))
+    wide, tight = _bounded_overlaps(predicted, expected, np.array(size))
     measured, begin = [], 0
     for run, frames in pairs:
         raw, burnt = np.full((2, len(run)), np.nan)
@@ -206,11 +207,11 @@ def measure_runs(
         for start in np.flatnonzero(run.codes == Code.STARTED):
             burnt[start : start + burnin] = np.nan
         failures = np.flatnonzero(run.codes == Code.LOST).tolist()
-        measured.append(MeasuredRun(raw, burnt, failures))
+        measured.append(_MeasuredRun(raw, burnt, failures))
     return measured
 
 
-def bounded_overlaps(
+def _bounded_overlaps(
     predicted: NDArray, expected: NDArray, size: NDArray
 ) -> tuple[NDArray, NDArray]:
     """Overlaps of regions, (N, 4) or (N, 2K), with both bounds.
@@ -284,7 +285,7 @@ def fragments(
     return values, weights
 
 
-def tag_flags(video: Video, tags: Sequence[str]) -> NDArray:
+def _tag_flags(video: Video, tags: Sequence[str]) -> NDArray:
     """Flags (T, N) of a video's frames by tag; 0 where the data set does not tell."""
     flags = np.zeros((len(tags), len(video)))
     for row, tag in zip(flags, tags, strict=True):
@@ -293,16 +294,9 @@ def tag_flags(video: Video, tags: Sequence[str]) -> NDArray:
     return flags
 
 
-def padded(rows: Sequence[NDArray]) -> NDArray:
+def _padded(rows: Sequence[NDArray]) -> NDArray:
     """Rows of differing length as one array (R, N), filled up with NaN."""
     stack = np.full((len(rows), max(map(len, rows))), np.nan)
     for row, values in zip(stack, rows, strict=True):
         row[: len(values)] = values
     return stack
-
-
-def mean_known(stack: NDArray) -> NDArray:
-    """Mean (N,) over the rows of (R, N) without NaN; NaN where nothing is known."""
-    known = ~np.isnan(stack)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, stack, 0).sum(axis=0) / known.sum(axis=0)

@@ -23,15 +23,14 @@ from toolkit.evaluation.gathering import (
     nothing_found,
     result_store,
 )
-from toolkit.evaluation.report import Column
-from toolkit.evaluation.scores import Measures
+from toolkit.evaluation.metrics import METRICS_OF, Measures
 from toolkit.results.store import ResultStore
 
 BOUND = 0.008  # tolerance of boundaries, in diagonals of the frame
 _PARTS = ("j", "j_recall", "j_decay", "f", "f_recall", "f_decay")
 
 
-class DAVISBenchmark(Evaluation):
+class MaskEvaluation(Evaluation):
     """Mean, recall and decay of J and F.
 
     Results are label images, ``<tracker>/<video>/<name of the frame>.png``. Needs the annotation
@@ -44,8 +43,7 @@ class DAVISBenchmark(Evaluation):
     """
 
     key = "jf"
-    headlines = ("jf", "j", "f")
-    columns = (Column("J", 7, "j", low=0.5), Column("F", 7, "f", low=0.5))
+    metrics = METRICS_OF["davis"]
 
     def gather(self, tracker: str) -> Gathered:
         """Find the masks of a tracker: by video one path per frame, None where there is none."""
@@ -80,13 +78,6 @@ class DAVISBenchmark(Evaluation):
                 rows.append([*np.sum(objects, axis=0), len(objects)])
         columns = np.array(rows, np.float64).reshape(-1, len(_PARTS) + 1).T
         return Measures(names, dict(zip((*_PARTS, "objects"), columns, strict=True)))
-
-    def combine(self, measures: Measures, weights: NDArray) -> dict[str, NDArray]:
-        """Mean over objects (B,) of each measure; ``jf`` is the mean of J and F."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            objects = weights @ measures.sums["objects"]
-            values = {part: (weights @ measures.sums[part]) / objects for part in _PARTS}
-        return {"jf": (values["j"] + values["f"]) / 2, **values}
 
     def _problems(self) -> Problems:
         return Problems(self.incomplete, len(self.dataset))

@@ -1,0 +1,324 @@
+"""PySOT's classes of evaluation: its names, values and printed tables; nothing else uses them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.datasets.dataset import Dataset
+from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT, wants_color
+from toolkit.evaluation.metrics import best_f1, score_of_curve
+from toolkit.evaluation.one_pass import LongTermEvaluation, OnePassEvaluation
+from toolkit.evaluation.reset import BURNIN, SKIPPING, ResetEvaluation
+from toolkit.evaluation.tables import (
+    Cell,
+    TableColumn,
+    format_table,
+    metric_table,
+    one_pass_table,
+    video_table,
+)
+from toolkit.utils.statistics import box_centers, norm_centers
+
+AR = ("accuracy", "robustness", "lost_number")
+#: Most common length in frames of a year's videos, by the window that was chosen around it.
+PEAKS = {(108, 371): 168, (100, 356): 160, (46, 291): 128}
+
+Curves = dict[str, NDArray]  # by video
+Trackers = str | Sequence[str] | None  # a name, several, or all of the data set
+
+
+class OPEBenchmark(OnePassEvaluation):
+    """One-pass evaluation; see `OnePassEvaluation` for its arguments."""
+
+    def eval_success(self, eval_trackers: Trackers = None) -> dict[str, Curves]:
+        """Success plots, (21,) per tracker and video; None means all trackers."""
+        return self._curves_of("success", eval_trackers)
+
+    def eval_precision(self, eval_trackers: Trackers = None) -> dict[str, Curves]:
+        """Precision plots over 0-50 pixels, (51,) per tracker and video."""
+        return self._curves_of("precision", eval_trackers)
+
+    def eval_norm_precision(self, eval_trackers: Trackers = None) -> dict[str, Curves]:
+        """Precision plots over 0-0.5 target sizes, (51,) per tracker and video."""
+        return self._curves_of("norm_precision", eval_trackers)
+
+    def show_result(
+        self,
+        success_ret: Mapping[str, Curves],
+        precision_ret: Mapping[str, Curves] | None = None,
+        norm_precision_ret: Mapping[str, Curves] | None = None,
+        show_video_level: bool = False,
+        helight_threshold: float = 0.6,
+        top: int = 20,
+        color: bool | None = None,
+    ) -> None:
+        """Print the table of the trackers and, below it, that of the videos, as PySOT does.
+
+        Args:
+            success_ret: As `eval_success` returns it.
+            precision_ret: Likewise; a metric that is not given prints as 0.000.
+            norm_precision_ret: Likewise.
+            show_video_level: Print the table of the videos too, for fewer than 10 trackers and
+                if precision is given.
+            helight_threshold: Values of the video table below it are red (PySOT's spelling).
+            top: Number of trackers shown, best first.
+            color: Use red; None only if the output is a terminal.
+
+        Raises:
+            ValueError: If a tracker has no video.
+        """
+        given = {
+            "success": success_ret,
+            "norm_precision": norm_precision_ret,
+            "precision": precision_ret,
+        }
+        scores = {
+            name: {metric: _mean_score(metric, of[name]) for metric, of in given.items() if of}
+            for name in success_ret
+        }
+        print(one_pass_table(scores, (), top))
+        if show_video_level and precision_ret is not None and len(success_ret) <= VIDEO_TABLE_LIMIT:
+            videos = {
+                name: {
+                    video: {
+                        "success": np.mean(curve),
+                        "precision": np.mean(precision_ret[name][video]),
+                    }
+                    for video, curve in curves.items()
+                }
+                for name, curves in success_ret.items()
+            }
+            columns = _with_threshold(self.video_columns, helight_threshold)
+            print("\n\n", video_table(videos, columns, 21, wants_color(color)), sep="\n")
+
+    def convert_bb_to_center(self, bboxes: NDArray) -> NDArray:
+        """Centers (N, 2) of boxes (N, 4) x, y, w, h; see `box_centers`."""
+        return box_centers(np.asarray(bboxes))
+
+    def convert_bb_to_norm_center(self, bboxes: NDArray, gt_wh: NDArray) -> NDArray:
+        """Centers (N, 2) in units of ground-truth sizes (N, 2); see `norm_centers`."""
+        return norm_centers(np.asarray(bboxes), np.asarray(gt_wh))
+
+    def _curves_of(self, metric: str, trackers: Trackers) -> dict[str, Curves]:
+        return {
+            name: self.scores(name).measures.of_videos(metric)
+            for name in _names(self.dataset, trackers)
+        }
+
+
+class F1Benchmark(LongTermEvaluation):
+    """Long-term evaluation; see `LongTermEvaluation` for its arguments."""
+
+    def eval(self, eval_trackers: Trackers = None) -> dict[str, dict[str, Curves]]:
+        """Curves (100,) by tracker, metric and video, from the highest threshold to the lowest."""
+        metrics = [metric.key for metric in self.metrics]
+        measures = {n: self.scores(n).measures for n in _names(self.dataset, eval_trackers)}
+        return {name: {m: of.of_videos(m) for m in metrics} for name, of in measures.items()}
+
+    def show_result(
+        self,
+        result: Mapping[str, Mapping[str, Curves]],
+        show_video_level: bool = False,
+        helight_threshold: float = 0.5,
+        top: int = 20,
+        color: bool | None = None,
+    ) -> None:
+        """Print the table of the trackers and, below it, that of the videos, as PySOT does.
+
+        Args:
+            result: As `eval` returns it.
+            show_video_level: Print the table of the videos too, for fewer than 10 trackers.
+            helight_threshold: Values of the video table below it are red (PySOT's spelling).
+            top: Number of trackers shown, best F1 first.
+            color: Use red; None only if the output is a terminal.
+        """
+        scores = {name: _long_term_scores(of) for name, of in result.items()}
+        best = sorted(scores, key=lambda name: scores[name]["f1"], reverse=True)[:top]
+        metrics = [metric.key for metric in self.metrics]
+        print(metric_table({name: scores[name] for name in best}, metrics))
+        if show_video_level and len(result) <= VIDEO_TABLE_LIMIT:
+            videos = {
+                name: {
+                    video: _long_term_scores({m: {video: of[m][video]} for m in metrics})
+                    for video in of["precision"]
+                }
+                for name, of in result.items()
+            }
+            columns = _with_threshold(self.video_columns, helight_threshold)
+            print("\n\n", video_table(videos, columns, color=wants_color(color)), sep="\n")
+
+
+class AccuracyRobustnessBenchmark:
+    """Accuracy and robustness of VOT2016-2019; see `ResetEvaluation`.
+
+    Args:
+        dataset: The videos, and after ``set_tracker`` the trackers' names and folder.
+        burnin: Frames from each start on that accuracy leaves out. (PySOT took 10 whatever was
+            asked for.)
+    """
+
+    def __init__(self, dataset: Dataset, burnin: int = BURNIN) -> None:
+        self.dataset, self.burnin = dataset, burnin
+        self.evaluation = ResetEvaluation(dataset, burnin=burnin)
+
+    def eval(self, eval_trackers: Trackers = None) -> dict[str, dict[str, Any]]:
+        """Overlaps and failures of trackers; None means all of the data set.
+
+        Returns:
+            By tracker ``overlaps``, by video a list with the mean over repetitions of each frame,
+            NaN where there is none, and ``failures``, by video their number per repetition.
+        """
+        result = {}
+        for name in _names(self.dataset, eval_trackers):
+            measured = self.evaluation.scores(name).measures.by_video
+            result[name] = {
+                part: {video: values.tolist() for video, values in measured[part].items()}
+                for part in ("overlaps", "failures")
+            }
+        return result
+
+    def show_result(
+        self,
+        result: Mapping[str, Mapping[str, Any]],
+        eao_result: Mapping[str, Mapping[str, float]] | None = None,
+        show_video_level: bool = False,
+        helight_threshold: float = 0.5,
+        top: int = 20,
+        color: bool | None = None,
+    ) -> None:
+        """Print the table of the trackers and, below it, that of the videos, as PySOT does.
+
+        Args:
+            result: As `eval` returns it.
+            eao_result: As `EAOBenchmark.eval` returns it; adds a column and ranks the trackers,
+                best first. Without it all are shown, in the order given.
+            show_video_level: Print the table of the videos too, for fewer than 10 trackers.
+            helight_threshold: Accuracies below it are red (PySOT's spelling), as is any failure.
+            top: Number of trackers in a ranked table.
+            color: Use red; None only if the output is a terminal.
+        """
+        scores = {name: _accuracy_robustness(of) for name, of in result.items()}
+        order, metrics = list(scores), AR
+        if eao_result is not None:
+            metrics = (*AR, "eao")
+            for name, of in scores.items():
+                of["eao"] = eao_result[name]["all"]
+            order = sorted(order, key=lambda name: scores[name]["eao"], reverse=True)[:top]
+        print(metric_table({name: scores[name] for name in order}, metrics))
+        if show_video_level and len(result) <= VIDEO_TABLE_LIMIT:
+            videos = {name: _by_video(of) for name, of in result.items()}
+            accuracy, lost = self.evaluation.video_columns
+            columns = [*_with_threshold([accuracy], helight_threshold), lost]
+            print("\n\n", video_table(videos, columns, color=wants_color(color)), sep="\n")
+
+
+class EAOBenchmark:
+    """Expected average overlap (EAO) of VOT2016-2019; see `ResetEvaluation`.
+
+    Args:
+        dataset: The videos, and after ``set_tracker`` the trackers' names and folder.
+        skipping: Frames from a failure to the next start.
+        tags: Tags of frames to score by, of ``dataset.tags``.
+
+    Attributes:
+        low: First sequence length, in frames, of those that EAO averages over.
+        high: Last of them.
+        peak: The most common length of the benchmark's videos; None if nobody says.
+
+    Raises:
+        ValueError: If there is no such tag.
+    """
+
+    def __init__(
+        self, dataset: Dataset, skipping: int = SKIPPING, tags: Sequence[str] = ("all",)
+    ) -> None:
+        for tag in tags:
+            if tag not in dataset.tags:
+                raise ValueError(f"unknown tag {tag!r}; there are: {', '.join(dataset.tags)}")
+        self.dataset, self.skipping, self.tags = dataset, skipping, list(tags)
+        self.evaluation = ResetEvaluation(dataset, skipping=skipping)
+        self.low, self.high = dataset.benchmark.eao_window
+        self.peak = PEAKS.get((self.low, self.high))
+
+    def eval(self, eval_trackers: Trackers = None) -> dict[str, dict[str, float]]:
+        """EAO by tracker and tag; None means all trackers of the data set."""
+        return {
+            name: {tag: self.evaluation.scores(name).attributes[tag]["eao"] for tag in self.tags}
+            for name in _names(self.dataset, eval_trackers)
+        }
+
+    def show_result(self, result: Mapping[str, Mapping[str, float]], topk: int = 10) -> None:
+        """Print the table of EAO by tag, as PySOT does.
+
+        Args:
+            result: As `eval` returns it.
+            topk: Number of trackers shown, best of tag ``all`` first.
+        """
+        best = sorted(result, key=lambda name: result[name]["all"], reverse=True)[:topk]
+        print(_tag_table({name: result[name] for name in best}))
+
+
+def _names(dataset: Dataset, trackers: Trackers) -> list[str]:
+    if trackers is None:
+        return dataset.tracker_names
+    return [trackers] if isinstance(trackers, str) else list(trackers)
+
+
+def _with_threshold(columns: Sequence[TableColumn], low: float) -> list[TableColumn]:
+    return [(metric, replace(column, low=low)) for metric, column in columns]
+
+
+def _mean_score(key: str, curves: Curves) -> float:
+    """Value of a one-pass metric for the mean of curves over videos of equal weight."""
+    if not curves:
+        raise ValueError(f"no video to average {key} over")
+    return score_of_curve(key, np.mean(list(curves.values()), axis=0))
+
+
+def _long_term_scores(curves: Mapping[str, Curves]) -> dict[str, float]:
+    means = (np.mean(list(curves[m].values()), axis=0)[None] for m in ("precision", "recall"))
+    return {metric: float(value[0]) for metric, value in best_f1(*means).items()}
+
+
+def _accuracy_robustness(result: Mapping[str, Any]) -> dict[str, float]:
+    """Accuracy, robustness and lost number of one tracker's overlaps and failures.
+
+    Args:
+        result: ``overlaps`` and ``failures`` by video, as `AccuracyRobustnessBenchmark.eval`
+            returns them for a tracker.
+    """
+    overlaps = [np.asarray(values, np.float64) for values in result["overlaps"].values()]
+    failures = sum(float(np.mean(values)) for values in result["failures"].values())
+    num_frames = sum(map(len, overlaps))
+    return {
+        "accuracy": _mean(np.concatenate(overlaps)),
+        "robustness": 100 * failures / num_frames,
+        "lost_number": failures,
+    }
+
+
+def _by_video(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    return {
+        video: {
+            "accuracy": _mean(np.asarray(overlaps, np.float64)),
+            "lost_number": float(np.mean(result["failures"][video])),
+        }
+        for video, overlaps in result["overlaps"].items()
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _tag_table(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Table of the expected average overlap by tag, of trackers in the order given."""
+    tags = list(next(iter(scores.values()), {}))
+    width = max([20, *(len(name) + 2 for name in scores)])
+    header = [("Tracker Name", width), *((tag, max(len(tag) + 2, 7)) for tag in tags)]
+    rows = [[Cell(name), *(Cell(f"{of[tag]:.3f}") for tag in tags)] for name, of in scores.items()]
+    return format_table([header], rows)

@@ -1,0 +1,253 @@
+"""Scores as text: tables in PySOT's form, CSV for other programs, LaTeX for a paper."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from toolkit.evaluation.metrics import METRICS, Column, Comparison, Metric, Scores, plain
+
+RED, NORMAL = "\x1b[31m", "\x1b[0m"
+CSV_HEADER = ("dataset", "tracker", "level", "name", "metric", "value", "low", "high")
+
+#: Metrics that PySOT's table of one-pass trackers has columns for.
+_ONE_PASS = ("success", "norm_precision", "precision")
+#: Marks of the best and the second best value of a column.
+_LATEX_MARKS = (r"\textbf{%s}", r"\underline{%s}")
+_LATEX_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+    }
+)
+
+Values = Mapping[str, float]  # by metric
+TableColumn = tuple[str, Column]  # metric and how it is shown
+
+
+class Cell(NamedTuple):
+    """Text of a table cell, in red or not."""
+
+    text: str
+    red: bool = False
+
+
+def format_table(
+    headers: Sequence[Sequence[tuple[str, int]]], rows: Sequence[Sequence[Cell]]
+) -> str:
+    """Lay out a table with centred cells and dashed rules.
+
+    Args:
+        headers: Header lines of (text, column width); the first sets the length of the rules,
+            the last the columns of the rows.
+        rows: Cells of each row.
+    """
+    head = [_line([f"{text:^{width}}" for text, width in header]) for header in headers]
+    rule = "-" * len(head[0])
+    widths = [width for _, width in headers[-1]]
+    lines = [part for line in head for part in (rule, line)] + [rule]
+    for row in rows:
+        lines.append(_line([_padded(*pair) for pair in zip(row, widths, strict=True)]))
+    return "\n".join([*lines, rule])
+
+
+def metric_table(
+    scores: Mapping[str, Values],
+    metrics: Sequence[str],
+    first: tuple[str, int] = ("Tracker Name", 12),
+) -> str:
+    """Table of trackers in the order given.
+
+    Args:
+        scores: Values by tracker and metric; what a tracker lacks prints as 0, as in PySOT.
+        metrics: Columns, keys of `toolkit.evaluation.metrics.METRICS`.
+        first: Heading and least width of the column of names.
+    """
+    columns = [METRICS[metric] for metric in metrics]
+    rows = [
+        [Cell(name), *(_number(values.get(column.key, 0.0), column) for column in columns)]
+        for name, values in scores.items()
+    ]
+    width = max([first[1], *(len(name) + 2 for name in scores)])
+    header = [(first[0], width), *((c.label, max(len(c.label) + 2, 7)) for c in columns)]
+    return format_table([header], rows)
+
+
+def video_table(
+    scores: Mapping[str, Mapping[str, Values]],
+    columns: Sequence[TableColumn],
+    name_width: int = 14,
+    color: bool = True,
+) -> str:
+    """Table of videos, with the columns of each tracker side by side.
+
+    Args:
+        scores: Values by tracker, video and metric; trackers are shown in this order.
+        columns: What to show of each tracker.
+        name_width: Characters of the column of names.
+        color: Write terminal codes for red.
+    """
+    rows = []
+    for video in sorted({video for videos in scores.values() for video in videos}):
+        values = [videos.get(video) for videos in scores.values()]
+        cells = [_video_cell(of, *column, color) for of in values for column in columns]
+        rows.append([Cell(video), *cells])
+    width = sum(column.width for _, column in columns) + len(columns) - 1
+    trackers = [("Tracker name", name_width), *((name, width) for name in scores)]
+    names = [(column.label, column.width) for _, column in columns] * len(scores)
+    return format_table([trackers, [("Video name", name_width), *names]], rows)
+
+
+def one_pass_table(scores: Mapping[str, Values], metrics: Sequence[str], top: int = 20) -> str:
+    """Table of one-pass trackers, best success first.
+
+    Args:
+        scores: Values by tracker and metric; as in PySOT, what is not given prints as 0.000.
+        metrics: Those beyond the three of PySOT get columns of their own.
+        top: Number of trackers shown.
+    """
+    best = sorted(scores, key=lambda name: scores[name]["success"], reverse=True)[:top]
+    width = max([12, *(len(name) + 2 for name in scores)])
+    columns = dict.fromkeys([*_ONE_PASS, *metrics])
+    first = ("Tracker name", width)
+    return metric_table({name: scores[name] for name in best}, list(columns), first)
+
+
+def interval_table(scores: Mapping[str, Scores]) -> str:
+    """Table of confidence intervals, ``value [low, high]`` per tracker and metric."""
+    metrics = list(next(iter(scores.values())).intervals)
+    rows = [
+        [Cell(name), *(_interval(of, metric) for metric in metrics)] for name, of in scores.items()
+    ]
+    return _fitted_table(["Tracker Name", *(METRICS[metric].label for metric in metrics)], rows)
+
+
+def comparison_table(a: str, b: str, comparisons: Mapping[str, Comparison]) -> str:
+    """Table of two trackers, their difference and how often A is better, per metric."""
+    rows = []
+    for metric, of in comparisons.items():
+        numbers = [_number(value, METRICS[metric]).text for value in (of.a, of.b, of.low, of.high)]
+        difference = f"{of.difference:+.{METRICS[metric].digits}f} [{numbers[2]}, {numbers[3]}]"
+        texts = [METRICS[metric].label, *numbers[:2], difference, f"{100 * of.share:.1f} %"]
+        rows.append([Cell(text) for text in texts])
+    return _fitted_table(["Metric", a, b, "Difference", f"{a} is better"], rows)
+
+
+def _fitted_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """A table whose columns are as wide as what they hold."""
+    texts = [header, *([cell.text for cell in row] for row in rows)]
+    widths = [max(map(len, column)) + 2 for column in zip(*texts, strict=True)]
+    return format_table([list(zip(header, widths, strict=True))], rows)
+
+
+def _interval(scores: Scores, metric: str) -> Cell:
+    values = (scores.metrics[metric], *scores.intervals[metric])
+    value, low, high = (_number(value, METRICS[metric]).text for value in values)
+    return Cell(f"{value} [{low}, {high}]")
+
+
+def _number(value: float, metric: Metric) -> Cell:
+    return Cell(f"{value:.{metric.digits}f}")
+
+
+def _video_cell(values: Values | None, metric: str, column: Column, color: bool) -> Cell:
+    if values is None:
+        return Cell("-")
+    value = float(values[metric])
+    return Cell(f"{value:.3f}", color and (value < column.low or value > column.high))
+
+
+def _padded(cell: Cell, width: int) -> str:
+    text = f"{cell.text:^{width}}"
+    return f"{RED}{text}{NORMAL}" if cell.red else text
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "|" + "|".join(cells) + "|"
+
+
+def csv_text(dataset: str, scores: Mapping[str, Scores]) -> str:
+    """Scores in tidy form, one row per value, in the columns of ``CSV_HEADER``.
+
+    ``level`` says what was averaged: the whole ``dataset``, the videos (or frames) of one
+    ``attribute``, or one ``video``; ``name`` is that of the attribute or video. A value that is
+    not defined is empty, as are bounds of an interval that was not asked for.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for tracker, of in scores.items():
+        writer.writerows([dataset, tracker, *row] for row in _csv_rows(dataset, of))
+    return text.getvalue()
+
+
+def _csv_rows(dataset: str, scores: Scores) -> Iterator[list]:
+    levels = {
+        "dataset": {dataset: scores.metrics},
+        "attribute": scores.attributes,
+        "video": scores.videos,
+    }
+    for level, groups in levels.items():
+        for name, values in groups.items():
+            for metric, value in values.items():
+                bounds = scores.intervals.get(metric) if level == "dataset" else None
+                yield [level, name, metric, *plain([value, *(bounds or ("", ""))])]
+
+
+def latex_table(scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:
+    r"""Write a ``tabular`` that needs no package: the best values bold, the second underlined.
+
+    Args:
+        scores: Values by tracker and metric; trackers are shown in this order.
+        metrics: Columns, keys of `toolkit.evaluation.metrics.METRICS`.
+    """
+    columns = {metric: METRICS[metric] for metric in metrics}
+    marked = {
+        metric: _marked_texts([values[metric] for values in scores.values()], shown)
+        for metric, shown in columns.items()
+    }
+    arrows = {True: r"$\uparrow$", False: r"$\downarrow$"}
+    heads = [f"{_latex_escaped(c.label)} {arrows[c.higher_is_better]}" for c in columns.values()]
+    lines = [r"\begin{tabular}{l" + "c" * len(metrics) + "}", r"\hline"]
+    lines += [" & ".join(["Tracker", *heads]) + r" \\", r"\hline"]
+    for i, name in enumerate(scores):
+        cells = [_latex_escaped(name), *(marked[metric][i] for metric in metrics)]
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+
+
+def _marked_texts(values: Sequence[float], metric: Metric) -> list[str]:
+    """Texts of a column with the marks of its best two values.
+
+    Values that read alike are marked alike; a single tracker gets no mark.
+    """
+    places = places_of(values, metric)
+    texts = [_shown_value(value, metric) for value in values]
+    marks = (*_LATEX_MARKS, "%s")
+    if len(values) < 2:
+        return texts
+    return [
+        marks[min(place, 2)] % text if place is not None else text
+        for text, place in zip(texts, places, strict=True)
+    ]
+
+
+def places_of(values: Sequence[float], metric: Metric) -> list[int | None]:
+    """Place of each value, 0 is best; values that read alike share one, NaN has none."""
+    sign = -1 if metric.higher_is_better else 1
+    read = [None if not math.isfinite(v) else round(v, metric.digits) for v in values]
+    order = sorted({v for v in read if v is not None}, key=lambda v: sign * v)
+    return [None if v is None else order.index(v) for v in read]
+
+
+def _shown_value(value: float, metric: Metric) -> str:
+    """Text of a value with the decimals of its metric; a dash where it is not defined."""
+    return f"{value:.{metric.digits}f}" if math.isfinite(value) else "--"
+
+
+def _latex_escaped(text: str) -> str:
+    """Text with the characters escaped that mean something to LaTeX."""
+    return text.translate(_LATEX_ESCAPES)
