@@ -20,8 +20,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -97,21 +97,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     vis_dir, show = picture_places(args, job.store.folder.name)
     record = {"tracker": STATIC} if recipe is None else recipe.record()
     job.store.record(record, list(videos), args.overwrite)
-    position = {name: number for number, name in enumerate(videos, start=1)}
-    work = partial(run_and_draw, job, vis_dir)
-    report = Report(job, position, len(selected))
     try:
-        report.follow(run_parallel(work, selected, args.workers), selected, show)
+        results = run(job, selected, list(videos), args.workers, vis_dir, show)
     except WorkerDied as error:
         raise RunFailed(str(error)) from error
-    report.close(vis_dir)
+    summarize(job, results, vis_dir)
 
 
 # ------------------------------------------------------------------------------------- tracker
 
 
 def read_recipe(args: argparse.Namespace) -> Recipe | None:
-    """Collect what the command line says of the tracker; None for the static baseline.
+    """Read the tracker that the command line names; None for the static baseline.
 
     Raises:
         OSError: If the snapshot cannot be read.
@@ -143,7 +140,7 @@ def make_job(args: argparse.Namespace, benchmark: Benchmark, recipe: Recipe | No
 
 
 def tracker_name(args: argparse.Namespace) -> str:
-    """Name of the tracker in the results: PySOT's rule, unless the user chose one.
+    """Return the tracker's name in the results: PySOT's rule, unless the user chose one.
 
     Raises:
         ValueError: If it cannot be the name of a folder.
@@ -174,11 +171,48 @@ def select_videos(videos: dict[str, Video], name: str, dataset: str) -> list[Vid
 
 
 def picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None, bool]:
-    """Where videos of the results are written, if at all, and whether a window shows them."""
+    """Return the folder for videos of the results, if any, and whether a window shows them."""
     show = args.vis and not args.vis_dir and window_available()
     if args.vis_dir or not args.vis or show:
         return args.vis_dir, show
     return args.results.with_name(f"{args.results.name}_vis") / args.dataset / tracker, False
+
+
+def run(
+    job: Job,
+    videos: Sequence[Video],
+    names: Sequence[str],
+    workers: int,
+    vis_dir: Path | None,
+    show: bool,
+) -> list[JobResult]:
+    """Run the tracker over the videos, with a progress bar.
+
+    Args:
+        job: How they are run.
+        videos: The videos.
+        names: Names of all videos of the benchmark, by which they are numbered.
+        workers: Number of processes.
+        vis_dir: Folder of videos of the results, if they are wanted.
+        show: Play each result in a window.
+
+    Returns:
+        One result per video.
+
+    Raises:
+        WorkerDied: If a worker process dies.
+    """
+    frames = sum(map(len, videos))
+    results = []
+    with tqdm(total=frames, desc="test", unit="frame", ncols=100, leave=False, disable=None) as bar:
+        done = run_parallel(partial(run_and_draw, job, vis_dir), videos, workers)
+        for video, result in zip(videos, done, strict=True):
+            report(1 + names.index(video.name), result, bar)
+            if show and not result.error:
+                play(video.name, drawn_frames(video, job.store))
+            bar.update(len(video))
+            results.append(result)
+    return results
 
 
 def run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
@@ -199,68 +233,27 @@ def run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
 # -------------------------------------------------------------------------------------- report
 
 
-@dataclass
-class Report:
-    """What is said while the videos are run: a line per run as in PySOT, and the failures.
+def report(number: int, result: JobResult, bar: tqdm) -> None:
+    """Print a line per run, as PySOT does, or an error; ``number`` is the video's, from 1."""
+    for timing in result.runs:
+        bar.write(f"({number:3d}) {timing.line(result.name)}", file=sys.stdout)
+    if result.error:
+        bar.write(f"error: {result.name}: {result.error}", file=sys.stderr)
 
-    Attributes:
-        job: How they are run.
-        position: Number of each video in the whole benchmark, from 1.
-        total: Number of videos.
+
+def summarize(job: Job, results: Sequence[JobResult], vis_dir: Path | None) -> None:
+    """Print sums over the videos.
+
+    Raises:
+        RunFailed: If a video failed.
     """
-
-    job: Job
-    position: dict[str, int]
-    total: int
-
-    def __post_init__(self) -> None:
-        self.failed: list[str] = []
-        self.skipped = self.lost = 0
-
-    def follow(self, results: Iterator[JobResult], videos: Sequence[Video], show: bool) -> None:
-        """Print the results of the videos, with a progress bar.
-
-        Args:
-            results: One per video.
-            videos: In the same order.
-            show: Play each result in a window.
-        """
-        frames = sum(map(len, videos))
-        with tqdm(
-            total=frames, desc="test", unit="frame", ncols=100, leave=False, disable=None
-        ) as bar:
-            for video, result in zip(videos, results, strict=True):
-                for line in self.lines(result):
-                    bar.write(line, file=sys.stdout)
-                if result.error:
-                    bar.write(f"error: {video.name}: {result.error}", file=sys.stderr)
-                elif show:
-                    play(video.name, drawn_frames(video, self.job.store))
-                bar.update(len(video))
-
-    def lines(self, result: JobResult) -> list[str]:
-        """Count a result in; return the lines of its runs."""
-        self.skipped += result.skipped
-        self.lost += result.lost
-        if result.error:
-            self.failed.append(result.name)
-        number = self.position[result.name]
-        return [f"({number:3d}) {timing.line(result.name)}" for timing in result.runs]
-
-    def close(self, vis_dir: Path | None) -> None:
-        """Print the sums.
-
-        Raises:
-            RunFailed: If a video failed.
-        """
-        if self.job.restarts:
-            print(f"{self.job.store.folder.name} total lost: {self.lost:d}")
-        if self.skipped:
-            text = f"{self.skipped} finished videos skipped (--overwrite runs them again)"
-            print(text, file=sys.stderr)
-        print(f"results: {self.job.store.folder}", file=sys.stderr)
-        if vis_dir:
-            print(f"videos: {vis_dir}", file=sys.stderr)
-        if self.failed:
-            names = ", ".join(self.failed)
-            raise RunFailed(f"{len(self.failed)} of {self.total} videos failed: {names}")
+    if job.restarts:
+        print(f"{job.store.folder.name} total lost: {sum(result.lost for result in results):d}")
+    if skipped := sum(result.skipped for result in results):
+        print(f"{skipped} finished videos skipped (--overwrite runs them again)", file=sys.stderr)
+    print(f"results: {job.store.folder}", file=sys.stderr)
+    if vis_dir:
+        print(f"videos: {vis_dir}", file=sys.stderr)
+    if failed := [result.name for result in results if result.error]:
+        names = ", ".join(failed)
+        raise RunFailed(f"{len(failed)} of {len(results)} videos failed: {names}")

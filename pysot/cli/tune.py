@@ -43,7 +43,7 @@ TOGETHER = 16
 """Settings that share the reading of a video: more would share more, and lose more in a crash."""
 
 MAX_SETTINGS = 1_000_000
-"""A step that is too small should be told, not fill the memory."""
+"""With a step that is too small they would fill the memory."""
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -111,14 +111,14 @@ class Setting:
     lr: float
 
     def folder(self, model: str) -> str:
-        """Name of its results, as in PySOT."""
+        """Return the name of the folder of its results, as in PySOT."""
         return (
             f"{model}_r{self.instance_size}_pk-{self.penalty_k:.3f}"
             f"_wi-{self.window_influence:.3f}_lr-{self.lr:.3f}"
         )
 
     def track(self) -> dict[str, Any]:
-        """Values of the section TRACK of a configuration."""
+        """Return its values in the section TRACK of a configuration."""
         return {
             "PENALTY_K": self.penalty_k,
             "WINDOW_INFLUENCE": self.window_influence,
@@ -127,18 +127,18 @@ class Setting:
         }
 
     def overrides(self) -> list[Any]:
-        """``KEY, VALUE, ...`` as the tools take them."""
+        """Return ``KEY, VALUE, ...`` as the tools take them."""
         return [item for key, value in self.track().items() for item in (f"TRACK.{key}", value)]
 
     def noted_in(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record of the tracker with this setting."""
+        """Return the record of a tracker, with this setting in it."""
         record = copy.deepcopy(record)
         record["settings"]["TRACK"].update(self.track())
         return record
 
 
 def read_grid(args: argparse.Namespace) -> list[Setting]:
-    """All settings of the ranges on the command line.
+    """Return all settings of the ranges on the command line.
 
     Raises:
         ValueError: If a range is none, if two of its values would share a folder, or if there are
@@ -162,7 +162,7 @@ def read_grid(args: argparse.Namespace) -> list[Setting]:
 
 
 def read_range(text: str, option: str) -> list[float]:
-    """Values of ``START,STOP,STEP``, without STOP, or of one number.
+    """Return the values of ``START,STOP,STEP``, without STOP, or of one number.
 
     Raises:
         ValueError: If it is neither, or holds no value or more than ``MAX_SETTINGS``.
@@ -184,7 +184,7 @@ def read_range(text: str, option: str) -> list[float]:
 
 
 def choose(settings: list[Setting], number: int | None, seed: int) -> list[Setting]:
-    """All settings, or so many at random, the same ones for the same seed."""
+    """Return all settings, or some at random, the same ones for the same seed."""
     if number is None or number >= len(settings):
         return settings
     chosen = np.random.default_rng(seed).choice(len(settings), number, replace=False)
@@ -192,7 +192,7 @@ def choose(settings: list[Setting], number: int | None, seed: int) -> list[Setti
 
 
 def check_truth(dataset: Dataset) -> None:
-    """Refuse a set that cannot tell good settings from bad ones.
+    """Refuse a set by which settings cannot be compared.
 
     Raises:
         ValueError: If no frame but the first of each video has a ground truth.
@@ -206,7 +206,7 @@ def check_truth(dataset: Dataset) -> None:
 def make_jobs(
     args: argparse.Namespace, dataset: Dataset, recipe: Recipe, settings: Sequence[Setting]
 ) -> dict[Setting, Job]:
-    """How the tracker is run with each setting, and where the results go.
+    """Return how the tracker is run with each setting, and where the results go.
 
     Raises:
         ValueError: If the name of the model cannot begin that of a folder.

@@ -12,11 +12,14 @@ from toolkit.protocols import (
     StaticTracker,
     frame_names,
     merge_masks,
-    run_protocol,
 )
 from toolkit.results.trajectory import Code
 
 REGION, SKIPPED, STARTED, LOST = Code
+
+
+def run_protocol(protocol, build, video, options=DEFAULT_OPTIONS):
+    return PROTOCOLS[protocol](build, options).run(video)
 
 
 class Mover:

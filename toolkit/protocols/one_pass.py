@@ -67,17 +67,34 @@ class OnePass:
     frames is not looked at. Other protocols derive from this one.
 
     Args:
-        build: Makes a tracker.
+        build: Makes a tracker; called once, or once for each object of a mask.
         options: See `ProtocolOptions`.
     """
 
     restarts = False
     """Whether failures are counted."""
 
-    def __init__(self, build: Callable[[], Tracker], options: ProtocolOptions) -> None:
+    def __init__(
+        self, build: Callable[[], Tracker], options: ProtocolOptions = DEFAULT_OPTIONS
+    ) -> None:
         self.build, self.options, self.trajectory = build, options, Trajectory()
         self._size: tuple[int, ...] | None = None
         self._tracker: Tracker | None = None
+
+    def run(self, video: Any) -> Trajectory:
+        """Run a tracker over a video.
+
+        Args:
+            video: A `toolkit.datasets.Video`, or any pairs of a BGR uint8 frame (H, W, 3) and its
+                ground truth.
+
+        Raises:
+            OSError: If a frame cannot be read.
+            ValueError: If frames, ground truth or first box are unusable.
+        """
+        for image, truth in self.frames(video):
+            self.step(image, truth)
+        return self.finish(video)
 
     @staticmethod
     def frames(video: Iterable[tuple[NDArray, Any]]) -> Iterator[tuple[NDArray, Any]]:

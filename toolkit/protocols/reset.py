@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from numpy.typing import NDArray
 
 from toolkit.datasets.regions import vot_corners
-from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker, score, timed
+from toolkit.protocols.one_pass import OnePass, score, timed
 from toolkit.results.trajectory import Code
 from toolkit.utils.region import vot_overlap
 
@@ -26,9 +26,7 @@ class Reset(OnePass):
 
     restarts = True
 
-    def __init__(self, build: Callable[[], Tracker], options: ProtocolOptions) -> None:
-        super().__init__(build, options)
-        self._next_start = 0
+    _next_start = 0
 
     def step(self, image: NDArray, truth: Sequence[float]) -> None:
         """Take the next frame, BGR uint8 (H, W, 3), and its ground truth, a box or a polygon.

@@ -12,14 +12,7 @@ import cv2
 
 from toolkit.datasets import Video
 from toolkit.io.files import acquire
-from toolkit.protocols import (
-    DEFAULT_OPTIONS,
-    PROTOCOLS,
-    OnePass,
-    ProtocolOptions,
-    Tracker,
-    run_protocol,
-)
+from toolkit.protocols import DEFAULT_OPTIONS, PROTOCOLS, OnePass, ProtocolOptions, Tracker
 from toolkit.results.store import ResultStore
 from toolkit.results.trajectory import Trajectory
 
@@ -51,6 +44,10 @@ class Job:
     def restarts(self) -> bool:
         """Whether the protocol counts failures."""
         return PROTOCOLS[self.protocol].restarts
+
+    def session(self) -> OnePass:
+        """Return the protocol at the start of a video."""
+        return PROTOCOLS[self.protocol](self.build, self.options)
 
     def is_finished(self, video: Video) -> bool:
         """Return whether all results of a video are there."""
@@ -139,7 +136,7 @@ def run_video(job: Job, video: Video) -> JobResult:
             if store.is_finished(video.name, len(video), number):
                 continue
             store.discard(video.name, number)
-            trajectory = run_protocol(job.protocol, job.build, video, job.options)
+            trajectory = job.session().run(video)
             store.write(video.name, trajectory, number)
             timings.append(Timing.of(trajectory, job.restarts))
         lost = sum(store.count_lost(video.name, n) for n in job.numbers()) if job.restarts else 0
@@ -173,7 +170,7 @@ def run_together(jobs: Sequence[Job], video: Video) -> list[JobResult]:
             elif not acquired:
                 results[index] = JobResult(video.name, locked=True)
             else:
-                sessions[index] = PROTOCOLS[job.protocol](job.build, job.options)
+                sessions[index] = job.session()
         results |= _run_sessions(sessions, jobs, video)
     return [results[index] for index in range(len(jobs))]
 
