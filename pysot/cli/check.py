@@ -26,12 +26,10 @@ from tqdm import tqdm
 
 from toolkit.datasets import Video, find_benchmark
 from toolkit.datasets.check import check_set, frame_size
-from toolkit.datasets.layouts import read_native
+from toolkit.datasets.formats import read_records
 from toolkit.datasets.loading import annotation_file, read_json
-from toolkit.datasets.sources import Report
 from toolkit.io.files import atomic_write
-
-LEVELS = ("error", "warning", "note")
+from toolkit.io.issues import LEVELS, IssueLog
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -49,7 +47,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_set(args: argparse.Namespace) -> tuple[dict[str, Any], Report, Path | None]:
+def read_set(args: argparse.Namespace) -> tuple[dict[str, Any], IssueLog, Path | None]:
     """Read the records of the set from its JSON or its folders.
 
     Returns:
@@ -61,30 +59,30 @@ def read_set(args: argparse.Namespace) -> tuple[dict[str, Any], Report, Path | N
     """
     path = None if args.rebuild else annotation_file(args.root, args.dataset)
     if path:
-        report = Report()
-        return read_json(path, partial(_note_doubles, report)), report, path
+        log = IssueLog()
+        return read_json(path, partial(_note_doubles, log)), log, path
     if not args.root.is_dir():
         raise FileNotFoundError(f"the folder {args.root} does not exist")
-    return (*read_native(args.root, args.dataset), None)
+    return (*read_records(args.root, args.dataset), None)
 
 
-def _note_doubles(report: Report, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _note_doubles(log: IssueLog, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Object of a JSON; a key that comes twice, of which a dictionary keeps the last, is noted."""
     made = dict(pairs)
     if len(made) < len(pairs):
         keys = [key for key, _ in pairs]
         for key in sorted({key for key in keys if keys.count(key) > 1}):
-            report.add("error", key, "comes more than once in the JSON")
+            log.add("", key, "comes more than once in the JSON")
     return made
 
 
-def print_report(report: Report) -> None:
-    """Print all problems as one table, the worst first."""
-    problems = sorted(report.problems, key=lambda p: (LEVELS.index(p.level), p.video))
-    width = max((len(problem.video) for problem in problems), default=0)
-    for problem in problems:
-        print(f"{problem.level:8} {problem.video:{width}} {problem.text}")
-    print(", ".join(f"{len(report.of(level))} {level}s" for level in LEVELS))
+def print_report(log: IssueLog) -> None:
+    """Print all issues as one table, the worst first."""
+    issues = sorted(log, key=lambda issue: (LEVELS.index(issue.level), issue.where))
+    width = max((len(issue.where) for issue in issues), default=0)
+    for issue in issues:
+        print(f"{issue.level:8} {issue.where:{width}} {issue.text}")
+    print(", ".join(f"{len(log.of(level))} {level}s" for level in LEVELS))
 
 
 def write_json(path: Path, records: Mapping[str, Any], videos: Mapping[str, Video]) -> None:
@@ -109,14 +107,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read, check, report and write."""
     args = parse_args(argv)
     benchmark = find_benchmark(args.dataset)
-    records, report, path = read_set(args)
+    records, log, path = read_set(args)
     show = partial(tqdm, desc="check", ncols=100, leave=False, disable=None)
-    videos = check_set(records, args.root, benchmark, report, args.check_images, show)
+    videos = check_set(records, args.root, benchmark, log, args.check_images, show)
     frames = sum(map(len, videos.values()))
     source = path or f"the folders in {args.root}"
     print(f"{args.dataset}: {len(videos)} videos, {frames} frames, from {source}")
-    print_report(report)
-    faults = report.of("error", "warning") if args.strict else report.of("error")
+    print_report(log)
+    faults = log.of("error", "warning") if args.strict else log.of("error")
     if faults or not videos:
         raise ValueError(
             f"{args.dataset} cannot be used as it is; see the {len(faults)} lines above"

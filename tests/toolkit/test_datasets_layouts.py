@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.datasets import BENCHMARKS, DatasetFactory, load_videos
-from toolkit.datasets.layouts import LAYOUTS, read_native
-from toolkit.datasets.sources import parse_tracks, spans
+from toolkit.datasets import BENCHMARKS, DatasetFactory, formats, load_videos
+from toolkit.datasets.formats import read_records
+from toolkit.datasets.formats.uav import parse_tracks
+from toolkit.datasets.reading import spans
 from toolkit.io.labels import write_labels
 
 NAN = float("nan")
@@ -389,9 +390,9 @@ CASES = {
 
 def partial_set(root, name):
     """Videos of a set of which most are not there, as the miniatures are."""
-    records, report = read_native(root, name)
+    records, log = read_records(root, name)
     (root / f"{name}.json").write_text(json.dumps(plain(records)))
-    return load_videos(root, name), report
+    return load_videos(root, name), log
 
 
 def plain(records):
@@ -423,7 +424,7 @@ def test_layout(build, case):
 def test_every_benchmark_has_a_layout():
     drawn = {name for name in BENCHMARKS if name.startswith("Synthetic")}  # they come with a JSON
     own = {"DTB70"}  # read like a set of the user
-    assert set(LAYOUTS) | own | drawn == set(BENCHMARKS)
+    assert set(formats.testing_formats()) | own | drawn == set(BENCHMARKS)
 
 
 def test_a_whole_set_needs_no_json(build):
@@ -569,8 +570,8 @@ ONE = {**images("a/%04d.jpg", 1, 2, 3)}
     ],
 )
 def test_faults_are_noted_and_reading_goes_on(build, name, files, level, text):
-    _, report = read_native(build(files), name)
-    assert any(re.search(text, problem.text) for problem in report.of(level)), report.problems
+    _, log = read_records(build(files), name)
+    assert any(re.search(text, issue.text) for issue in log.of(level)), list(log)
 
 
 def test_loading_stops_at_an_error_and_says_how_many_there_are(build, caplog):
@@ -598,7 +599,7 @@ def test_loading_stops_at_an_error_and_says_how_many_there_are(build, caplog):
 )
 def test_a_table_of_the_wrong_form_is_refused(build, table, message):
     with pytest.raises(ValueError, match=rf"mine\.csv: .*{message}"):
-        read_native(build({**ONE, "mine.csv": table}), "mine")
+        read_records(build({**ONE, "mine.csv": table}), "mine")
 
 
 @pytest.mark.parametrize("name", ["mine", "OTB100", "GOT-10k", "DAVIS2017"])
@@ -644,7 +645,7 @@ def test_uav_in_its_own_folders_is_what_its_json_has(tmp_path):
     truths.mkdir(parents=True)
     for name, video in converted.items():
         np.savetxt(truths / f"{name}.txt", video.boxes, "%g", ",")
-    records, _ = read_native(tmp_path, "UAV123_10fps")
+    records, _ = read_records(tmp_path, "UAV123_10fps")
     assert set(records) == set(converted)
     for name, video in converted.items():
         np.testing.assert_array_equal(records[name]["gt_rect"], video.boxes)

@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.datasets import load_videos
-from toolkit.datasets.lazy import LateList, LateRows, read_records
+from toolkit.datasets.loading import read_records
+from toolkit.datasets.sequence import Rows
 
 NUMBERS = st.one_of(
     st.integers(-999, 999), st.floats(width=32), st.just(math.nan), st.just(-math.inf)
@@ -48,7 +50,7 @@ def plain(value):
     """Lists for late lists, and NaN as something equal to itself."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, LateList)):
+    if isinstance(value, (list, Rows)):
         return [plain(item) for item in value]
     return "NaN" if value != value else (type(value).__name__, value)
 
@@ -84,18 +86,25 @@ def test_a_damaged_text_is_refused_or_read_alike(records, data):
 
 def rows_are_numbers(record):
     rows = record.get("gt_rect") if isinstance(record, dict) else None
-    return not isinstance(rows, LateRows) or np.array(list(rows)).shape == rows.values.shape
+    return not isinstance(rows, Rows) or np.array(list(rows)).shape == rows.values.shape
 
 
-def test_regular_lists_stay_text():
+@pytest.mark.parametrize("style", STYLES)
+def test_regular_lists_are_read_by_the_quick_ways(style):
     record = {"img_names": ["a/1.jpg", "a/2.jpg"], "gt_rect": [[1, 2.5, 3, math.nan]] * 2}
-    found = read_records(json.dumps({"a": record}, indent=2).encode())["a"]
-    assert type(found["img_names"]) is list  # broken into lines: not the form that JSON files have
-    found = read_records(json.dumps({"a": record}).encode())["a"]
-    assert type(found["img_names"]) is LateList and len(found["img_names"]) == 2
-    assert type(found["gt_rect"]) is LateRows
+    found = read_records(json.dumps({"a": record, "b": record}, **style).encode())["a"]
+    assert found["img_names"] == record["img_names"]
+    assert type(found["gt_rect"]) is Rows
     np.testing.assert_array_equal(found["gt_rect"].values, record["gt_rect"])
     assert [type(value) for value in found["gt_rect"][1]] == [int, float, int, float]
+
+
+@pytest.mark.parametrize("text", ['"gt_rect": [[1, ', '"gt_rect": [[1]\n],', '"img_names": ["a", '])
+def test_many_lists_without_an_end_take_no_longer(text):
+    begin = time.perf_counter()
+    with pytest.raises(ValueError):
+        read_records(text.encode() * 100_000)
+    assert time.perf_counter() - begin < 5  # minutes, if each were searched to the end of the file
 
 
 @pytest.mark.parametrize("row", [[1, 2, 3, 4], [5, 0, 10, 5, 5, 10, 0, 5]])

@@ -1,4 +1,4 @@
-"""What is wrong with a set, found before a tracker runs for hours on it."""
+"""What is wrong with a set that is tested on, found before a tracker runs for hours on it."""
 
 import os
 from collections import Counter
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from toolkit.datasets.benchmarks import Benchmark
 from toolkit.datasets.loading import make_video
-from toolkit.datasets.sources import Report, spans
+from toolkit.datasets.reading import spans
 from toolkit.datasets.video import Video
 from toolkit.io.images import image_size
+from toolkit.io.issues import IssueLog
 
 # evaluations whose overlaps end at the border of the frame
 _NEED_SIZE = ("vot", "longterm")
@@ -23,7 +24,7 @@ def check_set(
     records: Mapping[str, Any],
     root: Path,
     benchmark: Benchmark,
-    report: Report,
+    log: IssueLog,
     all_images: bool = False,
     progress: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> dict[str, Video]:
@@ -33,7 +34,7 @@ def check_set(
         records: Fields of the videos, as the JSON has them.
         root: Folder that image names are relative to.
         benchmark: What the set needs.
-        report: Takes what is found.
+        log: Takes what is found.
         all_images: Look into every image; otherwise only into the first of each video.
         progress: Wraps the names of the videos while they are checked.
 
@@ -45,18 +46,18 @@ def check_set(
         try:
             videos[name] = video = make_video(name, records[name], root, benchmark)
         except ValueError as error:
-            report.add("error", name, str(error))
+            log.add("", name, str(error))
             continue
         missing = [i for i, path in enumerate(video.img_names) if path not in there]
-        _check_images(video, missing, report, all_images)
-        _check_boxes(video, report)
-    _check_names(videos, benchmark, report)
+        _check_images(video, missing, log, all_images)
+        _check_boxes(video, log)
+    _check_names(videos, benchmark, log)
     if videos and not there.found:
-        report.add("warning", "", f"no images below {root}: enough to score, not to track")
+        log.warn("", "", f"no images below {root}: enough to score, not to track")
     if benchmark.evaluation in _NEED_SIZE:
         unsized = [name for name, video in videos.items() if frame_size(video) is None]
         if unsized:
-            report.add("warning", "", f"no frame size, so no score: {_some(unsized)}")
+            log.warn("", "", f"no frame size, so no score: {_some(unsized)}")
     return videos
 
 
@@ -87,13 +88,13 @@ def frame_size(video: Video) -> tuple[int, int] | None:
         return None
 
 
-def _check_images(video: Video, missing: Sequence[int], report: Report, all_images: bool) -> None:
+def _check_images(video: Video, missing: Sequence[int], log: IssueLog, all_images: bool) -> None:
     if missing and len(missing) < len(video):
         first = video.img_names[missing[0]]
-        report.add("error", video.name, f"frames {spans(missing)} have no image, such as {first}")
+        log.add("", video.name, f"frames {spans(missing)} have no image, such as {first}")
     twice = [name for name, count in Counter(video.img_names).items() if count > 1]
     if twice:
-        report.add("warning", video.name, f"the same image for several frames: {_some(twice)}")
+        log.warn("", video.name, f"the same image for several frames: {_some(twice)}")
     absent, size = set(missing), video.annotated_size
     for index in range(len(video) if all_images else 1):
         if index in absent:
@@ -101,36 +102,36 @@ def _check_images(video: Video, missing: Sequence[int], report: Report, all_imag
         try:
             found = image_size(video.img_names[index])
         except (ValueError, OSError) as error:
-            report.add("error", video.name, f"frame {index}: {error}")
+            log.add("", video.name, f"frame {index}: {error}")
             continue
         size = size or found
         if found != size:
             text = f"{found[0]}x{found[1]} but {size[0]}x{size[1]} was expected"
-            report.add("error", video.name, f"frame {index}: {video.img_names[index]} is {text}")
+            log.add("", video.name, f"frame {index}: {video.img_names[index]} is {text}")
 
 
-def _check_boxes(video: Video, report: Report) -> None:
+def _check_boxes(video: Video, log: IssueLog) -> None:
     try:
         boxes = video.boxes
     except (ValueError, OSError) as error:
-        report.add("error", video.name, str(error))
+        log.add("", video.name, str(error))
         return
     nan = np.isnan(boxes).any(axis=1)
     infinite = np.isinf(boxes).any(axis=1)
     empty = ~nan & ~infinite & (boxes[:, 2:] <= 0).any(axis=1)
     if (nan | infinite | empty)[0]:
-        report.add("error", video.name, f"cannot start on the box {list(video.gt_traj[0])}")
+        log.add("", video.name, f"cannot start on the box {list(video.gt_traj[0])}")
     if len(boxes) > 1 and nan[1:].all():
-        report.add("note", video.name, "no box but the first: it can be tracked, not scored")
+        log.note("", video.name, "no box but the first: it can be tracked, not scored")
     elif nan.any():
-        report.add("note", video.name, f"absent (NaN) in frames {_frames(nan)}")
+        log.note("", video.name, f"absent (NaN) in frames {_frames(nan)}")
     if infinite.any():
-        report.add("error", video.name, f"infinite numbers in frames {_frames(infinite)}")
+        log.add("", video.name, f"infinite numbers in frames {_frames(infinite)}")
     if empty.any():
-        report.add("warning", video.name, f"width or height not above 0 in frames {_frames(empty)}")
+        log.warn("", video.name, f"width or height not above 0 in frames {_frames(empty)}")
     outside = _outside(boxes, frame_size(video)) & ~nan & ~infinite & ~empty
     if outside.any():
-        report.add("warning", video.name, f"box outside the image in frames {_frames(outside)}")
+        log.warn("", video.name, f"box outside the image in frames {_frames(outside)}")
 
 
 def _outside(boxes: NDArray, size: tuple[int, int] | None) -> NDArray:
@@ -140,19 +141,19 @@ def _outside(boxes: NDArray, size: tuple[int, int] | None) -> NDArray:
     return (x + w <= 0) | (y + h <= 0) | (x >= width) | (y >= height)
 
 
-def _check_names(videos: Mapping[str, Video], benchmark: Benchmark, report: Report) -> None:
+def _check_names(videos: Mapping[str, Video], benchmark: Benchmark, log: IssueLog) -> None:
     """What only shows when the videos are seen together."""
     lower = Counter(map(str.lower, videos))
     alike = [name for name in videos if lower[name.lower()] > 1]
     if alike:
-        report.add("warning", "", f"names that differ in case only: {_some(alike)}")
+        log.warn("", "", f"names that differ in case only: {_some(alike)}")
     if benchmark.num_videos not in (0, len(videos)):
         expected = f"{benchmark.num_videos} belong to the set"
-        report.add("warning", "", f"{len(videos)} usable videos, but {expected}")
+        log.warn("", "", f"{len(videos)} usable videos, but {expected}")
     for tag in benchmark.tags:
         bare = [name for name, video in videos.items() if not video.tags[tag]]
         if bare:
-            report.add("note", "", f"tag {tag} is not given for {_some(bare)}")
+            log.note("", "", f"tag {tag} is not given for {_some(bare)}")
 
 
 def _frames(mask: NDArray) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAN = float("nan")
+ABSENT = [NAN] * 4
 Region = Sequence[float]
 
 
@@ -15,7 +16,7 @@ def box_around(region: Region) -> Region:
     if len(region) == 4:
         return region
     if any(map(math.isnan, region)):
-        return [NAN] * 4
+        return ABSENT
     xs, ys = region[::2], region[1::2]
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 

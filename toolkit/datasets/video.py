@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.lazy import LateRows, MaskBoxes
 from toolkit.datasets.regions import as_regions, box_around, boxes_around
+from toolkit.datasets.sequence import MaskBoxes, Rows
 from toolkit.io.images import image_size, read_image
 from toolkit.io.labels import read_labels
 
@@ -147,7 +147,7 @@ class Video:
     @cached_property
     def boxes(self) -> NDArray:
         """Ground truth as (N, 4) boxes x, y, w, h; a polygon gives the box around it."""
-        if isinstance(self._regions, LateRows):
+        if isinstance(self._regions, Rows):
             return boxes_around(self._regions.values)
         regions = self.gt_traj
         if any(len(region) != 4 for region in regions):
@@ -157,7 +157,7 @@ class Video:
     @cached_property
     def regions(self) -> NDArray:
         """Ground truth as an array, (N, 4) boxes or (N, 2K) polygons; see `as_regions`."""
-        if isinstance(self._regions, LateRows):
+        if isinstance(self._regions, Rows):
             return self._regions.values
         return as_regions(self.gt_traj)
 

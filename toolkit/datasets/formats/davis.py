@@ -1,0 +1,89 @@
+"""Sets whose annotations are label images: DAVIS and YouTube-VOS."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from toolkit.datasets.reading import (
+    Format,
+    Reading,
+    TrainingSet,
+    read_labels,
+    read_text,
+    subfolders,
+)
+from toolkit.datasets.sequence import Sequence
+
+
+def read(reading: Reading, year: int | str, split: str = "val") -> Iterator[Sequence]:
+    """DAVIS: ``{JPEGImages,Annotations}/480p/<name>/%05d.{jpg,png}``, ``ImageSets/<year>``.
+
+    Args:
+        reading: The root and the log.
+        year: 2016 (one object per video) or 2017.
+        split: ``train``, ``val``, or ``all`` for every annotated video there is.
+
+    Raises:
+        FileNotFoundError: If there are no annotations, or training finds no list of the split.
+    """
+    annotations = reading.root / "Annotations" / "480p"
+    listing = reading.root / "ImageSets" / str(year) / f"{split}.txt"
+    if split == "all" or (not listing.is_file() and not reading.training):
+        names = [path.name for path in subfolders(annotations)]
+    else:
+        names = _listed(listing)
+    for name in names:
+        images = reading.root / "JPEGImages" / "480p" / name
+        yield read_labels(name, images, annotations / name, reading)
+
+
+def _listed(path: Path) -> list[str]:
+    """Names of videos: 2016 lists image and mask of every frame, 2017 the videos."""
+    if not path.is_file():
+        raise FileNotFoundError(f'list of videos not found: {path} (split "all" needs none)')
+    words = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
+    return list(dict.fromkeys(w.split("/")[-2] if "/" in w else w for w in words))
+
+
+def read_youtube_vos(reading: Reading, split: str = "valid") -> Iterator[Sequence]:
+    """YouTube-VOS: ``<split>/{JPEGImages,Annotations}/<name>/%05d.{jpg,png}``, ``meta.json``.
+
+    Few frames are annotated: each fifth in ``train``, the first with an object in ``valid``.
+
+    Raises:
+        FileNotFoundError: If there are no annotations.
+        ValueError: If ``meta.json`` is not JSON.
+    """
+    root = reading.root / split if (reading.root / split).is_dir() else reading.root
+    meta = root / "meta.json"
+    content = json.loads(read_text(meta)) if reading.training and meta.is_file() else {}
+    for masks in subfolders(root / "Annotations"):
+        objects = content.get("videos", {}).get(masks.name, {}).get("objects", {})
+        names = {int(number): str(item.get("category", "")) for number, item in objects.items()}
+        yield read_labels(masks.name, root / "JPEGImages" / masks.name, masks, reading, names)
+
+
+_MARKS = ("Annotations/480p/*/*.png",)
+TESTING = {
+    "DAVIS2016": Format(_MARKS, partial(read, year=2016)),
+    "DAVIS2017": Format(_MARKS, partial(read, year=2017)),
+    "YouTube-VOS": Format(("valid/Annotations/*/*.png", "Annotations/*/*.png"), read_youtube_vos),
+}
+TRAINING = {
+    "davis": TrainingSet(
+        "DAVIS 2016 or 2017: check, crops with masks, annotations, pack",
+        "folder with JPEGImages/480p, Annotations/480p and ImageSets",
+        read,
+        {
+            "--year": {"choices": ("2016", "2017"), "default": "2017"},
+            "--split": {"choices": ("train", "val", "all"), "default": "train"},
+        },
+    ),
+    "youtube_vos": TrainingSet(
+        "YouTube-VOS: check, crops with masks, annotations, pack",
+        "folder with train/ or valid/",
+        read_youtube_vos,
+        {"--split": {"choices": ("train", "valid"), "default": "train"}},
+    ),
+}

@@ -1,0 +1,455 @@
+"""Reading one video from the files of its owner: which images, which boxes, how they pair.
+
+The same reader serves testing and training preparation. They differ in one thing: testing leaves a
+video out if anything in it is wrong, training uses what is right. So every fault is reported with
+its two levels side by side, and what was read is yielded nevertheless.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from toolkit.datasets.regions import ABSENT, Region
+from toolkit.datasets.sequence import Sequence
+from toolkit.io.boxes import parse_region, parse_regions, split_fields
+from toolkit.io.images import list_images
+from toolkit.io.issues import IssueLog
+
+_SEPARATORS = re.compile(r"[,;\s]+")
+_NUMBER = re.compile(r"(\d+)\D*$")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What every reader receives.
+
+    Attributes:
+        root: Folder or file of the set.
+        log: Takes all that is wrong.
+        training: Whether the set is prepared for training, else it is tested on.
+    """
+
+    root: Path
+    log: IssueLog
+    training: bool = False
+
+    def report(
+        self,
+        kind: str,
+        where: object,
+        text: object,
+        testing: str | None = "error",
+        training: str | None = "error",
+    ) -> None:
+        """Add an issue at the level that it has in testing or in training; None drops it."""
+        level = (self.training and training) or (not self.training and testing)
+        if level:
+            self.log.add(kind, where, text, level)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way in which a set that is tested on may lie below its root.
+
+    Attributes:
+        marks: Patterns of paths of which one must be there for the format to be recognized.
+        read: Yields its videos.
+    """
+
+    marks: tuple[str, ...]
+    read: Callable[[Reading], Iterator[Sequence]]
+
+    def fits(self, root: Path) -> bool:
+        """Return whether the root holds a set of this format."""
+        return any(next(root.glob(mark), None) for mark in self.marks)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A set that can be prepared for training.
+
+    Attributes:
+        title: Its name and what is made of it.
+        root: What its root holds.
+        read: Yields its videos; receives the options by name.
+        options: Flag of the command line -> arguments of ``ArgumentParser.add_argument``.
+        annotation: Name of the file of annotations, a format string of the options.
+    """
+
+    title: str
+    root: str
+    read: Callable[..., Iterator[Sequence]]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    annotation: str = "train.json"
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Files of one small number per frame, for a field of the record.
+
+    Attributes:
+        paths: The files; a frame is flagged if any of them flags it.
+        invert: The files say the opposite of what the field means.
+        missing: Level of a missing file; with ``"warning"`` the list is empty then. None: no word.
+    """
+
+    paths: tuple[Path, ...]
+    invert: bool = False
+    missing: str | None = "error"
+
+
+@dataclass(frozen=True)
+class BoxFile:
+    """Where the files of a video of one object lie, and how they are to be read.
+
+    Attributes:
+        name: Name of the video.
+        images: Folder of its images.
+        truth: File of its boxes.
+        group: Folder below which training puts the video.
+        category: Name of the object's category; empty if unknown.
+        frames: Numbers of its first and last image, by file name; None is open.
+        pattern: Name of an image by number, for sets that are here without images.
+        start: Number of the first image.
+        parse: Makes of the text of ``truth`` into boxes.
+        origin: Coordinate of the first pixel in ``truth``, 0 or 1.
+        step: At most one in so many boxes belongs to an image (see `_pair`).
+        slack: Boxes that may be missing or too many without a word.
+        surplus: More images than boxes are known of and no fault.
+        boxes: The boxes by number of their image, in place of those in ``truth``.
+        first_only: In testing a single box is that of the first frame; no other frame has one.
+        flags: Files of numbers per frame, by the field of the record.
+        hidden: Files that flag the frames without the object, which training leaves out.
+        attr_file: File of one 0 or 1 per attribute.
+        attr_names: The names of these attributes.
+    """
+
+    name: str
+    images: Path
+    truth: Path
+    group: str = ""
+    category: str = ""
+    frames: tuple[int | None, int | None] = (None, None)
+    pattern: str = "%08d.jpg"
+    start: int = 1
+    parse: Callable[[str], list[Region]] = parse_regions
+    origin: int = 0
+    step: int = 1
+    slack: int = 0
+    surplus: bool = False
+    boxes: Mapping[int, Region] | None = None
+    first_only: bool = False
+    flags: Mapping[str, Flags] = field(default_factory=dict)
+    hidden: tuple[Path, ...] = ()
+    attr_file: Path | None = None
+    attr_names: tuple[str, ...] = ()
+
+
+def read_boxes(source: BoxFile, reading: Reading) -> Sequence:
+    """Read a video of one object; without frames if it cannot be used at all."""
+    try:
+        images = _select(list_images(source.images), source, reading)
+        regions = _regions(source, images, reading)
+        images, regions = _pair(images, regions, source, reading)
+    except (ValueError, OSError) as error:
+        reading.report("unreadable annotation", source.truth, _one_line(error))
+        return Sequence(source.name)
+    sequence = Sequence(
+        source.name, images, [{0: region} for region in regions], group=source.group
+    )
+    if source.category:
+        sequence.categories = {0: source.category}
+    if reading.training:
+        sequence.visible = _visible(source, regions, reading)
+    else:
+        sequence.flags = _flags(source, len(regions), reading)
+        sequence.attributes = _attributes(source, reading)
+    return sequence
+
+
+def read_labels(
+    name: str,
+    images: Path,
+    masks: Path,
+    reading: Reading,
+    categories: Mapping[int, str] | None = None,
+) -> Sequence:
+    """Read a video whose annotations are label images, PNG files named as its frames.
+
+    Args:
+        name: Name of the video.
+        images: Folder of the frames.
+        masks: Folder of the label images; frames may lack one.
+        reading: Takes what is wrong.
+        categories: Label -> name of the category.
+    """
+    frames = list_images(images)
+    there = {path.stem: path for path in list_images(masks) if path.suffix.lower() == ".png"}
+    labels = [there.get(path.stem) for path in frames]
+    if not frames and not reading.training:
+        reading.report("missing image", images, f"no images in {images}")
+    elif not there or (not reading.training and not any(labels)):
+        reading.report(
+            "video without a mask", masks, "" if reading.training else f"no masks in {masks}"
+        )
+    if reading.training or not any(labels):
+        known = {path.stem for path in frames}
+        for stem in there:
+            if stem not in known:
+                text = f"none of that name in {images}"
+                reading.report("mask without an image", there[stem], text, testing=None)
+    if not any(labels):
+        return Sequence(name)
+    numbers = [int(p.stem) if p.stem.isdecimal() else i for i, p in enumerate(frames)]
+    return Sequence(name, frames, numbers=numbers, labels=labels, categories=categories or {})
+
+
+# ------------------------------------------------------------------------------ finding folders
+
+
+def table(name: str) -> Mapping[str, Any]:
+    """Return a list of names that belongs to a set; see the folder ``data``."""
+    return json.loads((files("toolkit.datasets") / "data" / f"{name}.json").read_bytes())
+
+
+def image_folder(folder: Path, below: Iterable[str] = ("img", "color", ".")) -> Path:
+    """Return the first of some folders that has images, or the first of all."""
+    paths = [folder / name for name in below]
+    return next((path for path in paths if list_images(path)), paths[0])
+
+
+def first_file(folder: Path, names: Iterable[str]) -> str:
+    """Return the first of some files that is there, or an empty text."""
+    return next((name for name in names if (folder / name).is_file()), "")
+
+
+def listed(root: Path, mark: str, levels: int = 1) -> list[str]:
+    """Return the names in ``list.txt``, or else the folders in which the mark is found."""
+    listing = root / "list.txt"
+    if listing.is_file():
+        return read_text(listing).split()
+    return sorted({path.parents[levels - 1].name for path in root.glob(mark)})
+
+
+def subfolders(root: Path) -> list[Path]:
+    """Return the folders in a folder of annotations, in order.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"folder of annotations not found: {root}")
+    return sorted(path for path in root.iterdir() if path.is_dir())
+
+
+# -------------------------------------------------------------------------------------- images
+
+
+def image_number(name: str) -> int:
+    """Return the number at the end of an image's name, -1 if there is none."""
+    match = _NUMBER.search(os.path.splitext(name)[0])
+    return int(match[1]) if match else -1
+
+
+def _select(images: list[Path], source: BoxFile, reading: Reading) -> list[Path]:
+    """Keep the images within the range of the video; report those missing or there twice."""
+    if not images:
+        return []
+    first, last = source.frames
+    numbers = [image_number(path.name) for path in images]
+    first = min(numbers) if first is None else first
+    last = max(numbers) if last is None else last
+    chosen = [n for n, k in zip(images, numbers, strict=True) if first <= k <= last]
+    present = sorted(k for k in numbers if first <= k <= last)
+    if len(set(present)) < len(present) and present[0] >= 0:
+        twice = sorted({k for k, later in pairwise(present) if k == later})
+        raise ValueError(f"{source.images}: there are two images of number {spans(twice)}")
+    missing = sorted(set(range(first, last + 1)) - set(present)) if first >= 0 else []
+    if missing and source.frames != (None, None):
+        raise ValueError(f"{source.images}: images {spans(missing)} are missing")
+    if missing:
+        text = f"{source.images}: the numbers {spans(missing)} are left out"
+        reading.report("gap in the numbers", source.images, text, "warning", training=None)
+    return chosen
+
+
+def spans(numbers: list[int], limit: int = 5) -> str:
+    """Return sorted numbers as text with runs joined: ``1-4, 7, 9-12 and 30 more``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    text = ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in runs[:limit])
+    more = sum(b - a + 1 for a, b in runs[limit:])
+    return text + (f" and {more} more" if more else "")
+
+
+def _pair(
+    images: list[Path], regions: list[Region], source: BoxFile, reading: Reading
+) -> tuple[list[Path], list[Region]]:
+    """Bring images and boxes to one length."""
+    kind = "boxes and images differ in number"
+    if not images:
+        text = f"no images in {source.images}: enough to score, not to track"
+        reading.report(kind, source.truth, text, "warning")
+        regions = [] if reading.training else regions[:: source.step]
+        first = source.start if source.frames[0] is None else source.frames[0]
+        return [
+            source.images / (source.pattern % (first + i)) for i in range(len(regions))
+        ], regions
+    if len(regions) > 2 * len(images):
+        regions = regions[:: source.step]
+    if source.first_only and len(regions) == 1 < len(images) and not reading.training:
+        return images, [*regions, *([ABSENT] * (len(images) - 1))]
+    count = f"{len(images)} images but {len(regions)} boxes"
+    excess = len(regions) - len(images)
+    known = abs(excess) <= source.slack or (excess < 0 and source.surplus)
+    if excess > 0 and not known:
+        text = f"{count} in {source.truth}: images are missing in {source.images}"
+        reading.report(kind, source.truth, text)
+    elif excess:
+        what = f"the last {abs(excess)} {'boxes' if excess > 0 else 'images'} are left out"
+        level = "note" if known else None
+        reading.report(kind, source.truth, f"{count}: {what}", level or "warning", level or "error")
+    length = min(len(images), len(regions))
+    return images[:length], regions[:length]
+
+
+# --------------------------------------------------------------------------------- ground truth
+
+
+def _regions(source: BoxFile, images: list[Path], reading: Reading) -> list[Region]:
+    if source.boxes is not None:
+        return _numbered(source, images)
+    text = read_text(source.truth)
+    try:
+        regions = source.parse(text)
+    except ValueError as error:
+        if not reading.training or source.parse is not parse_regions:
+            raise ValueError(f"{source.truth}: {error}") from None
+        regions = _usable_lines(text, source.truth, reading)
+    if source.origin:
+        return [[region[0] - 1, region[1] - 1, *region[2:]] for region in regions]
+    return regions
+
+
+def _usable_lines(text: str, path: Path, reading: Reading) -> list[Region]:
+    """Regions of a text in which some lines are none: those are reported, and NaN."""
+    regions = []
+    for number, line in enumerate(split_fields(text), start=1):
+        region = parse_region(line)
+        if region is None:
+            reading.report("unusable line", f"{path}, line {number}", line)
+        regions.append(region or ABSENT)
+    return regions
+
+
+def _numbered(source: BoxFile, images: list[Path]) -> list[Region]:
+    """Boxes in the order of the images; NaN for an image without one."""
+    if not images:
+        raise ValueError(f"no images in {source.images}")
+    numbers = [image_number(image.name) for image in images]
+    lacking = sorted(set(source.boxes) - set(numbers))
+    if lacking:
+        raise ValueError(f"{source.truth}: no images {spans(lacking)} in {source.images}")
+    return [source.boxes.get(number, ABSENT) for number in numbers]
+
+
+def read_text(path: Path) -> str:
+    """Read a text file without byte-order mark and surrounding blanks.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not text.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig").strip()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file") from None
+
+
+# --------------------------------------------------------------------------- labels per frame
+
+
+def _visible(source: BoxFile, regions: list[Region], reading: Reading) -> list[bool]:
+    """Whether training can use each frame: it has a box, and no file says that it is hidden."""
+    visible = [not any(value != value for value in region) for region in regions]
+    for path in source.hidden:
+        try:
+            flags = _numbers(path)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            reading.report("unusable annotation", path, error)
+            continue
+        visible = [seen and not any(flags[i : i + 1]) for i, seen in enumerate(visible)]
+    return visible
+
+
+def _flags(source: BoxFile, length: int, reading: Reading) -> dict[str, list[int]]:
+    found = {}
+    for name, flags in source.flags.items():
+        try:
+            found[name] = _any_flag(flags, length)
+        except FileNotFoundError as error:
+            reading.report("missing flags", "", f"{error}: no {name}", flags.missing)
+        except ValueError as error:
+            level = "error" if flags.missing == "error" else "warning"
+            reading.report("unusable annotation", "", f"{error}: no {name}", level)
+        if flags.missing == "warning":
+            found.setdefault(name, [])
+    return found
+
+
+def _any_flag(flags: Flags, length: int) -> list[int]:
+    columns = []
+    for path in flags.paths:
+        columns.append(_numbers(path)[:length])
+        if len(columns[-1]) < length:
+            raise ValueError(f"{path} has {len(columns[-1])} numbers for {length} frames")
+    values = [max(values) for values in zip(*columns, strict=True)]
+    return [int(not value) for value in values] if flags.invert else values
+
+
+def _numbers(path: Path) -> list[int]:
+    try:
+        return [int(float(token)) for token in _tokens(path)]
+    except (ValueError, OverflowError):
+        raise ValueError(f"{path}: expected numbers only") from None
+
+
+def _tokens(path: Path) -> list[str]:
+    return [token for token in _SEPARATORS.split(read_text(path)) if token]
+
+
+def _attributes(source: BoxFile, reading: Reading) -> list[str]:
+    if source.attr_file is None:
+        return []
+    try:
+        marks = _tokens(source.attr_file)
+    except FileNotFoundError as error:
+        reading.report("missing attributes", "", f"{error}: no attributes", "note")
+        return []
+    if len(marks) != len(source.attr_names) or not set(marks) <= {"0", "1"}:
+        text = f"{source.attr_file}: expected {len(source.attr_names)} numbers 0 or 1"
+        reading.report("unusable annotation", "", f"{text}: no attributes", "warning")
+        return []
+    return [name for name, mark in zip(source.attr_names, marks, strict=True) if mark == "1"]
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
