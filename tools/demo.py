@@ -1,12 +1,11 @@
-"""Track one object through a video or camera; `pysot.cli.demo` has the options."""
+"""Track an object through a video; the same as ``pysot demo``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pysot.cli.demo import main
-from pysot.core.errors import run
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("demo")

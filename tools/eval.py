@@ -1,12 +1,11 @@
-"""Score the result files of trackers; `pysot.cli.eval` has the options."""
+"""Score the result files of trackers; the same as ``pysot eval``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pysot.cli.eval import main
-from pysot.core.errors import run
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("eval")

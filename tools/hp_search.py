@@ -1,12 +1,11 @@
-"""Search for the best settings of a tracker; `pysot.cli.tune` has the options."""
+"""Search for the best settings of a tracker; the same as ``pysot tune``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pysot.cli.tune import main
-from pysot.core.errors import run
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("tune")

@@ -1,12 +1,11 @@
-"""Check a benchmark and write its JSON; `pysot.cli.check` has the options."""
+"""Check a data set and write its JSON; the same as ``pysot check``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pysot.cli.check import main
-from pysot.core.errors import run
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("check")

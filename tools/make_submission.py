@@ -1,12 +1,11 @@
-"""Pack results for an evaluation server; `pysot.cli.submit` has the options."""
+"""Pack results for the server of a benchmark; the same as ``pysot submit``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pysot.cli.submit import main
-from pysot.core.errors import run
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("submit")

@@ -1,12 +1,11 @@
-"""Pack training crops into a few large files; `pysot.cli.pack` has the options."""
+"""Put training crops into a few large files; the same as ``pysot pack``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pysot.cli.pack import main
-from pysot.core.errors import run
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("pack")

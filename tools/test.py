@@ -1,12 +1,11 @@
-"""Run a tracker over a benchmark; `pysot.cli.test` has the options."""
+"""Run a tracker over a benchmark; the same as ``pysot test``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pysot.cli.test import main
-from pysot.core.errors import run
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("test")

@@ -1,12 +1,11 @@
-"""Draw training pairs; `pysot.cli.visualize` has the options."""
+"""Draw training pairs; the same as ``pysot visualize``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pysot.cli.visualize import main
-from pysot.core.errors import run
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(main)
+    run_command("visualize")

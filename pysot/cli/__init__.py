@@ -1,1 +1,63 @@
-"""The command lines: ``parse_args`` and ``main`` of each."""
+"""The command line: ``pysot COMMAND ...``, or a file in ``tools`` for each command.
+
+A command is a module with ``parse_args(argv)`` and ``main(argv)``, which are called with the
+arguments that follow its name, or None for those of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from pysot.core.errors import run
+
+#: What each command does; the module has its name.
+COMMANDS = {
+    "train": "train a tracker",
+    "test": "run a tracker over a benchmark",
+    "eval": "score the results of trackers",
+    "demo": "track an object through a video",
+    "tune": "search for the best settings of a tracker",
+    "check": "check a data set, and write its JSON file",
+    "submit": "pack results for the server of a benchmark",
+    "pack": "put training crops into a few large files",
+    "visualize": "draw training pairs",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; its errors become one line and an exit code, see `pysot.core.errors.run`."""
+    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if name in ("-h", "--help"):
+        print(_usage())
+    elif name == "--version":
+        print(import_module("pysot").__version__)
+    elif name not in COMMANDS:
+        print(_usage(), file=sys.stderr)
+        print(f"error: unknown command {name!r}" if name else "error: no command", file=sys.stderr)
+        sys.exit(2)
+    else:
+        sys.argv = [f"pysot {name}", *rest]  # what the help calls the program
+        run_command(name)
+
+
+def run_command(name: str) -> None:
+    """Run a command with the arguments of the process.
+
+    Its module is imported here: most load torch, and ``eval`` does without.
+    """
+    if name == "train":
+        # Waiting threads should sleep, not spin: spinning takes the cores from the workers that
+        # read data. torch reads this once, when it is loaded.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    run(lambda: import_module(f"pysot.cli.{name}").main())
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = (f"    {name:{width}}  {text}" for name, text in COMMANDS.items())
+    return "\n".join(
+        ["usage: pysot COMMAND ...", "", *lines, "", "pysot COMMAND --help shows its options."]
+    )

@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from pysot.cli.arguments import Parser, positive
 from pysot.core.errors import RunFailed
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from toolkit.io.files import atomic_write
@@ -47,11 +48,9 @@ _SPEED_MEMORY = 0.9  # share of the past in the speed on screen, so that it can 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
-    add("--config", required=True, help="configuration of the tracker")
+    parser.add_config()
     add("--snapshot", required=True, type=Path, help="its weights")
     add(
         "--video_name",
@@ -62,14 +61,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="video file, folder of images, camera number or stream URL (default: camera 0)",
     )
     add("--init-rect", type=parse_rect, metavar="X,Y,W,H", help="the object in the first frame")
-    add("--output", type=Path, help="write a video (.mp4 or .avi) instead of showing a window")
+    parser.add_output(text="write a video (.mp4 or .avi) instead of showing a window")
     add("--json", type=Path, metavar="FILE", help="write the boxes and scores")
-    add("--max-frames", type=int, metavar="N", help="stop after N frames")
-    add("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
-    args = parser.parse_intermixed_args(argv)
-    if args.max_frames is not None and args.max_frames < 1:
-        parser.error(f"--max-frames {args.max_frames}: must be at least 1")
-    return args
+    add("--max-frames", type=positive, metavar="N", help="stop after N frames")
+    parser.add_overrides()
+    return parser.parse_intermixed_args(argv)
 
 
 def parse_rect(text: str) -> tuple[float, ...]:

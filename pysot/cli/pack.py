@@ -9,24 +9,22 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pysot.cli.arguments import Parser, positive
 from pysot.core.errors import RunFailed
 from pysot.datasets.crop_pack import pack_crops
 from pysot.datasets.crop_store import UnreadableImage, pack_decoded
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; ``python tools/pack_crops.py --help`` shows it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="folder of crops, such as crop511")
     parser.add_argument("target", type=Path, help="folder for the pack")
     parser.add_argument(
         "--decoded", action="store_true", help="pack pixels: 25 times as large, nothing to decode"
     )
-    parser.add_argument("--shard-mb", type=int, default=1024, help="size of one file")
-    args = parser.parse_args(argv)
-    if args.shard_mb < 1:
-        parser.error(f"--shard-mb {args.shard_mb}: too small")
-    return args
+    parser.add_argument("--shard-mb", type=positive, default=1024, help="size of one file")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

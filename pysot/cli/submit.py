@@ -15,26 +15,24 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pysot.cli.arguments import Parser, find_dataset_root
 from pysot.core.errors import RunFailed
-from toolkit.datasets import find_benchmark, find_root, load_videos
+from toolkit.datasets import find_benchmark, load_videos
 from toolkit.results.store import ResultStore
 from toolkit.results.submission import find_faults, write_archive
 
-TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
 SHOWN = 20
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--tracker_path", "-p", type=Path, required=True, help="folder with <DATASET>/<TRACKER>/")
     add("--dataset", "-d", required=True, help="GOT-10k, TrackingNet, or any other set")
     add("--tracker", "-t", required=True, help="name of the tracker in that folder")
-    add("--dataset-root", type=Path, help="folder of the set (default: testing_dataset/DATASET)")
-    add("--output", "-o", type=Path, help="default: TRACKER_DATASET.zip")
+    parser.add_dataset_root()
+    parser.add_output("-o", text="the archive (default: TRACKER_DATASET.zip)")
     return parser.parse_args(argv)
 
 
@@ -53,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = args.tracker_path / args.dataset / args.tracker
     if not folder.is_dir():
         raise FileNotFoundError(f"no results: there is no folder {folder}")
-    root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
+    root = find_dataset_root(args.dataset, args.dataset_root)
     videos = load_videos(root, args.dataset)
     store = ResultStore(folder, find_benchmark(args.dataset).layout)
     faults = find_faults(store, {name: len(video) for name, video in videos.items()})

@@ -29,10 +29,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pysot.cli.arguments import Parser, find_dataset_root
 from pysot.core.errors import RunFailed
 from pysot.tracker.recipe_builder import Recipe
 from pysot.utils.bbox import initial_rect
-from toolkit.datasets import Benchmark, Video, find_benchmark, find_root, load_videos
+from toolkit.datasets import Benchmark, Video, find_benchmark, load_videos
 from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.io.video import window_available
 from toolkit.protocols import ProtocolOptions, StaticTracker
@@ -47,23 +48,20 @@ from toolkit.protocols.runner import (
 from toolkit.results.store import ResultStore
 from toolkit.visualization.result_video import drawn_frames, play, write_video
 
-TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
 STATIC = "static"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--dataset", required=True, help="name of the benchmark, and of its JSON file")
-    add("--dataset-root", type=Path, help="folder of that file (default: testing_dataset/DATASET)")
-    add("--config", default="", help="configuration of the tracker")
+    parser.add_dataset_root()
+    parser.add_config(required=False)
     add("--snapshot", type=Path, help="its weights")
     add("--static", action="store_true", help="no tracker: repeat the first box, as a baseline")
     add("--video", default="", help="only this video")
-    add("--results", type=Path, default=Path("results"), help="default: ./results")
+    parser.add_output("--results", default=Path("results"), text="default: ./%(default)s")
     add("--name", help="name of the tracker in the results (default: from the snapshot)")
     add("--overwrite", action="store_true", help="run finished videos again")
     add(
@@ -72,15 +70,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="runs over each video for a tracker that is not deterministic (default: as many as "
         "the benchmark asks for); one that is runs once, as its results would all be the same",
     )
-    add("--workers", type=int, default=1, help="processes; the results are the same")
+    parser.add_workers()
     add("--vis", action="store_true", help="show the results, or without a display as --vis-dir")
     add("--vis-dir", type=Path, help="write VIS_DIR/VIDEO.mp4 (ground truth green, result yellow)")
-    add("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
+    parser.add_overrides()
     args = parser.parse_intermixed_args(argv)
     if not args.static and not (args.config and args.snapshot):
         parser.error("a tracker needs --config and --snapshot (or try --static)")
-    if args.workers < 1:
-        parser.error(f"--workers {args.workers}: must be at least 1")
     return args
 
 
@@ -89,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     benchmark = find_benchmark(args.dataset)
-    root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
+    root = find_dataset_root(args.dataset, args.dataset_root)
     videos = load_videos(root, args.dataset)
     selected = select_videos(videos, args.video, args.dataset)
     recipe = read_recipe(args)
@@ -135,7 +131,7 @@ def make_job(args: argparse.Namespace, benchmark: Benchmark, recipe: Recipe | No
     options = ProtocolOptions(initial_rect)
     if recipe is not None:
         options = replace(options, mask_threshold=recipe.config_node().TRACK.MASK_THERSHOLD)
-    store = ResultStore(args.results / args.dataset / tracker_name(args), benchmark.layout)
+    store = ResultStore(args.output / args.dataset / tracker_name(args), benchmark.layout)
     return Job(build, benchmark.protocol, store, options, repetitions, args.overwrite)
 
 
@@ -175,7 +171,7 @@ def picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None,
     show = args.vis and not args.vis_dir and window_available()
     if args.vis_dir or not args.vis or show:
         return args.vis_dir, show
-    return args.results.with_name(f"{args.results.name}_vis") / args.dataset / tracker, False
+    return args.output.with_name(f"{args.output.name}_vis") / args.dataset / tracker, False
 
 
 def run(

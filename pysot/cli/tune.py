@@ -28,17 +28,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from pysot.cli.arguments import Parser, find_dataset_root, positive
 from pysot.core.errors import RunFailed
 from pysot.tracker.recipe_builder import Recipe
 from pysot.utils.bbox import initial_rect
-from toolkit.datasets import Dataset, Video, find_root
+from toolkit.datasets import Dataset, Video
 from toolkit.evaluation import build_evaluation
 from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.protocols import ProtocolOptions
 from toolkit.protocols.runner import Job, JobResult, run_together
 from toolkit.results.store import ResultStore
 
-TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
 TOGETHER = 16
 """Settings that share the reading of a video: more would share more, and lose more in a crash."""
 
@@ -48,9 +48,7 @@ MAX_SETTINGS = 1_000_000
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--snapshot", type=Path, required=True, help="weights of the tracker")
     add("--dataset", required=True, help="name of the benchmark")
@@ -58,21 +56,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--lr", default="0.35,0.5,0.05", help="TRACK.LR (default: %(default)s)")
     add("--window-influence", default="0.1,0.8,0.05", help="default: %(default)s")
     add("--search-region", default="255,256,8", help="TRACK.INSTANCE_SIZE (default: %(default)s)")
-    add("--config", default="config.yaml", help="default: %(default)s")
-    add("--dataset-root", type=Path, help="folder of the set (default: testing_dataset/DATASET)")
-    add("--results", type=Path, default=Path("hp_search_result"), help="default: %(default)s")
+    parser.add_config("config.yaml")
+    parser.add_dataset_root()
+    parser.add_output("--results", default=Path("hp_search_result"), text="default: ./%(default)s")
     add("--name", help="MODEL in the names of the folders (default: from the snapshot)")
     add("--overwrite", action="store_true", help="delete what another snapshot left in them")
-    add("--random", type=int, metavar="N", help="only N settings, drawn at random")
+    add("--random", type=positive, metavar="N", help="only N settings, drawn at random")
     add("--seed", type=int, default=0, help="which ones --random draws (default: %(default)s)")
-    add("--workers", type=int, default=1, help="processes; the results are the same")
-    add("--top", type=int, default=10, help="settings in the table (default: %(default)s)")
-    add("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
-    args = parser.parse_intermixed_args(argv)
-    for name, value in (("workers", args.workers), ("top", args.top), ("random", args.random)):
-        if value is not None and value < 1:
-            parser.error(f"--{name} {value}: must be at least 1")
-    return args
+    parser.add_workers()
+    add("--top", type=positive, default=10, help="settings in the table (default: %(default)s)")
+    parser.add_overrides()
+    return parser.parse_intermixed_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -81,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     settings = choose(read_grid(args), args.random, args.seed)
     print(f"Total search number: {len(settings)}", flush=True)
-    root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
+    root = find_dataset_root(args.dataset, args.dataset_root)
     dataset = Dataset(args.dataset, root)
     check_truth(dataset)
     recipe = Recipe.read(args.config, args.snapshot, args.opts)
@@ -214,7 +208,7 @@ def make_jobs(
     model = args.name or args.snapshot.name.split(".")[0]
     if Path(model).name != model:
         raise ValueError(f"{model!r} cannot begin the name of a folder; choose another --name")
-    benchmark, parent = dataset.benchmark, args.results / args.dataset
+    benchmark, parent = dataset.benchmark, args.output / args.dataset
     options = ProtocolOptions(initial_rect, recipe.config_node().TRACK.MASK_THERSHOLD)
     return {
         setting: Job(
@@ -315,7 +309,7 @@ def summarize(
     print(f"{len(complete)} of {len(jobs)} settings are complete", file=sys.stderr)
     if not complete:
         return None
-    dataset.set_tracker(args.results / args.dataset, list(complete))
+    dataset.set_tracker(args.output / args.dataset, list(complete))
     evaluation = build_evaluation(dataset)
     try:
         for _ in evaluation.evaluate(list(complete), args.workers):

@@ -329,7 +329,7 @@ def nan_box(arguments, images):
 
 
 def no_frames(arguments, images):
-    return [*arguments, "--max-frames", "0"], r"--max-frames 0: must be at least 1"
+    return [*arguments, "--max-frames", "0"], r"--max-frames: 0: must be a whole number, at least 1"
 
 
 def unknown_format(arguments, images):

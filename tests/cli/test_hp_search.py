@@ -285,7 +285,7 @@ def test_results_of_another_snapshot_are_not_mixed(command, folder, tiny_snapsho
         (["--snapshot", "none.pth"], "checkpoint not found: none.pth"),
         (["--name", "a/b"], "'a/b' cannot begin the name of a folder"),
         (["--dataset", "Other"], "Other"),
-        (["--workers", "0"], "--workers 0: must be at least 1"),
+        (["--workers", "0"], "--workers/--num: 0: must be a whole number, at least 1"),
         (["TRACK.NOTHING", "1"], "TRACK.NOTHING"),
     ],
 )

@@ -438,7 +438,10 @@ def test_bad_input_is_one_clear_line(harm, arguments, tmp_path, monkeypatch, cap
     [
         ([], "required: --dataset"),
         (["--dataset", "X"], "needs --config and --snapshot"),
-        (["--dataset", "X", "--static", "--workers", "0"], "--workers 0: must be at least 1"),
+        (
+            ["--dataset", "X", "--static", "--workers", "0"],
+            "--workers/--num: 0: must be a whole number, at least 1",
+        ),
     ],
 )
 def test_bad_command_lines_are_refused(command, message, capsys):
