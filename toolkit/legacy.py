@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +32,17 @@ class Video(video.Video):
     benchmark = OPE
     imgs: list[NDArray] | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pred_trajs: dict[str, Any] = {}
+        self.confidence: dict[str, NDArray] = {}
+
     @classmethod
     def of(cls, plain: video.Video, benchmark: Benchmark) -> Video:
         """Return a video as one of this class, whose results lie as a benchmark has them."""
         self = cls.__new__(cls)
-        vars(self).update(vars(plain), benchmark=benchmark)
+        vars(self).update(vars(plain), benchmark=benchmark, pred_trajs={}, confidence={})
         return self
-
-    @cached_property
-    def pred_trajs(self) -> dict[str, Any]:
-        """Loaded results by tracker."""
-        return {}
-
-    @cached_property
-    def confidence(self) -> dict[str, NDArray]:
-        """Loaded scores by tracker."""
-        return {}
 
     def __getitem__(self, index: int) -> tuple[NDArray, Sequence[float]]:
         """See `toolkit.datasets.video.Video`; frames held in memory are not read again."""

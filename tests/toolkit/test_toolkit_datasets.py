@@ -8,6 +8,7 @@ from toolkit import datasets
 from toolkit.datasets import (
     BENCHMARKS,
     DatasetFactory,
+    Labels,
     Video,
     find_benchmark,
     find_root,
@@ -15,6 +16,7 @@ from toolkit.datasets import (
     vot_corners,
 )
 from toolkit.evaluation import EVALUATIONS, METRICS
+from toolkit.io.labels import write_labels
 from toolkit.protocols import PROTOCOLS
 from toolkit.results.formats import LAYOUTS, write_boxes
 
@@ -365,6 +367,18 @@ def test_a_video_plays_in_a_window(with_images, monkeypatch):
     assert [name for name, _ in shown] == ["a"] * 3
     assert shown[0][1][2, 5].tolist() != [0, 0, 0]  # the box of the tracker
     assert shown[2][1][2, 5].tolist() == [2, 2, 2]  # which has none in the last frame
+
+
+def test_a_mask_holds_the_object_of_its_video_alone(tmp_path):
+    write_labels(tmp_path / "0.png", np.array([[0, 1, 2]], np.uint8))
+    names = {"mask_names": ["0.png", None]}
+    images, boxes = ["0.jpg", "1.jpg"], [[0, 0, 1, 1]] * 2
+    of_all = Video("v", tmp_path, images, boxes, labels=Labels(**names))
+    of_one = Video("v", tmp_path, images, boxes, labels=Labels(**names, mask_value=2))
+    assert of_all.read_mask(0).tolist() == [[0, 1, 2]]
+    assert of_one.read_mask(0).tolist() == [[0, 0, 1]]
+    assert of_one.read_mask(1) is None
+    assert Video("v", tmp_path, images, boxes).read_mask(0) is None
 
 
 def test_names_of_upstream_classes():

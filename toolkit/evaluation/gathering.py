@@ -1,6 +1,5 @@
 """The results of one tracker over a data set, and all that is wrong with them."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,15 +131,9 @@ def result_store(dataset: Dataset, tracker: str) -> ResultStore:
 
 
 def foreign_entries(dataset: Dataset, store: ResultStore) -> list[str]:
-    """Files and folders beside the results that belong to no video; hidden ones do not count."""
-    benchmark, mark = dataset.benchmark, "\0"
-    parts = store.files(mark).regions.relative_to(store.folder).parts
-    depth = next(i for i, part in enumerate(parts) if mark in part)
-    base = store.folder.joinpath(*parts[:depth])
-    names = [name for video in dataset.videos for name in benchmark.result_names(video)]
-    expected = {parts[depth].replace(mark, name) for name in names}
-    there = os.listdir(base) if base.is_dir() else []
-    return sorted(name for name in there if name not in expected and not name.startswith("."))
+    """Files and folders beside the results that belong to no video."""
+    benchmark = dataset.benchmark
+    return store.foreign(name for video in dataset.videos for name in benchmark.result_names(video))
 
 
 def shortened(names: Sequence[str], limit: int = 5) -> str:

@@ -208,17 +208,12 @@ def _truth(video: Video, index: int) -> NDArray:
     Raises:
         ValueError: If the video names no masks, or none for this frame.
     """
-    from toolkit.io.labels import read_labels
-
     if not video.mask_names:
         raise ValueError(f"video {video.name!r} has no annotation masks (mask_names in the JSON)")
-    path = video.mask_names[index]
-    if path is None:
+    labels = video.read_mask(index)
+    if labels is None:
         raise ValueError(f"video {video.name!r}: frame {index} has no annotation mask to score by")
-    labels = read_labels(path)
-    if video.mask_value in (None, 255):  # 255 is read as 1
-        return labels
-    return (labels == video.mask_value).astype(np.uint8)
+    return labels
 
 
 def _objects(video: Video, index: int) -> list[int]:

@@ -228,7 +228,7 @@ def _masks_drawn(
     images = []
     for i in frames:
         image, _ = _shrunk(video[i][0])
-        _draw_outline(image, read_labels(video.mask_names[i]), GREEN)
+        _draw_outline(image, video.read_mask(i), GREEN)
         mask = mask_path(results, video.img_names[i])
         if mask.is_file():
             _draw_outline(image, read_labels(mask), YELLOW)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,22 @@ class ResultStore:
             names: Names that the video may have; the first of them that has any result counts.
         """
         return next(filter(None, (list(self._found(name)) for name in names)), [])
+
+    def foreign(self, names: Iterable[str]) -> list[str]:
+        """Find files and folders beside the results of videos that belong to none of them.
+
+        Hidden ones do not count.
+
+        Args:
+            names: All names that the results of videos may have.
+        """
+        mark = "\0"
+        parts = self.files(mark).regions.relative_to(self.folder).parts
+        depth = next(i for i, part in enumerate(parts) if mark in part)
+        base = self.folder.joinpath(*parts[:depth])
+        expected = {parts[depth].replace(mark, name) for name in names}
+        there = os.listdir(base) if base.is_dir() else []
+        return sorted(name for name in there if name not in expected and not name.startswith("."))
 
     def write(self, video: str, trajectory: Trajectory, repetition: int = 1) -> None:
         """Write a run; see `toolkit.results.formats.Layout.write`."""
