@@ -24,6 +24,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pysot.cli.arguments import Parser
 from toolkit.datasets import Video, find_benchmark
 from toolkit.datasets.check import check_set, frame_size
 from toolkit.datasets.formats import read_records
@@ -34,13 +35,11 @@ from toolkit.io.issues import LEVELS, IssueLog
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; None takes that of the process."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--dataset", required=True, help="name of the benchmark, or of a set of your own")
-    add("--root", type=Path, required=True, help="its folder")
-    add("--output", type=Path, help="the JSON to write (default: ROOT/DATASET.json)")
+    parser.add_dataset_root("--root", text="its folder", required=True)
+    parser.add_output(text="the JSON to write (default: ROOT/DATASET.json)")
     add("--rebuild", action="store_true", help="read the folders although there is a JSON")
     add("--check-images", action="store_true", help="look into every image, not only the first")
     add("--strict", action="store_true", help="warnings are errors")
@@ -57,13 +56,13 @@ def read_set(args: argparse.Namespace) -> tuple[dict[str, Any], IssueLog, Path |
         OSError: If there is neither.
         ValueError: If it cannot be read at all.
     """
-    path = None if args.rebuild else annotation_file(args.root, args.dataset)
+    path = None if args.rebuild else annotation_file(args.dataset_root, args.dataset)
     if path:
         log = IssueLog()
         return read_json(path, partial(_note_doubles, log)), log, path
-    if not args.root.is_dir():
-        raise FileNotFoundError(f"the folder {args.root} does not exist")
-    return (*read_records(args.root, args.dataset), None)
+    if not args.dataset_root.is_dir():
+        raise FileNotFoundError(f"the folder {args.dataset_root} does not exist")
+    return (*read_records(args.dataset_root, args.dataset), None)
 
 
 def _note_doubles(log: IssueLog, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,9 +108,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     benchmark = find_benchmark(args.dataset)
     records, log, path = read_set(args)
     show = partial(tqdm, desc="check", ncols=100, leave=False, disable=None)
-    videos = check_set(records, args.root, benchmark, log, args.check_images, show)
+    videos = check_set(records, args.dataset_root, benchmark, log, args.check_images, show)
     frames = sum(map(len, videos.values()))
-    source = path or f"the folders in {args.root}"
+    source = path or f"the folders in {args.dataset_root}"
     print(f"{args.dataset}: {len(videos)} videos, {frames} frames, from {source}")
     print_report(log)
     faults = log.of("error", "warning") if args.strict else log.of("error")
@@ -120,6 +119,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{args.dataset} cannot be used as it is; see the {len(faults)} lines above"
         )
     if args.output or not path:
-        output = args.output or args.root / f"{args.dataset}.json"
+        output = args.output or args.dataset_root / f"{args.dataset}.json"
         write_json(output, records, videos)
         print(f"wrote {output}")

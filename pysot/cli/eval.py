@@ -21,8 +21,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pysot.cli.arguments import Parser, find_dataset_root, positive
 from pysot.core.errors import RunFailed
-from toolkit.datasets import BENCHMARKS, DatasetFactory, find_root
+from toolkit.datasets import BENCHMARKS, DatasetFactory
 from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation
 from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT
 from toolkit.evaluation.tables import comparison_table, csv_text, interval_table, latex_table
@@ -30,23 +31,20 @@ from toolkit.io.files import atomic_write
 
 logger = logging.getLogger("eval")
 
-TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
 COMPARE_SAMPLES = 2000  # unless --bootstrap says how many
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; None takes that of the process."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     known = ", ".join(BENCHMARKS)
     add("--tracker_path", "-p", type=Path, required=True, help="folder with <DATASET>/<TRACKER>/")
     add("--dataset", "-d", required=True, help=f"{known}, or any set in their JSON format")
-    add("--num", "-n", type=int, default=1, help="worker processes (default: 1)")
+    parser.add_workers("-n")
     add("--tracker_prefix", "-t", default="", help="only trackers that begin so; may hold * and ?")
     add("--show_video_level", "-s", action="store_true", help="also print a table of the videos")
-    add("--dataset-root", type=Path, help="folder of <DATASET>.json (default: testing_dataset/..)")
+    parser.add_dataset_root()
     add("--json", type=Path, metavar="FILE", help="write all scores, curves and problems")
     add(
         "--csv",
@@ -58,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--report", type=Path, metavar="DIR", help="write DIR/index.html, a page of all scores")
     add("--plot", type=Path, metavar="DIR", help="write every plot that applies")
     add("--plot-format", choices=("png", "pdf", "svg"), default="png", help="of the plots")
-    add("--top", type=int, default=20, help="trackers in the table, best first (default: 20)")
+    add("--top", type=positive, default=20, help="trackers in the table, best first (default: 20)")
     add("--color", choices=("auto", "always", "never"), default="auto", help="red for low scores")
     policies = "; ".join(f"{name}: {text}" for name, text in INCOMPLETE.items())
     add("--incomplete", choices=tuple(INCOMPLETE), default="lost", help=f"{policies}")
@@ -67,8 +65,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N samples")
     add("--compare", nargs=2, metavar=("A", "B"), help="test trackers A and B on the same samples")
     args = parser.parse_args(argv)
-    if args.num < 1 or args.top < 1 or args.bootstrap < 0:
-        parser.error("--num and --top take numbers from 1, --bootstrap from 0")
+    if args.bootstrap < 0:
+        parser.error("--bootstrap takes numbers from 0")
     if args.strict:
         args.incomplete = "error"
     return args
@@ -233,11 +231,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     trackers = find_trackers(args.tracker_path, args.dataset, args.tracker_prefix)
     _check_compared(args.compare or (), trackers)
-    root = args.dataset_root or find_root(args.dataset, TESTING_DATASET)
+    root = find_dataset_root(args.dataset, args.dataset_root)
     dataset = DatasetFactory.create_dataset(name=args.dataset, dataset_root=root)
     dataset.set_tracker(args.tracker_path / args.dataset, trackers)
     evaluation = build_evaluation(dataset, args.incomplete, args.strict_gt)
-    scored = score(evaluation, trackers, args.num)
+    scored = score(evaluation, trackers, args.workers)
     _check_compared(args.compare or (), scored, "scored ")
     color = {"auto": None, "always": True, "never": False}[args.color]
     evaluation.show(scored, args.show_video_level, args.top, color)

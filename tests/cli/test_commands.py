@@ -27,12 +27,14 @@ NEEDED = {
 # argument -> the commands that have it, by its name of today and its older ones
 SHARED = {
     "config": (["--config", "--cfg"], ["test", "demo", "tune"]),
-    "workers": (["--workers", "--num"], ["test", "tune"]),
-    "dataset_root": (["--dataset-root"], ["test", "tune", "submit"]),
-    "output": (["--output"], ["test", "demo", "tune", "submit"]),
+    "workers": (["--workers", "--num"], ["test", "eval", "tune"]),
+    "dataset_root": (["--dataset-root"], ["test", "eval", "tune", "check", "submit"]),
+    "output": (["--output"], ["test", "demo", "tune", "check", "submit"]),
 }
 OLDER = [
     ("test", "--results", "output"),
+    ("eval", "-n", "workers"),
+    ("check", "--root", "dataset_root"),
     ("tune", "--results", "output"),
     ("submit", "-o", "output"),
 ]
@@ -90,7 +92,7 @@ def test_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     (tmp_path / "crop511" / "a").mkdir(parents=True)
     (tmp_path / "crop511" / "a" / "000000.00.x.jpg").write_bytes(b"an image")
     place = ["-p", "results", "-d", "Own", "--dataset-root", "."]
-    main(["eval", *place, "--num", "1"])
+    main(["eval", *place, "--workers", "1"])
     assert "mine" in capsys.readouterr().out
     main(["submit", *place, "-t", "mine", "--output", "a.zip"])
     assert (tmp_path / "a.zip").is_file()
@@ -105,7 +107,7 @@ def test_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
         ["test", "--dataset", "none", "--static"],
         ["demo", "--cfg", "none.yaml", "--snapshot", "x", "--video", "none.mp4"],
         ["tune", "--snapshot", "x", "--dataset", "none"],
-        ["check", "--dataset", "none", "--root", "none"],
+        ["check", "--dataset", "none", "--dataset-root", "none"],
         ["visualize", "--cfg", "none.yaml"],
     ],
     ids=lambda argv: argv[0],
@@ -144,7 +146,7 @@ def test_commands_share_names(name, option, dest):
     assert str(getattr(args, dest)) == "3"
 
 
-@pytest.mark.parametrize("name", ["test", "demo", "tune", "submit", "pack"])
+@pytest.mark.parametrize("name", ["test", "eval", "demo", "tune", "check", "submit", "pack"])
 def test_shared_arguments_come_from_one_place(name):
     """A command that has one of them by hand would lack its other names."""
     source = Path(import_module(f"pysot.cli.{name}").__file__).read_text()
