@@ -26,6 +26,7 @@ from toolkit.evaluation.gathering import (
 )
 from toolkit.evaluation.metrics import Comparison, Curve, Measures, Metric, Scores, Totals
 from toolkit.evaluation.tables import TableColumn, metric_table, video_table
+from toolkit.io.pool import run_parallel
 from toolkit.results.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -277,15 +278,8 @@ class Evaluation(ABC):
         return self.combine(measures, draw_weights(len(measures.videos), num_samples))
 
     def _outcomes(self, trackers: Sequence[str], num_workers: int) -> Iterable[Scores | NoResults]:
-        num_workers = min(num_workers, len(trackers))
-        if num_workers <= 1:
-            yield from map(self._try_to_score, trackers)
-            return
-        from concurrent.futures import ProcessPoolExecutor  # takes long, is rarely wanted
-
-        # The data set travels once per worker, not once per tracker.
-        with ProcessPoolExecutor(num_workers, initializer=_adopt, initargs=(self,)) as pool:
-            yield from pool.map(_score_adopted, trackers)
+        # the data set, which is part of self, travels once per worker
+        return run_parallel(self._try_to_score, trackers, max(1, min(num_workers, len(trackers))))
 
     def _try_to_score(self, tracker: str) -> Scores | NoResults:
         try:
@@ -356,15 +350,3 @@ def _comparison(
 def wants_color(color: bool | None) -> bool:
     """Whether to print in colour; None asks the terminal."""
     return sys.stdout.isatty() if color is None else color
-
-
-_adopted: list[Evaluation] = []
-
-
-def _adopt(evaluation: Evaluation) -> None:
-    """Keep the evaluation in this worker process."""
-    _adopted.append(evaluation)
-
-
-def _score_adopted(tracker: str) -> Scores | NoResults:
-    return _adopted[-1]._try_to_score(tracker)
