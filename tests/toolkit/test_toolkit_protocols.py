@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.datasets import Video
-from toolkit.io.labels import write_labels
+from toolkit.io.labels import read_labels, write_labels
 from toolkit.protocols import (
     DEFAULT_OPTIONS,
     PROTOCOLS,
@@ -209,7 +209,7 @@ def masked_video(folder, *labels, count=3, value=None, names=None):
     for index, image in enumerate(labels):
         if image is not None:
             masks[index] = str(folder / f"{index}.png")
-            write_labels(masks[index], np.array(image, np.uint8))
+            write_labels(masks[index], np.array(image))
 
     class Masked(Video):
         mask_names = masks
@@ -258,6 +258,15 @@ def test_an_object_may_appear_later_and_is_started_there_once(tmp_path):
     assert run.masks[1].tolist() == only_two
     assert run.masks[2].tolist() == [[1, 1, 2, 2, 2, 2]] * 2
     assert run.masks[3].tolist() == run.masks[4].tolist() == [[2] * 6] * 2
+
+
+def test_labels_beyond_8_bits_keep_their_numbers(tmp_path):
+    video = masked_video(tmp_path, [[1, 1, 0, 0, 0, 0]] * 2, [[1, 1, 0, 255, 300, 300]] * 2)
+    masks = run_protocol("masks", StaticTracker, video).masks
+    assert [mask.dtype.type for mask in masks] == [np.uint8, np.uint16, np.uint16]
+    assert np.unique(masks[1]).tolist() == np.unique(masks[2]).tolist() == [0, 1, 255, 300]
+    write_labels(tmp_path / "result.png", masks[2])
+    assert np.array_equal(read_labels(tmp_path / "result.png"), masks[2])
 
 
 def test_one_value_of_the_mask_may_be_the_object(tmp_path):

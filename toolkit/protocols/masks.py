@@ -49,7 +49,7 @@ class Masks(OnePass):
             yield image, video.read_mask(index)
 
     def step(self, image: NDArray, truth: NDArray | None) -> None:
-        """Take the next frame, BGR uint8 (H, W, 3), and its labels (H, W) uint8 if it has any.
+        """Take the next frame, BGR uint8 (H, W, 3), and its label image (H, W) if it has one.
 
         Raises:
             ValueError: If the labels do not fit the frame, or if it differs in size from the first.
@@ -61,6 +61,7 @@ class Masks(OnePass):
             total += seconds
         merged = merge_masks(outputs, image.shape[:2], self.options.mask_threshold)
         if truth is not None:
+            merged = merged.astype(_label_type(truth.max(initial=merged.max())))
             total += self._start_new(image, truth, merged)
         self.trajectory.append(seconds=total)
         self.trajectory.masks.append(merged)
@@ -108,14 +109,14 @@ def frame_names(video: Any) -> list[str]:
 def merge_masks(
     outputs: Mapping[int, Mapping[str, Any]], shape: tuple[int, int], threshold: float
 ) -> NDArray:
-    """Merge what the trackers of several objects see into a label image (H, W) uint8; see `Masks`.
+    """Merge what the trackers of several objects see into a label image (H, W); see `Masks`.
 
     Args:
         outputs: Output of a tracker by the number of its object, in rising order.
         shape: (H, W) of the frame.
         threshold: Probability that a pixel of an object exceeds.
     """
-    labels = np.zeros(shape, np.uint8)
+    labels = np.zeros(shape, _label_type(max(outputs, default=0)))
     best = np.full(shape, threshold, np.float32)
     for label, output in outputs.items():
         mask = output.get("mask")
@@ -125,6 +126,11 @@ def merge_masks(
         labels[nearer] = label
         best[nearer] = mask[nearer]
     return labels
+
+
+def _label_type(highest: int) -> type[np.unsignedinteger]:
+    """Type of a label image: in a file of 8 bits 255 is no label."""
+    return np.uint8 if highest < 255 else np.uint16
 
 
 def _filled(output: Mapping[str, Any], shape: tuple[int, int], threshold: float) -> NDArray:

@@ -47,7 +47,7 @@ def _frames_with_masks(video: Video, folder: Path) -> Iterator[NDArray]:
     for index, (image, _) in enumerate(video):
         labels = read_labels(mask_path(folder, video.img_names[index]))
         for label in sorted(set(labels.ravel().tolist()) - {0}):
-            blend_mask(image, labels == label, tuple(colors[label].tolist()))
+            blend_mask(image, labels == label, tuple(colors[label % 256].tolist()))
         yield draw_text(image, f"#{index}", color=YELLOW)
 
 
