@@ -19,7 +19,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ from toolkit.io.video import (
     open_source,
     window_available,
 )
+from toolkit.results.trajectory import Trajectory
 from toolkit.visualization.overlay import draw_box, draw_status
 
 _SPEED_MEMORY = 0.9  # share of the past in the speed on screen, so that it can be read
@@ -95,25 +95,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     title = title_of(source)
     output = args.output or (None if display else Path(f"{title}_tracked.mp4"))
     check_outputs(source, output, args.json)
-    tracker = load_tracker(args.config, args.snapshot, args.opts)
+    torch.set_num_threads(1)  # sharing the work of one target costs more than it saves
+    tracker = build_tracker(*load_network(args.config, args.snapshot, opts=args.opts))
     frames = iter(source)
     first = next(frames)
     rect = args.init_rect or choose_box(title, first)
     frames = islice(chain([first], frames), args.max_frames)
-    track = Track(source)
-    problem = ""
+    trajectory = Trajectory()
+    pace = 0 if source.live else source.fps
     # the screen is left first and takes its name then: what follows speaks of finished files
-    with VideoSink(output, source.fps) if output else Screen(title, source) as screen:
-        try:
-            follow(tracker, rect, frames, track, screen.write)
-        except CutShortError as error:
-            problem = str(error)  # what there was of the video is still worth having
-        except KeyboardInterrupt:
-            if not source.live or not track.boxes:
-                raise
+    with VideoSink(output, source.fps) if output else Window(title, pace) as screen:
+        problem = follow_to_end(tracker, rect, frames, source, trajectory, screen.write)
     if args.json:
-        write_track(args.json, track)
-    print_summary(track, [path for path in (output, args.json) if path])
+        write_track(args.json, source.name, first.image.shape, trajectory)
+    print_summary(trajectory, [path for path in (output, args.json) if path])
     if problem:
         raise RunFailed(problem)
 
@@ -142,17 +137,6 @@ def check_outputs(source: FrameSource, output: Path | None, boxes: Path | None) 
             raise OSError(f"cannot write {path}: it is a folder, or in a folder closed to you")
 
 
-def load_tracker(config: str, snapshot: Path, opts: Sequence[str]) -> Any:
-    """Build a tracker on the device that the configuration wants.
-
-    Raises:
-        OSError: If a file is missing.
-        ValueError: If configuration or snapshot is unusable.
-    """
-    torch.set_num_threads(1)  # sharing the work of one target costs more than it saves
-    return build_tracker(*load_network(config, snapshot, opts=opts))
-
-
 def choose_box(title: str, frame: Frame) -> tuple[float, ...]:
     """Let the user draw a box x, y, w, h with the mouse.
 
@@ -163,69 +147,36 @@ def choose_box(title: str, frame: Frame) -> tuple[float, ...]:
         return window.select_box(frame.image)
 
 
-class Screen:
-    """A window that takes frames as a `VideoSink` does, at the speed of the video.
+def follow_to_end(
+    tracker: Any,
+    rect: Sequence[float],
+    frames: Iterable[Frame],
+    source: FrameSource,
+    trajectory: Trajectory,
+    show: Callable[[NDArray], bool | None],
+) -> str:
+    """Track as `follow` does, with a bar on the terminal; returns what ended the video early.
 
-    Args:
-        title: Text of its title bar.
-        source: Whose speed to keep; a live source sets its own.
+    What there is of a video that is cut short is still worth having, and so is that of a camera
+    that is stopped by Ctrl-C.
     """
-
-    def __init__(self, title: str, source: FrameSource) -> None:
-        self._window = Window(title)
-        self._interval = 0.0 if source.live else 1 / source.fps
-        self._shown = 0.0
-
-    def __enter__(self) -> Screen:
-        self._window.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._window.__exit__(*error)
-
-    def write(self, image: NDArray) -> bool:
-        """Show a frame, BGR uint8 (H, W, 3); False if the user wants no more."""
-        wait = self._interval - (time.perf_counter() - self._shown)
-        go_on = self._window.show(image, round(1000 * wait))
-        self._shown = time.perf_counter()
-        return go_on
-
-
-# ------------------------------------------------------------------------------------ tracking
-
-
-@dataclass
-class Track:
-    """What the tracker said, one entry per frame."""
-
-    source: FrameSource
-    size: tuple[int, int] = (0, 0)
-    """Width and height of the frames in pixels."""
-    names: list[str] = field(default_factory=list)
-    boxes: list[list[float]] = field(default_factory=list)
-    """x, y, w, h in 0-based pixels; the first is the one it was started on."""
-    scores: list[float | None] = field(default_factory=list)
-    """0 to 1; None for the first frame."""
-    seconds: list[float] = field(default_factory=list)
-    """Time in the tracker; reading and drawing are not included."""
-
-    @property
-    def fps(self) -> float:
-        """Tracked frames per second; the first frame is not tracked."""
-        return (len(self.boxes) - 1) / max(sum(self.seconds[1:]), 1e-9)
-
-    @property
-    def mean_score(self) -> float:
-        """Mean score of the tracked frames; NaN if there is none."""
-        scores = [score for score in self.scores if score is not None]
-        return sum(scores) / len(scores) if scores else math.nan
+    total = source.num_frames or None
+    bar = tqdm(frames, "track", total, unit="frame", leave=False, ncols=100, disable=None)
+    try:
+        follow(tracker, rect, bar, trajectory, show)
+    except CutShortError as error:
+        return str(error)
+    except KeyboardInterrupt:
+        if not source.live or not trajectory:
+            raise
+    return ""
 
 
 def follow(
     tracker: Any,
     rect: Sequence[float],
     frames: Iterable[Frame],
-    track: Track,
+    trajectory: Trajectory,
     show: Callable[[NDArray], bool | None],
 ) -> None:
     """Track through the frames and show each one with its box, score and speed.
@@ -234,46 +185,55 @@ def follow(
         tracker: With ``init`` and ``track``.
         rect: x, y, w, h in the first frame.
         frames: At least one.
-        track: Where to note what comes out.
+        trajectory: Where to note what comes out; the first frame has no score.
         show: Takes a drawn frame, BGR uint8 (H, W, 3); False ends the run.
 
     Raises:
         ValueError: If the box does not fit the first frame, or a frame is unusable.
     """
-    count = track.source.num_frames or None
     pace = 0.0  # seconds per frame, smoothed
-    for frame in tqdm(frames, "track", count, unit="frame", leave=False, ncols=100, disable=None):
+    for frame in frames:
         begin = time.perf_counter()
         if frame.index:
             result = tracker.track(frame.image)
         else:
             tracker.init(frame.image, rect)
             result = {"bbox": list(rect), "best_score": None}
-            track.size = frame.image.shape[1], frame.image.shape[0]
         seconds = time.perf_counter() - begin
-        track.names.append(frame.name)
-        track.boxes.append([float(value) for value in result["bbox"]])
-        track.scores.append(result["best_score"])
-        track.seconds.append(seconds)
+        box, score = [float(value) for value in result["bbox"]], result["best_score"]
+        trajectory.append(box, seconds=seconds, score=math.nan if score is None else score)
+        trajectory.frame_names.append(frame.name)
         memory = _SPEED_MEMORY if frame.index > 1 else 0.0  # the first frame is no measure
         pace = memory * pace + (1 - memory) * seconds
-        image = draw_box(frame.image, result["bbox"])
-        draw_status(image, result["best_score"], 1 / max(pace, 1e-9) if frame.index else None)
+        image = draw_box(frame.image, box)
+        draw_status(image, score, 1 / max(pace, 1e-9) if frame.index else None)
         if show(image) is False:
             return
+
+
+def tracking_speed(trajectory: Trajectory) -> float:
+    """Tracked frames per second; the first frame is not tracked."""
+    return (len(trajectory) - 1) / max(sum(trajectory.seconds[1:]), 1e-9)
 
 
 # -------------------------------------------------------------------------------------- output
 
 
-def write_track(path: Path, track: Track) -> None:
+def write_track(path: Path, video: str, shape: Sequence[int], trajectory: Trajectory) -> None:
     """Write boxes and scores as JSON, one line per frame.
+
+    Args:
+        path: The file.
+        video: Name of the source.
+        shape: Of the frames, (H, W, ...).
+        trajectory: With names of the frames; a score of NaN becomes null.
 
     Raises:
         OSError: If the file cannot be written.
     """
-    head = {"video": track.source.name, "width": track.size[0], "height": track.size[1]}
-    rows = zip(track.names, track.boxes, track.scores, strict=True)
+    head = {"video": video, "width": shape[1], "height": shape[0]}
+    scores = [None if math.isnan(score) else score for score in trajectory.scores]
+    rows = zip(trajectory.frame_names, trajectory.regions, scores, strict=True)
     frames = [{"name": name, "bbox": box, "score": score} for name, box, score in rows]
     with atomic_write(path) as file:
         file.write(json.dumps(head)[:-1] + ', "frames": [\n')
@@ -281,11 +241,12 @@ def write_track(path: Path, track: Track) -> None:
         file.write("\n]}\n")
 
 
-def print_summary(track: Track, written: Sequence[Path]) -> None:
+def print_summary(trajectory: Trajectory, written: Sequence[Path]) -> None:
     """Say how many frames were tracked, how fast and how surely, and which files there are."""
+    scores = trajectory.scores[1:]
     print(
-        f"{len(track.boxes)} frames, {track.fps:.1f} fps (tracker alone), "
-        f"mean score {track.mean_score:.2f}"
+        f"{len(trajectory)} frames, {tracking_speed(trajectory):.1f} fps (tracker alone), "
+        f"mean score {sum(scores) / len(scores) if scores else math.nan:.2f}"
     )
     for path in written:
         print(f"wrote {path}")

@@ -1,7 +1,6 @@
 import json
 import os
 import re
-from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,9 @@ import torch
 
 from pysot.cli import demo as tool
 from pysot.core.errors import run
+from pysot.tracker.tracker_builder import build_tracker, load_network
 from toolkit.io.video import FrameSource, VideoSink, open_source
+from toolkit.results.trajectory import Trajectory
 
 SIZE = (96, 72)
 RECT = "20,15,24,18"
@@ -90,7 +91,7 @@ def test_video_boxes_and_summary(arguments, capsys):
 
 def test_boxes_are_those_of_the_tracker(arguments, tiny_config, tiny_snapshot, images):
     tool.main([*arguments, "--json", "t.json"])
-    tracker = tool.load_tracker(str(tiny_config), tiny_snapshot, [])
+    tracker = build_tracker(*load_network(str(tiny_config), tiny_snapshot))
     frames = [frame.image for frame in open_source(images)]
     tracker.init(frames[0], (20, 15, 24, 18))
     expected = [tracker.track(frame)["bbox"] for frame in frames[1:]]
@@ -159,7 +160,7 @@ class FakeWindow:
     log: list = []
     patience = 100
 
-    def __init__(self, title):
+    def __init__(self, title, fps=0):
         self.log.append(title)
 
     def __enter__(self):
@@ -172,7 +173,7 @@ class FakeWindow:
         self.log.append("asked")
         return 20, 15, 24, 18
 
-    def show(self, image, milliseconds):
+    def write(self, image):
         self.log.append(image.shape)
         return self.log.count(image.shape) < self.patience
 
@@ -406,7 +407,7 @@ def test_grey_alpha_and_16_bit_frames_are_tracked(arguments, tmp_path):
 
 
 def test_speed_counts_tracked_frames_only():
-    track = tool.Track(FrameSource("x", [], 25, 0))
-    track.boxes = list(repeat([1.0, 1.0, 2.0, 2.0], 5))
-    track.seconds = [100.0, 0.5, 0.5, 0.5, 0.5]
-    assert track.fps == pytest.approx(2)
+    trajectory = Trajectory()
+    for seconds in (100.0, 0.5, 0.5, 0.5, 0.5):
+        trajectory.append([1.0, 1.0, 2.0, 2.0], seconds=seconds)
+    assert tool.tracking_speed(trajectory) == pytest.approx(2)

@@ -250,7 +250,7 @@ def test_vis_plays_in_a_window_where_there_is_one(arguments, tmp_path, monkeypat
     shown = []
 
     class FakeWindow:
-        def __init__(self, title):
+        def __init__(self, title, fps):
             self.title = title
 
         def __enter__(self):
@@ -259,7 +259,7 @@ def test_vis_plays_in_a_window_where_there_is_one(arguments, tmp_path, monkeypat
         def __exit__(self, *error):
             pass
 
-        def show(self, image, milliseconds):
+        def write(self, image):
             shown.append(self.title)
             return len(shown) != 2  # the user presses q in the second frame of A
 

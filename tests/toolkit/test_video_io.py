@@ -293,8 +293,19 @@ def test_q_and_escape_end_the_show(monkeypatch, key, go_on):
     monkeypatch.setattr(cv2, "waitKey", lambda ms: waits.append(ms) or key)
     monkeypatch.setattr(cv2, "destroyWindow", lambda title: None)
     with Window("w") as window:
-        assert window.show(grey(0), -5) is go_on
+        assert window.write(grey(0)) is go_on
     assert waits == [1]  # 0 would wait for ever
+
+
+def test_a_window_keeps_the_speed_of_the_video(monkeypatch):
+    waits = []
+    monkeypatch.setattr(cv2, "imshow", lambda *a: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda ms: waits.append(ms) or -1)
+    window = Window("w", 2)
+    window.write(grey(0))
+    window.write(grey(0))
+    assert waits[0] == 1
+    assert 300 < waits[1] <= 500
 
 
 def test_drawing_no_box_is_an_error(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -301,10 +302,13 @@ class Window:
 
     Args:
         title: Text of its title bar.
+        fps: Frames per second that `write` keeps to; 0 sets no pace.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, fps: float = 0.0) -> None:
         self.title = title
+        self._interval = 1 / fps if fps else 0.0
+        self._shown = 0.0
 
     def __enter__(self) -> Window:
         cv2.namedWindow(self.title, cv2.WINDOW_AUTOSIZE)
@@ -314,18 +318,17 @@ class Window:
         with suppress(cv2.error):  # the user may have closed it
             cv2.destroyWindow(self.title)
 
-    def show(self, image: NDArray, milliseconds: int = 1) -> bool:
-        """Show a frame, BGR uint8 (H, W, 3).
-
-        Args:
-            image: The frame.
-            milliseconds: How long to wait for a key.
+    def write(self, image: NDArray) -> bool:
+        """Show a frame, BGR uint8 (H, W, 3), when its time has come.
 
         Returns:
             False if the user pressed q or Escape.
         """
+        wait = self._interval - (time.perf_counter() - self._shown)
         cv2.imshow(self.title, image)
-        return cv2.waitKey(max(1, milliseconds)) & 0xFF not in (27, ord("q"))
+        key = cv2.waitKey(max(1, round(1000 * wait))) & 0xFF
+        self._shown = time.perf_counter()
+        return key not in (27, ord("q"))
 
     def select_box(self, image: NDArray) -> tuple[int, int, int, int]:
         """Let the user draw a box with the mouse: x, y, w, h in 0-based pixels.

@@ -64,7 +64,7 @@ def write_video(path: Path, frames: Iterator[NDArray]) -> None:
 
 def play(title: str, frames: Iterator[NDArray]) -> None:
     """Play drawn frames in a window until their end, or until the user presses q."""
-    with Window(title) as window:
+    with Window(title, FPS) as window:
         for image in frames:
-            if not window.show(image, 1000 // FPS):
+            if not window.write(image):
                 return
