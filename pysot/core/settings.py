@@ -353,13 +353,12 @@ class Track:
         ge=0,
     )
     precision: str = own("fp32", "numbers of the network", choices=_PRECISIONS)
-    compile: bool = own(False, "torch.compile for the network")
+    compile: bool = own(False, "torch.compile for the network; on CUDA with CUDA graphs")
     winograd: bool = own(
         True,
         "wide 3x3 convolutions by Winograd's algorithm, on a CPU in fp32: faster, for four times "
         "the memory of their weights",
     )
-    cuda_graphs: bool = own(True, "one graph of CUDA kernels per frame; not with COMPILE")
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class ModelBuilder(nn.Module):
             Kernels for :meth:`predict`: tensors of first dimension B in nested tuples, whose
             structure is the head's affair; with masks, :class:`MaskKernels`.
         """
-        _, zf = self._features(z)
+        _, zf = self.features(z)
         kernels = self.rpn_head.encode(zf)
         return MaskKernels(kernels, self.mask_head.encode(zf)) if self.has_masks else kernels
 
@@ -132,7 +132,7 @@ class ModelBuilder(nn.Module):
             Class logits (B, 2A, R, R) and box deltas (B, 4A, R, R). The head of SiamFC gives
             logits of the target alone, (B, 1, R, R), and None.
         """
-        _, xf = self._features(x)
+        _, xf = self.features(x)
         return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
 
     def predict_with_mask(self, kernels: MaskKernels, x: Tensor) -> MaskPrediction:
@@ -149,7 +149,7 @@ class ModelBuilder(nn.Module):
         """
         if not self.has_masks:
             raise ValueError("MASK.MASK: this network was built without masks; set it to true")
-        low, xf = self._features(x)
+        low, xf = self.features(x)
         cls, loc = self.rpn_head.correlate(kernels.rpn, xf)
         return MaskPrediction(cls, loc, self.mask_head.correlate(kernels.mask, xf), low)
 
@@ -230,7 +230,7 @@ class ModelBuilder(nn.Module):
         kernels = self.encode_template(data["template"])
         search = data["search"]
         extra = (search.shape[-1] - data["template"].shape[-1]) // self.backbone.stride
-        low, xf = self._features(search, extra)
+        low, xf = self.features(search, extra)
         values: dict[str, Tensor] = {}
         if self.loss_weights["cls_loss"] or self.loss_weights["loc_loss"]:
             found = self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
@@ -290,12 +290,14 @@ class ModelBuilder(nn.Module):
             fine = self.refine_head.masks_at(low, correlation, some.tolist())
             yield fine.reshape(-1, _MASK_SIDE, _MASK_SIDE)[: len(cells)]
 
-    def _features(
+    def features(
         self, images: Tensor, extra: int = 0
     ) -> tuple[tuple[Tensor, ...], Tensor | list[Tensor]]:
         """Compute the maps for Refine (none without masks) and those for the heads.
 
-        ``extra`` are the cells by which the maps of these images are wider than a template's.
+        Args:
+            images: (B, 3, H, W), BGR in 0..255.
+            extra: Cells by which their maps are wider than a template's.
         """
         low: tuple[Tensor, ...] = ()
         maps = self.backbone(images)

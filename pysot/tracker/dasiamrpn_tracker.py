@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pysot.core.registry import TRACKERS
-from pysot.models.kernels import mixed, select
+from pysot.inference import mixed, select
 from pysot.tracker.base_tracker import TrackState, to_tensor
 from pysot.tracker.geometry import Target, template_crop
 from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, Step

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pysot.models.kernels import join
+from pysot.inference import join
 from pysot.tracker.api import TrackResult
 from pysot.tracker.base_tracker import as_batch, to_tensor
 from pysot.tracker.geometry import check_frame

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pysot.core.registry import TRACKERS
-from pysot.models.kernels import select
+from pysot.inference import select
 from pysot.tracker.geometry import Target
 from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, TrackParams
 

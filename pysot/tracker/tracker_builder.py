@@ -16,7 +16,7 @@ import pysot.tracker.siamrpn_tracker
 import pysot.tracker.siamrpnlt_tracker  # noqa: F401 - the imports register the trackers
 from pysot.core import config as configuration
 from pysot.core.registry import TRACKERS
-from pysot.models.inference import prepare_for_tracking
+from pysot.inference import prepare_for_tracking
 from pysot.models.model_builder import ModelBuilder, build_model
 from pysot.tracker.siamrpn_tracker import TrackParams
 from pysot.utils.device import choose_device
@@ -65,7 +65,7 @@ def prepare_model(model: ModelBuilder, cfg: configuration.Config) -> nn.Module:
     Raises:
         ValueError: If ``TRACK.PRECISION`` is unknown, or the model is in training mode.
     """
-    names = ("PRECISION", "COMPILE", "WINOGRAD", "CUDA_GRAPHS")
+    names = ("PRECISION", "COMPILE", "WINOGRAD")
     return prepare_for_tracking(model, **{name.lower(): cfg.TRACK[name] for name in names})
 
 

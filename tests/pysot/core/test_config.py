@@ -16,7 +16,7 @@ from pysot.core.config import (
 from pysot.core.settings import Key, Settings, TrackParams, declared
 from pysot.engine.train import PRECISIONS as TRAINING_PRECISIONS
 from pysot.engine.train import REDUCTIONS
-from pysot.models.inference import PRECISIONS
+from pysot.inference import PRECISIONS
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "models"
@@ -59,7 +59,7 @@ def test_defaults_are_those_of_pysot():
     tracking = ("SCALE_NUM", "SCALE_STEP", "SCALE_PENALTY", "NMS_IOU", "TEMPLATE_LR")
     sizes = ("LOST_STEP", "SMALL_INSTANCE_SIZE")
     distractors = (f"DISTRACTOR_{name}" for name in ("INFLUENCE", "THRESHOLD", "NUM"))
-    network = ("PRECISION", "COMPILE", "WINOGRAD", "CUDA_GRAPHS")
+    network = ("PRECISION", "COMPILE", "WINOGRAD")
     added = {f"TRACK.{name}" for name in (*tracking, *distractors, *sizes, *network)}
     added |= {f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "FROZEN")}
     steps = ("GRAD_REDUCE", "ACCUMULATE", "SYNC_BN", "PRECISION", "COMPILE", "EMA")

@@ -10,7 +10,7 @@ import torch
 from test_model_builder import KEYS, all_maps, config_of, filled
 
 from golden import fill
-from pysot.models.inference import prepare_for_tracking
+from pysot.inference import prepare_for_tracking
 
 ROOT = Path(__file__).parents[3]
 SHARED = Path(os.environ.get("PYSOT_SHARED", ROOT.parent / "shared"))

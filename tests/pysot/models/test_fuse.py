@@ -4,7 +4,7 @@ from torch import nn
 
 from golden import fill
 from pysot.core.config import default_config
-from pysot.models.fuse import fuse_batch_norm
+from pysot.inference import fuse_batch_norm
 from pysot.models.model_builder import build_model
 
 PLAIN = {"ADJUST.ADJUST": False, "RPN.TYPE": "DepthwiseRPN"}

@@ -7,8 +7,7 @@ from test_model_builder import FORWARD, all_maps, filled
 from torch import nn
 
 from golden import fill
-from pysot.models.inference import prepare_for_tracking
-from pysot.models.winograd import WinogradConv2d
+from pysot.inference import WinogradConv2d, prepare_for_tracking, select
 
 ALEXNETS = [name for name in FORWARD if "alex" in name]
 LARGE = [name for name in FORWARD if name not in ALEXNETS]
@@ -82,10 +81,38 @@ def test_the_model_stays_as_it_was(name):
 
 def test_compilation_leaves_the_interface(monkeypatch):
     compiled = []
-    monkeypatch.setattr(nn.Module, "compile", lambda self, *args: compiled.append(self))
+    monkeypatch.setattr(torch, "compile", lambda f, mode: compiled.append((f, mode)) or f)
     network = prepare_for_tracking(filled_small("mobilenetv2"), compile=True)
-    assert compiled == [network.backbone, network.neck]
+    assert compiled == [(network.features, "default")]
     assert outputs(network)[0].shape == (1, 10, 25, 25)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", ["alexnet", "mobilenetv2", "resnet18", "resnet50"])
+@torch.inference_mode()
+def test_compiled_networks_on_a_device_give_what_the_network_gives(name, precision):
+    """Two targets in turn, at changing sizes, some of them together."""
+    model = filled_small(name).cuda()
+    plain, compiled = (prepare_for_tracking(model, precision, compile=c) for c in (False, True))
+
+    def frames(network):
+        method = network.predict_with_mask if network.has_masks else network.predict
+        kernels = network.encode_template(images(1, 127, 2))
+        found = [
+            method(select(kernels, number), images(seed, size))[:2]
+            for seed, size in enumerate((255, 287, 255, 287), 10)
+            for number in (0, 1)
+        ]
+        return [*found, method(kernels, images(5, 255, 2))[:2]]
+
+    def images(seed, size, batch=1):
+        return torch.from_numpy(fill.image_batch(seed, batch, size)).cuda()
+
+    for mine, theirs in zip(frames(compiled), frames(plain), strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            assert (a - b).abs().max() <= (1e-4 if precision == "fp32" else 1e-2) * b.abs().max()
 
 
 def test_unknown_precision_and_training_mode_are_refused():

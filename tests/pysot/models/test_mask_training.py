@@ -235,7 +235,7 @@ def test_a_narrow_search_image_has_the_features_of_a_wide_one():
     kernels = model.encode_template(z)
     found = []
     for image, extra in ((wide, 16), (wide[:, :, 56:-56, 56:-56], 2)):
-        low, xf = model._features(image, extra)
+        low, xf = model.features(image, extra)
         correlation = model.mask_head.correlate(kernels.mask, xf)
         middle = correlation.shape[-1] // 2
         mask = model.refine_head(low, correlation, (middle, middle))

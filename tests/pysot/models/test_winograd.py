@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pysot.models.winograd import WinogradConv2d, _transforms
+from pysot.inference import WinogradConv2d, _transforms
 
 
 @pytest.mark.parametrize(("padding", "dilation"), [(0, 1), (1, 1), (2, 2), (4, 4), (1, 2), (0, 3)])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pysot.core.config import load_config
-from pysot.models.kernels import map_kernels
+from pysot.inference import map_kernels
 from pysot.models.model_builder import build_model
 from pysot.tracker.multi import MultiTracker
 from pysot.tracker.tracker_builder import build_tracker, prepare_model

@@ -11,7 +11,7 @@ from recorded_model import cyclic_distance, recorded
 
 from golden import fill
 from pysot.core.config import load_config
-from pysot.models.inference import prepare_for_tracking
+from pysot.inference import prepare_for_tracking
 from pysot.models.model_builder import build_model
 from pysot.tracker.geometry import Target
 from pysot.tracker.tracker_builder import build_tracker
