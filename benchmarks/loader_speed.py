@@ -4,9 +4,9 @@ Usage:
     python benchmarks/loader_speed.py [--root CROPS --anno train.json] [--config CONFIG.yaml]
 
 The same pairs are made, in turn in one process, by the loader of plain_loader.py from single files
-as PySOT's scripts write them, and by ours: from single files with restart markers, as the scripts
-in training_dataset write them ("crops"), from a pack of those, from a pack of decoded crops, and
-from the plain loader's own files. Each gathers a batch, as a worker does. Before, it is checked
+as PySOT's scripts write them, and by ours: from files with restart markers, as the scripts in
+training_dataset write them ("crops"), and from the plain loader's own. Each gathers a batch, as a
+worker does. Before, it is checked
 that all make the same pairs; ours rounds blurred images to whole grey levels. "On the device" is
 what is left to be done with a pair in the training process.
 
@@ -37,8 +37,6 @@ from pysot.core.errors import run
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.build import build_train_dataset
 from pysot.datasets.crop import CropForm, write_annotation, write_crops, write_image
-from pysot.datasets.crop_pack import pack_crops
-from pysot.datasets.crop_store import pack_decoded
 from pysot.datasets.dataset import PairDataset, as_floats, collate
 from toolkit.synthetic import make_video
 
@@ -159,9 +157,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     root, anno = (args.root, args.anno) if args.root else make_crops(folder)
     shutil.copytree(root, folder / "files", dirs_exist_ok=True)
     with_markers(folder / "files", folder / "crops")
-    pack_crops(folder / "crops", folder / "pack")
-    pack_decoded(folder / "crops", folder / "decoded")
-    names = ("files", "crops", "pack", "decoded")
+    names = ("files", "crops")
     sets = {name: build(args, folder / name, anno) for name in names}
     plain = PlainLoader(*sets["files"])
     ours = {name: dataset for name, (dataset, _) in sets.items()}
@@ -170,7 +166,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     loaders |= {name: partial(our_batch, dataset) for name, dataset in ours.items()}
     times = compare(loaders, args)
     report(times, folder, anno)
-    batch = our_batch(ours["pack"], range(args.pairs))
+    batch = our_batch(ours["crops"], range(args.pairs))
     rest = min(milliseconds(lambda: as_floats(batch), args.pairs) for _ in range(10))
     print(f"on the device (here the CPU)  {rest:6.3f} ms per pair")
 

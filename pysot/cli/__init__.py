@@ -22,7 +22,6 @@ COMMANDS = {
     "tune": "search for the best settings of a tracker",
     "check": "check a data set, and write its JSON file",
     "submit": "pack results for the server of a benchmark",
-    "pack": "put training crops into a few large files",
     "visualize": "draw training pairs",
 }
 

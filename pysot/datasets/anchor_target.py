@@ -1,4 +1,7 @@
-"""What the network should answer at every anchor. A anchors per cell, R response side."""
+"""Labels: what a network should answer at every anchor, cell or pixel.
+
+A anchors per cell, R response side, S side of the search image.
+"""
 
 from __future__ import annotations
 
@@ -118,3 +121,67 @@ def _draw(cells: tuple[NDArray, ...], limit: int, rng: np.random.Generator) -> t
     order = np.arange(count)
     rng.shuffle(order)
     return tuple(axis[order[:limit]] for axis in cells)
+
+
+class CenterTarget:
+    """Labels the cells near the target's centre (SiamFC; Bertinetto et al., 2016, equation 4).
+
+    The paper keeps the target in the middle of every search image, so that one label map serves
+    all. Here search images are shifted, and the map moves with the target: a cell is positive
+    whose centre is at most ``radius`` pixels from that of the target, in Euclidean distance.
+    Unshifted, this is the paper's map.
+
+    Args:
+        size: R.
+        stride: Distance of two cells in pixels.
+        search_size: Side of the search image in pixels; its middle is the middle cell's centre.
+        radius: In pixels of the search image.
+    """
+
+    def __init__(self, size: int, stride: int, search_size: int, radius: float = 16) -> None:
+        self._centers = search_size // 2 + (np.arange(size) - size // 2) * float(stride)
+        self._radius = radius
+
+    def labels(
+        self, target: Sequence[float], rng: np.random.Generator, neg: bool = False
+    ) -> dict[str, NDArray]:
+        """Label one search image.
+
+        Args:
+            target: Box of the target as x1, y1, x2, y2 in pixels of the search image.
+            rng: Not used: all cells have a label, none are drawn.
+            neg: Whether the box is another object than the template's; then nothing is positive.
+
+        Returns:
+            ``label_cls`` (1, R, R) int64: 1 target, 0 background. A target that was shifted
+            beyond the outermost cells by more than the radius has no positive cell.
+        """
+        cx, cy, _, _ = corner2center(np.asarray(target, dtype=np.float64))
+        distance = np.hypot(self._centers[None, :] - cx, self._centers[:, None] - cy)
+        near = (distance <= self._radius) & (not neg)
+        return {"label_cls": near.astype(np.int64)[None]}
+
+
+def mask_labels(mask: NDArray | None, label_cls: NDArray, size: int) -> dict[str, NDArray]:
+    """Label the mask of one search image (SiamMask, section 3.2).
+
+    A cell's mask is learnt where one of its anchors is positive, and only if the target's mask is
+    known; so a pair of different targets, which has no positive anchor, teaches none.
+
+    Args:
+        mask: (S, S), above 0 on the target; None where it is not known.
+        label_cls: (A, R, R): 1 target, 0 background, -1 ignored.
+        size: S.
+
+    Returns:
+        ``label_mask`` (S, S) int8: 1 target, -1 background; ``label_mask_weight`` (R, R) float32:
+        1 where the cell's mask is learnt, else 0.
+    """
+    if mask is None:
+        nothing = np.zeros(label_cls.shape[1:], np.float32)
+        return {"label_mask": np.full((size, size), -1, np.int8), "label_mask_weight": nothing}
+    positive = (label_cls == 1).any(axis=0)
+    return {
+        "label_mask": np.where(mask > 0, 1, -1).astype(np.int8),
+        "label_mask_weight": positive.astype(np.float32),
+    }

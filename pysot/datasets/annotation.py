@@ -1,16 +1,18 @@
-"""Reading of training annotations: which track has which size in which frame."""
+"""Training annotations: which track has which size in which frame, and is of which category."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_TRIES = 50  # draws after which the last one is taken: there may be no other category, or no likes
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Annotations:
         first_row: (tracks + 1,) int64.
         frames: (rows,) int64 frame numbers.
         sizes: (rows, 2) float64 width and height of the target in pixels of the original frame.
-        category_names: What kinds of objects there are; empty where that is not known.
-        categories: (tracks,) int64 number of each track's kind in ``category_names``, or -1.
+        category_names: Empty where categories are not known.
+        categories: (tracks,) int64 index of each track's category in ``category_names``, or -1.
     """
 
     videos: tuple[str, ...]
@@ -43,13 +45,17 @@ class Annotations:
     def __len__(self) -> int:
         return len(self.videos)
 
+    def video_of(self, track: int) -> int:
+        """Return the number of the video that a track belongs to."""
+        return int(np.searchsorted(self.first_track, track, side="right")) - 1
+
 
 def read_annotations(path: Path) -> Annotations:
     """Read ``{video: {track: {frame: [x1, y1, x2, y2] or [w, h]}}}`` (PySOT's format).
 
     Boxes without area, tracks and videos without boxes, and entries whose frame is no number are
-    left out. Beside ``train.json`` there may be ``train.categories.json``, ``{video: {track: name
-    of its kind}}`` (ours); tracks that it does not name have no kind.
+    left out. Beside ``train.json`` there may be ``train.categories.json``, ``{video: {track:
+    category}}`` (ours); tracks that it does not name have none.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -77,7 +83,7 @@ def read_annotations(path: Path) -> Annotations:
 
 
 def categories_path(path: Path) -> Path:
-    """Where the kinds of the objects of an annotation file are named, if they are."""
+    """Return where the categories of the tracks of an annotation file are, if they are known."""
     return path.with_name(f"{path.stem}.categories.json")
 
 
@@ -94,19 +100,19 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _categories(
     path: Path, videos: list[str], tracks: list[str], track_counts: list[int]
 ) -> tuple[tuple[str, ...], NDArray]:
-    """Names of all kinds, and the number of each track's, -1 for none."""
+    """Return the names of all categories, and the index of each track's, -1 for none."""
     if not path.is_file():
         return (), np.full(len(tracks), -1)
     content = _read_object(path)
-    kinds: list[str | None] = []
+    found: list[str | None] = []
     for video, count in zip(videos, track_counts, strict=True):
         named = content.get(video, {})
         if not isinstance(named, dict) or not all(isinstance(v, str) for v in named.values()):
             raise ValueError(f"{path}: {video}: {_expected('an object of names by track', named)}")
-        kinds += [named.get(track) for track in tracks[len(kinds) : len(kinds) + count]]
-    names = sorted({kind for kind in kinds if kind is not None})
-    numbers = {name: number for number, name in enumerate(names)}
-    return tuple(names), np.array([numbers.get(kind, -1) for kind in kinds])
+        found += [named.get(track) for track in tracks[len(found) : len(found) + count]]
+    names = sorted({name for name in found if name is not None})
+    index = {name: number for number, name in enumerate(names)}
+    return tuple(names), np.array([index.get(name, -1) for name in found])
 
 
 def _flattened(
@@ -166,3 +172,71 @@ def _size(box: Any, where: str, frame: str) -> tuple[float, float]:
 def _expected(what: str, found: Any) -> str:
     text = repr(found)
     return f"expected {what}, found {text[:60] + '...' if len(text) > 60 else text}"
+
+
+class Negatives:
+    """Draws another object than a given one, from another video, by its category.
+
+    DaSiamRPN (Zhu et al., 2018, section 3.2): negatives of other categories teach what the target
+    is not, those of its own to tell it from its likes. Where categories are not known, any object
+    of another video is drawn.
+
+    Args:
+        sets: Annotations of all training sets; categories of one name are the same in all of them.
+        same_category: Probability that it is of the same category, where that is known.
+    """
+
+    def __init__(self, sets: Sequence[Annotations], same_category: float) -> None:
+        self._sets, self._same = tuple(sets), same_category
+        names = sorted({name for annotations in sets for name in annotations.category_names})
+        self._categories = [_renumbered(annotations, names) for annotations in sets]
+        counts = [len(categories) for categories in self._categories]
+        number = np.repeat(np.arange(len(sets)), counts)
+        track = np.concatenate([np.arange(count) for count in counts])
+        categories = np.concatenate(self._categories)
+        order = np.argsort(categories, kind="stable")
+        self._places = np.stack([number, track])[:, order]  # set and track, ordered by category
+        self._first = np.searchsorted(categories[order], np.arange(len(names) + 1))
+
+    def draw(self, number: int, track: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Draw another object.
+
+        Args:
+            number: Set of the given object.
+            track: Its track in that set.
+            rng: Source of randomness.
+
+        Returns:
+            Set and track of the other one.
+        """
+        category = int(self._categories[number][track])
+        if category >= 0 and self._same > rng.random():
+            for _ in range(_TRIES):
+                at = rng.integers(self._first[category], self._first[category + 1])
+                found = tuple(self._places[:, at].tolist())
+                if not self._same_video((number, track), found):
+                    return found
+        for _ in range(_TRIES):
+            found = self._any(rng)
+            differs = category < 0 or self._categories[found[0]][found[1]] != category
+            if differs and not self._same_video((number, track), found):
+                break
+        return found
+
+    def _any(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Draw a set, a video and a track, each uniformly."""
+        number = int(rng.integers(len(self._sets)))
+        annotations = self._sets[number]
+        video = int(rng.integers(len(annotations)))
+        first, end = annotations.first_track[video : video + 2]
+        return number, int(rng.integers(first, end))
+
+    def _same_video(self, one: tuple[int, int], other: tuple[int, int]) -> bool:
+        annotations = self._sets[one[0]]
+        return one[0] == other[0] and annotations.video_of(one[1]) == annotations.video_of(other[1])
+
+
+def _renumbered(annotations: Annotations, names: list[str]) -> NDArray:
+    """Return the categories of a set's tracks as indices into a list of the names of all sets."""
+    numbers = np.array([names.index(name) for name in annotations.category_names] + [-1])
+    return numbers[annotations.categories]  # -1 picks the last, which is -1

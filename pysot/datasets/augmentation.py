@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pysot.datasets.crop_store import EncodedCrop
 from pysot.utils.bbox import Corner
 
-# Principal components of RGB colour in natural images (AlexNet, section 4.1), as rows.
-_COLOUR_AXES = np.array(
+# Principal components of RGB color in natural images (AlexNet, section 4.1), as rows.
+_COLOR_AXES = np.array(
     [
         [-0.55919361, 0.98062831, -0.41940627],
         [1.72091413, 0.19879334, -1.82968581],
@@ -37,7 +37,7 @@ class Augmentation:
         scale: Largest relative change of size, per axis.
         blur: Probability of a motion blur.
         flip: Probability of a horizontal mirror image.
-        color: Probability of a colour offset.
+        color: Probability of a color offset.
     """
 
     shift: float = 0.0
@@ -56,50 +56,24 @@ class Augmentation:
     ) -> tuple[NDArray, Corner]:
         """Cut an image of ``size`` x ``size`` pixels out of a crop, and change it at random.
 
-        The steps are grey, scale and shift in one warp, colour, blur, flip. The order of the
-        draws is PySOT's too.
+        The steps are gray, scale and shift in one warp, color, blur, flip. The order of the draws
+        is PySOT's too.
 
         Args:
-            image: Crop, (H, W, 3) uint8, the target in its centre.
+            image: Crop, (H, W, 3) uint8, the target in its center.
             box: The target in the crop.
             size: Side of the result in pixels.
             rng: Source of randomness.
-            gray: Whether to remove the colours first; the caller decides for both images.
+            gray: Whether to remove the colors first; the caller decides for both images.
 
         Returns:
-            Image (size, size, 3), float32, values of about 0..255 (a colour offset is not
+            Image (size, size, 3), float32, values of about 0..255 (a color offset is not
             clipped), and the target in it.
         """
-        image, box, _ = self.with_mask(image, box, None, size, rng, gray)
-        return image, box
-
-    def with_mask(
-        self,
-        image: NDArray,
-        box: Corner,
-        mask: NDArray | None,
-        size: int,
-        rng: np.random.Generator,
-        gray: bool = False,
-    ) -> tuple[NDArray, Corner, NDArray | None]:
-        """Do the same with a mask beside the image, which moves as the image does.
-
-        Args:
-            image: As in :meth:`__call__`; so are the others.
-            box: The target in the crop.
-            mask: (H, W) uint8, 0 outside of the target; or None. It changes no draw.
-            size: Side of the result in pixels.
-            rng: Source of randomness.
-            gray: Whether to remove the colours first.
-
-        Returns:
-            Image, target, and the mask (size, size) with the values it had, each taken from the
-            nearest pixel; 0 beyond the crop.
-        """
         window = draw_window(image.shape[:2], size, self.scale, self.shift, rng)
-        image = cut_window(to_gray(image) if gray else image, window, size).astype(np.float32)
-        image, offset, box, mask = self._change(image, box, mask, window, size, rng)
-        return image - offset, box, mask
+        image = cut_window(_to_gray(image) if gray else image, window, size).astype(np.float32)
+        image, offset, box, _ = self._change(image, box, None, window, size, rng)
+        return image - offset, box
 
     def in_bytes(
         self,
@@ -110,26 +84,26 @@ class Augmentation:
         rng: np.random.Generator,
         gray: bool = False,
     ) -> tuple[NDArray, NDArray, Corner, NDArray | None]:
-        """Do the same with 8 bits per value, and look at the part of the crop only that is shown.
+        """Do the same with 8 bits per value, and decode only the part of the crop that is shown.
 
         Args:
-            image: As in :meth:`with_mask`, or a crop that is not decoded yet; so are the others.
+            image: As in :meth:`__call__`, or a crop that is not decoded yet.
             box: The target in the crop.
-            mask: (H, W) uint8, 0 outside of the target; or None.
+            mask: (H, W) uint8, 0 outside of the target; or None. It moves as the image does, and
+                changes no draw.
             size: Side of the result in pixels.
             rng: Source of randomness.
-            gray: Whether to remove the colours first.
+            gray: Whether to remove the colors first.
 
         Returns:
-            Image (size, size, 3) uint8; the colour (3,) float32 to subtract from it, after which it
-            is the image of :meth:`with_mask`, but for a blur being rounded to whole values; the
-            target; the mask.
+            Image (size, size, 3) uint8; the color (3,) float32 to subtract from it, after which it
+            is the image of :meth:`__call__`, but for a blur being rounded to whole values; the
+            target; the mask (size, size), each value from the nearest pixel, 0 beyond the crop.
         """
         window = draw_window(image.shape[:2], size, self.scale, self.shift, rng)
-        part, shown = part_of(image, window)
-        part = cut_window(to_gray(part) if gray else part, shown, size)
-        part, offset, box, mask = self._change(part, box, mask, window, size, rng)
-        return part, offset, box, mask
+        part, shown = _part_of(image, window)
+        part = cut_window(_to_gray(part) if gray else part, shown, size)
+        return self._change(part, box, mask, window, size, rng)
 
     def _change(
         self,
@@ -140,11 +114,11 @@ class Augmentation:
         size: int,
         rng: np.random.Generator,
     ) -> tuple[NDArray, NDArray, Corner, NDArray | None]:
-        """All that comes after the warp of the image; a blur leaves the colour offset as it is."""
+        """All that comes after the warp of the image; a blur leaves the color offset as it is."""
         if mask is not None:
             mask = cut_window(mask, window, size, cv2.INTER_NEAREST)
-        box = box_in_window(box, window, size)
-        offset = colour_offset(rng) if self.color > rng.random() else np.zeros(3, np.float32)
+        box = _box_in_window(box, window, size)
+        offset = _color_offset(rng) if self.color > rng.random() else np.zeros(3, np.float32)
         if self.blur > rng.random():
             image = motion_blur(image, rng)
         if self.flip and self.flip > rng.random():
@@ -161,7 +135,7 @@ def draw_window(
     Args:
         shape: Height and width of the crop.
         size: Side of the input; an undisturbed window spans ``size - 1`` pixels around the
-            crop's centre (side // 2).
+            crop's center (side // 2).
         scale: Largest relative change of the sides.
         shift: Largest displacement in pixels.
         rng: Source of randomness; draws only for what is above 0.
@@ -170,11 +144,11 @@ def draw_window(
         The window in pixels of the crop, never beyond its border.
     """
     limits = np.array([shape[1], shape[0]], dtype=float)
-    centre, sides = limits // 2, np.full(2, size - 1.0)
+    center, sides = limits // 2, np.full(2, size - 1.0)
     if scale:
         factors = np.array([1 + (rng.random() * 2 - 1) * scale for _ in range(2)])
         sides = sides * np.minimum(factors, limits / sides)
-    low, high = centre - sides / 2, centre + sides / 2
+    low, high = center - sides / 2, center + sides / 2
     if shift:
         moves = np.array([(rng.random() * 2 - 1) * shift for _ in range(2)])
         moves = np.maximum(-low, np.minimum(limits - 1 - high, moves))
@@ -185,25 +159,21 @@ def draw_window(
 def cut_window(
     image: NDArray, window: Corner, size: int, interpolation: int = cv2.INTER_LINEAR
 ) -> NDArray:
-    """Warp a window to (size, size); its corners become the centres of the corner pixels."""
+    """Warp a window to (size, size); its corners become the centers of the corner pixels."""
     x_zoom = (size - 1) / (window.x2 - window.x1)
     y_zoom = (size - 1) / (window.y2 - window.y1)
     matrix = np.array([[x_zoom, 0, -x_zoom * window.x1], [0, y_zoom, -y_zoom * window.y1]])
-    colours = image.ndim == 3 and image.dtype == np.uint8
-    if colours:  # OpenCV warps four channels in half the time of three, to the same values
+    is_color = image.ndim == 3 and image.dtype == np.uint8
+    if is_color:  # OpenCV warps four channels in half the time of three, to the same values
         image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     image = cv2.warpAffine(
         image, matrix, (size, size), flags=interpolation, borderMode=cv2.BORDER_CONSTANT
     )
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if colours else image
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2BGR) if is_color else image
 
 
-def part_of(image: NDArray | EncodedCrop, window: Corner) -> tuple[NDArray, Corner]:
+def _part_of(image: NDArray | EncodedCrop, window: Corner) -> tuple[NDArray, Corner]:
     """Take the part of a crop that a window shows, with enough around it to interpolate.
-
-    Args:
-        image: (H, W, 3), or a crop that is not decoded yet.
-        window: In pixels of the crop.
 
     Returns:
         The part, and the window in pixels of the part.
@@ -215,7 +185,7 @@ def part_of(image: NDArray | EncodedCrop, window: Corner) -> tuple[NDArray, Corn
     return part, Corner(window.x1 - x1, window.y1 - y1, window.x2 - x1, window.y2 - y1)
 
 
-def box_in_window(box: Corner, window: Corner, size: int) -> Corner:
+def _box_in_window(box: Corner, window: Corner, size: int) -> Corner:
     """Express a box of the crop in pixels of the warped window."""
     x_scale = (window.x2 - window.x1) / (size - 1)
     y_scale = (window.y2 - window.y1) / (size - 1)
@@ -227,14 +197,14 @@ def box_in_window(box: Corner, window: Corner, size: int) -> Corner:
     )
 
 
-def to_gray(image: NDArray) -> NDArray:
-    """Remove the colours of a BGR image; it keeps three channels."""
+def _to_gray(image: NDArray) -> NDArray:
+    """Remove the colors of a BGR image; it keeps three channels."""
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
-def colour_offset(rng: np.random.Generator) -> NDArray:
-    """Draw a colour, (3,) float32 in BGR, to subtract from every pixel."""
-    return (_COLOUR_AXES @ rng.standard_normal(3))[::-1].astype(np.float32)
+def _color_offset(rng: np.random.Generator) -> NDArray:
+    """Draw a color, (3,) float32 in BGR, to subtract from every pixel."""
+    return (_COLOR_AXES @ rng.standard_normal(3))[::-1].astype(np.float32)
 
 
 def motion_blur(image: NDArray, rng: np.random.Generator) -> NDArray:

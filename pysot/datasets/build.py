@@ -16,12 +16,11 @@ from torch.utils.data import DataLoader
 import pysot.models.head  # noqa: F401 - the import registers what a configuration may name
 from pysot.core.config import Config, resolve_path
 from pysot.core.registry import RPN_HEADS
-from pysot.datasets.anchor_target import AnchorTarget
+from pysot.datasets.anchor_target import AnchorTarget, CenterTarget
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
 from pysot.datasets.batches import RunBatches, Share
-from pysot.datasets.center_target import CenterTarget
-from pysot.datasets.crop_store import open_crops
+from pysot.datasets.crop_store import CropFolder
 from pysot.datasets.dataset import Labeller, PairDataset, TrainingSet, collate
 from pysot.utils.anchor import anchor_shapes, training_anchors
 
@@ -91,7 +90,7 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
         raise FileNotFoundError(f"DATASET.{name}.ROOT: folder of training crops not found: {root}")
     num_use = node.NUM_USE if node.NUM_USE > 0 else len(annotations)
     logger.info("%s loaded: %d of %d videos per pass", name, num_use, len(annotations))
-    return TrainingSet(name, open_crops(root), annotations, node.FRAME_RANGE, num_use)
+    return TrainingSet(name, CropFolder(root), annotations, node.FRAME_RANGE, num_use)
 
 
 def check_masks(sets: Sequence[TrainingSet]) -> None:
@@ -102,12 +101,15 @@ def check_masks(sets: Sequence[TrainingSet]) -> None:
     """
     total = 0
     for subset in sets:
-        notes = subset.annotations
-        tracks = np.unique(np.linspace(0, len(notes.tracks) - 1, _PROBES).astype(int))
-        videos = np.searchsorted(notes.first_track, tracks, side="right") - 1
+        known = subset.annotations
+        tracks = np.unique(np.linspace(0, len(known.tracks) - 1, _PROBES).astype(int))
         crops = [
-            (notes.videos[video], int(notes.frames[notes.first_row[track]]), notes.tracks[track])
-            for video, track in zip(videos, tracks, strict=True)
+            (
+                known.videos[known.video_of(track)],
+                int(known.frames[known.first_row[track]]),
+                known.tracks[track],
+            )
+            for track in tracks
         ]
         found = sum(subset.crops.has(*crop, "m") for crop in crops)
         logger.info("%s: %d of %d crops looked at have masks", subset.name, found, len(crops))

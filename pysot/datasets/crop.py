@@ -60,7 +60,7 @@ def crop_pair(
     Args:
         image: (H, W, 3) uint8, BGR.
         box_xyxy: The object, x1, y1, x2, y2 in pixels.
-        padding: Colour outside the image, B, G, R; the image's mean where it is not given.
+        padding: Color outside the image, B, G, R; the image's mean where it is not given.
 
     Returns:
         The template (127, 127, 3) and search crop (511, 511, 3), uint8, BGR.
@@ -126,18 +126,19 @@ def crop_mask(mask: NDArray, box_xyxy: Sequence[float], size: int = SEARCH_SIZE)
     return cv2.warpAffine(binary, _square(box_xyxy, size), (size, size), flags=cv2.INTER_NEAREST)
 
 
-def crop_name(frame: int, track: int, kind: str) -> str:
+def crop_name(frame: int, track: int | str, kind: str) -> str:
     """Name of a crop's file.
 
     Args:
         frame: Number of the frame.
-        track: Number of the object in the video.
+        track: Number of the object in the video, or its name in the annotations.
         kind: "x" for the search crop, "z" for the template, "m" for the search crop's mask.
 
     Returns:
         For example ``000012.00.x.jpg``; masks end in ``.png``.
     """
-    return f"{frame:06d}.{track:02d}.{kind}.{'png' if kind == 'm' else 'jpg'}"
+    name = track if isinstance(track, str) else f"{track:02d}"
+    return f"{frame:06d}.{name}.{kind}.{'png' if kind == 'm' else 'jpg'}"
 
 
 def write_crops(

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, default_collate
 
-from pysot.datasets.annotation import Annotations
+from pysot.datasets.anchor_target import mask_labels
+from pysot.datasets.annotation import Annotations, Negatives
 from pysot.datasets.augmentation import Augmentation
-from pysot.datasets.crop_store import CropFolder, CropPack, EncodedCrop, UnreadableImage
-from pysot.datasets.mask_target import mask_labels
-from pysot.datasets.negatives import Negatives
+from pysot.datasets.crop_store import CropFolder, EncodedCrop, UnreadableImage
 from pysot.utils.bbox import Center, Corner, center2corner
 
 Labeller = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
@@ -51,7 +50,7 @@ class TrainingSet:
     """
 
     name: str
-    crops: CropFolder | CropPack
+    crops: CropFolder
     annotations: Annotations
     frame_range: int
     num_use: int
@@ -61,7 +60,7 @@ class TrainingSet:
 class Crop:
     """One annotated crop: its name, and the target's (w, h) in pixels of the original frame."""
 
-    crops: CropFolder | CropPack
+    crops: CropFolder
     video: str
     frame: int
     track: str
@@ -71,7 +70,7 @@ class Crop:
         """Read the image, or with kind "m" its mask; see ``CropFolder.read``."""
         return self.crops.read(self.video, self.frame, self.track, kind)
 
-    def open(self) -> EncodedCrop | NDArray:
+    def open(self) -> EncodedCrop:
         """Read the image without decoding it."""
         return self.crops.open(self.video, self.frame, self.track)
 
@@ -96,8 +95,8 @@ class PairDataset(Dataset):
         exemplar_size: Side of template images in pixels.
         search_size: Side of search images in pixels.
         max_attempts: Samples that may take the place of one with an unreadable image.
-        neg_same_category: Share of negative pairs whose two objects are of one kind, see
-            :class:`~pysot.datasets.negatives.Negatives`; below 0 the second is any object.
+        neg_same_category: Share of negative pairs whose two objects are of one category, see
+            :class:`~pysot.datasets.annotation.Negatives`; below 0 the second is any object.
         masks: Whether samples have masks.
     """
 
@@ -135,7 +134,7 @@ class PairDataset(Dataset):
             ``template`` (3, 127, 127) and ``search`` (3, S, S) uint8 BGR; ``template_offset`` and
             ``search_offset`` (3,) float32, to be subtracted from them; the labels,
             see ``AnchorTarget.labels`` and ``CenterTarget.labels``, and with masks
-            :func:`~pysot.datasets.mask_target.mask_labels`; ``bbox`` (4,) float64, the target in
+            :func:`~pysot.datasets.anchor_target.mask_labels`; ``bbox`` (4,) float64, the target in
             the search image as x1, y1, x2, y2; ``bad_images``: paths and reasons of the images
             that could not be read. If no replacement could be read either, ``bad_images`` alone.
         """
@@ -186,9 +185,9 @@ class PairDataset(Dataset):
         template = _crop(subset, video, track, int(rng.integers(first, end)))
         place = next(number for number, other in enumerate(self.sets) if other is subset)
         number, track = self._negatives.draw(place, track, rng)
-        rows = self.sets[number].annotations.first_row[track : track + 2]
-        video = self._negatives.video_of(number, track)
-        return template, _crop(self.sets[number], video, track, int(rng.integers(*rows)))
+        annotations = self.sets[number].annotations
+        row = int(rng.integers(*annotations.first_row[track : track + 2]))
+        return template, _crop(self.sets[number], annotations.video_of(track), track, row)
 
     def _sample(
         self, picked: tuple[TrainingSet, int], rng: np.random.Generator
@@ -214,7 +213,7 @@ class PairDataset(Dataset):
             "bbox": np.array(box, dtype=np.float64),
         }
 
-    def _read(self, crop: Crop) -> tuple[EncodedCrop | NDArray, Corner]:
+    def _read(self, crop: Crop) -> tuple[EncodedCrop, Corner]:
         image = crop.open()
         return image, box_in_crop(image.shape[:2], crop.size, self._exemplar_size)
 
@@ -295,16 +294,16 @@ def _pass_order(seed: int, number: int, sizes: tuple[tuple[int, int], ...]) -> N
 
 
 def _crop(subset: TrainingSet, video: int, track: int, row: int) -> Crop:
-    notes = subset.annotations
-    frame, size = int(notes.frames[row]), notes.sizes[row]
-    return Crop(subset.crops, notes.videos[video], frame, notes.tracks[track], size)
+    known = subset.annotations
+    frame, size = int(known.frames[row]), known.sizes[row]
+    return Crop(subset.crops, known.videos[video], frame, known.tracks[track], size)
 
 
 def _any_track(subset: TrainingSet, video: int, rng: np.random.Generator) -> tuple[int, int, int]:
     """Draw a track; returns its number, first row and end row."""
-    notes = subset.annotations
-    track = int(rng.integers(notes.first_track[video], notes.first_track[video + 1]))
-    return track, int(notes.first_row[track]), int(notes.first_row[track + 1])
+    known = subset.annotations
+    track = int(rng.integers(known.first_track[video], known.first_track[video + 1]))
+    return track, int(known.first_row[track]), int(known.first_row[track + 1])
 
 
 def _any_crop(subset: TrainingSet, video: int, rng: np.random.Generator) -> Crop:

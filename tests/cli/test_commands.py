@@ -22,7 +22,6 @@ NEEDED = {
     "tune": ["--snapshot", "S", "--dataset", "D"],
     "check": ["--dataset", "D", "--root", "R"],
     "submit": ["-p", "P", "-d", "D", "-t", "T"],
-    "pack": ["source", "target"],
 }
 # argument -> the commands that have it, by its name of today and its older ones
 SHARED = {
@@ -89,15 +88,11 @@ def test_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "results" / "Own" / "mine"
     folder.mkdir(parents=True)
     (folder / "a.txt").write_text("1,2,3,4\n" * 3)
-    (tmp_path / "crop511" / "a").mkdir(parents=True)
-    (tmp_path / "crop511" / "a" / "000000.00.x.jpg").write_bytes(b"an image")
     place = ["-p", "results", "-d", "Own", "--dataset-root", "."]
     main(["eval", *place, "--workers", "1"])
     assert "mine" in capsys.readouterr().out
     main(["submit", *place, "-t", "mine", "--output", "a.zip"])
     assert (tmp_path / "a.zip").is_file()
-    main(["pack", "crop511", "pack"])
-    assert capsys.readouterr().out.endswith("pack: 1 crops\n")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +141,7 @@ def test_commands_share_names(name, option, dest):
     assert str(getattr(args, dest)) == "3"
 
 
-@pytest.mark.parametrize("name", ["test", "eval", "demo", "tune", "check", "submit", "pack"])
+@pytest.mark.parametrize("name", ["test", "eval", "demo", "tune", "check", "submit"])
 def test_shared_arguments_come_from_one_place(name):
     """A command that has one of them by hand would lack its other names."""
     source = Path(import_module(f"pysot.cli.{name}").__file__).read_text()

@@ -12,8 +12,6 @@ from pathlib import Path
 from pysot.core.errors import RunFailed
 from pysot.datasets.annotation import categories_path
 from pysot.datasets.crop import CropForm, write_annotation
-from pysot.datasets.crop_pack import pack_crops
-from pysot.datasets.crop_store import pack_decoded
 from pysot.datasets.prepare.checker import check_set
 from pysot.datasets.prepare.cropper import Notes, crop_set
 from pysot.datasets.prepare.frames import Frame, Problems
@@ -36,13 +34,6 @@ def parser(description: str, root: str) -> argparse.ArgumentParser:
     made.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     made.add_argument("--every", type=int, default=1, help="use every n-th annotated frame")
     made.add_argument("--check", action="store_true", help="only report what is wrong, and stop")
-    made.add_argument(
-        "--pack",
-        nargs="?",
-        choices=("files", "decoded"),
-        const="files",
-        help="put the crops into a few large files, too; decoded: 25 times as large, faster still",
-    )
     made.add_argument(
         "--template-crops", action="store_true", help="write .z.jpg too, which nothing here reads"
     )
@@ -79,10 +70,6 @@ def prepare(args: argparse.Namespace, read: Reader, annotation: str = "train.jso
         raise ValueError(f"{args.root}: no usable box was found; {args.output / REPORT} says more")
     write_notes(args.output / annotation, notes)
     root = args.output / f"crop{form.size}"
-    if args.pack:
-        pack = pack_crops if args.pack == "files" else pack_decoded
-        root, source = args.output / f"pack{form.size}", root
-        pack(source, root)
     print(_section(args.output.resolve().name, root, args.output / annotation))
     finish(problems, args.output / REPORT)
 

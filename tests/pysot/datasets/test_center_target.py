@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pysot.datasets.center_target import CenterTarget
+from pysot.datasets.anchor_target import CenterTarget
 
 # cells of a 5 x 5 response with stride 8 around pixel 32: 16, 24, 32, 40, 48
 TARGET = CenterTarget(size=5, stride=8, search_size=65)

@@ -1,14 +1,10 @@
-import pickle
-import tarfile
-
 import cv2
 import numpy as np
 import pytest
 from training_crops import write_training_set
 
 from pysot.datasets.crop import CropForm
-from pysot.datasets.crop_pack import pack_crops
-from pysot.datasets.crop_store import EncodedCrop, UnreadableImage, open_crops, pack_decoded
+from pysot.datasets.crop_store import CropFolder, EncodedCrop, UnreadableImage
 
 
 @pytest.fixture
@@ -18,7 +14,7 @@ def root(tmp_path):
 
 
 def test_crops_are_found_by_name(root):
-    crops = open_crops(root)
+    crops = CropFolder(root)
     assert crops.has("v1", 2, "00")
     assert not crops.has("v1", 3, "00") and not crops.has("v1", 2, "00", "m")
     written = cv2.imread(str(root / "v1" / "000002.00.x.jpg"))
@@ -29,7 +25,7 @@ def test_masks_have_one_channel(root):
     mask = np.zeros((511, 511), np.uint8)
     mask[200:300, 250:260] = 255
     cv2.imwrite(str(root / "v0" / "000001.00.m.png"), mask)
-    np.testing.assert_array_equal(open_crops(root).read("v0", 1, "00", "m"), mask)
+    np.testing.assert_array_equal(CropFolder(root).read("v0", 1, "00", "m"), mask)
 
 
 @pytest.mark.parametrize(
@@ -42,15 +38,15 @@ def test_unreadable_crops(root, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UnreadableImage, match=message) as error:
-        open_crops(root).read("v0", 0, "00")
+        CropFolder(root).read("v0", 0, "00")
     assert str(path) in str(error.value)
 
 
-def test_a_truncated_crop_is_no_grey_one(root):
+def test_a_truncated_crop_is_no_gray_one(root):
     path = root / "v0" / "000000.00.x.jpg"
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(UnreadableImage, match="cut short"):
-        open_crops(root).read("v0", 0, "00")
+        CropFolder(root).read("v0", 0, "00")
 
 
 # --- parts
@@ -89,76 +85,3 @@ def test_a_file_that_lacks_markers_is_named():
     broken = EncodedCrop(content[:place] + content[place + 2 :], "some/crop")
     with pytest.raises(UnreadableImage, match=r"some/crop.*restart"):
         broken[0:9, 0:9]
-
-
-# --- packs
-
-
-def test_a_pack_has_the_bytes_of_the_folder(root, tmp_path):
-    cv2.imwrite(str(root / "v0" / "000001.00.m.png"), np.zeros((511, 511), np.uint8))
-    (root / "v0" / ".000001.00.x.jpg.part").write_bytes(b"left over")
-    assert pack_crops(root, tmp_path / "pack", shard_bytes=300_000) == 7
-    folder, pack = open_crops(root), open_crops(tmp_path / "pack")
-    assert len(list((tmp_path / "pack").glob("crops-*.tar"))) > 1
-    for video in ("v0", "v1"):
-        for frame in range(3):
-            assert pack.content(video, frame, "00") == folder.content(video, frame, "00")
-            np.testing.assert_array_equal(
-                pack.read(video, frame, "00"), folder.read(video, frame, "00")
-            )
-    assert pack.has("v0", 1, "00", "m") and not pack.has("v0", 2, "00", "m")
-    assert pack.has("./v0", 1, "00")  # YouTube-BB's names begin so
-    with pytest.raises(UnreadableImage, match=r"v0/000009\.00\.x\.jpg: not in the pack"):
-        pack.read("v0", 9, "00")
-
-
-def test_other_processes_open_a_pack_for_themselves(root, tmp_path):
-    pack_crops(root, tmp_path / "pack")
-    pack = open_crops(tmp_path / "pack")
-    first = pack.read("v0", 1, "00")
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(pack)).read("v0", 1, "00"), first)
-
-
-def test_packing_again_writes_what_changed_alone(root, tmp_path):
-    pack = tmp_path / "pack"
-    pack_crops(root, pack, shard_bytes=300_000)
-    before = {path.name: path.stat().st_mtime_ns for path in pack.glob("*.tar")}
-    (root / "v1" / "000002.00.x.jpg").write_bytes(b"another")
-    pack_crops(root, pack, shard_bytes=300_000)
-    after = {path.name: path.stat().st_mtime_ns for path in pack.glob("*.tar")}
-    changed = {name for name in before if before[name] != after.get(name)}
-    assert changed == {max(before)}
-    assert open_crops(pack).content("v1", 2, "00") == b"another"
-
-
-def test_an_incomplete_pack_is_refused(root, tmp_path):
-    pack_crops(root, tmp_path / "pack")
-    (tmp_path / "pack" / "crops-00000.tar").unlink()
-    with pytest.raises(ValueError, match=r"crops-00000\.tar is missing"):
-        open_crops(tmp_path / "pack")
-    with pytest.raises(FileNotFoundError, match="no crops found"):
-        (tmp_path / "empty").mkdir()
-        pack_crops(tmp_path / "empty", tmp_path / "other")
-
-
-def test_any_tool_can_unpack_a_pack(root, tmp_path):
-    pack_crops(root, tmp_path / "pack")
-    with tarfile.open(tmp_path / "pack" / "crops-00000.tar") as archive:
-        content = archive.extractfile("v1/000000.00.x.jpg").read()
-    assert content == (root / "v1" / "000000.00.x.jpg").read_bytes()
-
-
-def test_a_decoded_pack_has_the_pixels_of_the_folder(root, tmp_path):
-    cv2.imwrite(str(root / "v0" / "000001.00.m.png"), np.zeros((511, 511), np.uint8))
-    assert pack_decoded(root, tmp_path / "pack") == 7
-    folder, pack = open_crops(root), pickle.loads(pickle.dumps(open_crops(tmp_path / "pack")))
-    expected = folder.read("v1", 2, "00")
-    np.testing.assert_array_equal(pack.read("v1", 2, "00"), expected)
-    np.testing.assert_array_equal(pack.open("v1", 2, "00")[3:40, 7:99], expected[3:40, 7:99])
-    np.testing.assert_array_equal(pack.read("v0", 1, "00", "m"), folder.read("v0", 1, "00", "m"))
-    assert pack.has("v1", 2, "00") and not pack.has("v1", 5, "00")
-    with pytest.raises(UnreadableImage, match="not in the pack"):
-        pack.open("v1", 5, "00")
-    (root / "v1" / "000002.00.x.jpg").write_bytes(b"text")
-    with pytest.raises(UnreadableImage, match=r"000002\.00\.x\.jpg: no image"):
-        pack_decoded(root, tmp_path / "again")

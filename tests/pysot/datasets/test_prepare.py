@@ -339,12 +339,11 @@ def test_vid_scripts_write_pysots_files(vid, monkeypatch):
 
 
 def test_vid_prepares_in_one_step(vid, monkeypatch):
-    arguments = ["--root", "ILSVRC2015", "--output", "out", "--workers", 1, "--pack"]
+    arguments = ["--root", "ILSVRC2015", "--output", "out", "--workers", 1]
     assert run_script("vid/prepare.py", *arguments, cwd=vid, monkeypatch=monkeypatch) == 0
     notes = read_annotations(vid / "out" / "train.json")
     assert notes.videos == ("a/ILSVRC2015_train_00000000", "a/ILSVRC2015_train_00000001")
     assert notes.category_names == ("n02084071",)
-    assert (vid / "out" / "pack511" / "pack.json").is_file()
     assert not list((vid / "out" / "crop511").rglob("*.z.jpg"))
 
 
