@@ -104,6 +104,16 @@ def test_a_folder_lists_its_images(tmp_path):
     assert list_images(tmp_path / "gone") == list_images(tmp_path / "notes.txt") == []
 
 
+@pytest.mark.parametrize(
+    "names",
+    [["0009.jpg", "0010.jpg", "0100.jpg"], ["9.jpg", "10.jpg"], ["a1.jpg", "a2.jpg", "b1.jpg"]],
+)
+def test_padded_numbers_and_others_are_in_natural_order(tmp_path, names):
+    for name in reversed(names):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == names == sorted(names, key=natural_key)
+
+
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
 def test_every_listed_suffix_can_be_read(tmp_path, suffix):
     image = NOISE[..., 0] if suffix in (".pbm", ".pgm") else NOISE

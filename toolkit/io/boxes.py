@@ -75,11 +75,8 @@ class NumberLines(NamedTuple):
     def check(self, good: NDArray) -> None:
         """Raise ValueError naming the first line (N,) that is not good."""
         if not good.all():
-            raise self.error(int(np.argmin(good)))
-
-    def error(self, index: int) -> ValueError:
-        """Error that names a line, counted from 0."""
-        return _line_error(self.path, self.lines, self.expected, index, self.offset)
+            index = int(np.argmin(good))
+            raise _line_error(self.path, self.lines, self.expected, index, self.offset)
 
 
 def read_number_lines(path: str | os.PathLike, expected: str) -> NumberLines:

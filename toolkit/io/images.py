@@ -15,6 +15,7 @@ IMAGE_SUFFIXES = frozenset(
 
 _ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF: orientations 5 to 8 lie on their side
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_ANY_DIGIT = dict.fromkeys(map(ord, "123456789"), "0")
 _PADDING = 4096  # bytes that some cameras write behind the end marker
 
 
@@ -35,7 +36,10 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
             names = [e.name for e in entries if _is_image_name(e.name) and not e.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [Path(folder, name) for name in sorted(names, key=natural_key)]
+    names.sort()
+    if len({name.translate(_ANY_DIGIT) for name in names}) > 1:  # else both orders are the same
+        names.sort(key=natural_key)
+    return [Path(folder, name) for name in names]
 
 
 def _is_image_name(name: str) -> bool:
