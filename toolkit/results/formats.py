@@ -85,7 +85,7 @@ class Layout(ABC):
         """
         patterns = (self.regions, self.scores, self.times)
         names = (text and text.format(video=video, run=repetition) for text in patterns)
-        return ResultFiles(*(name and Path(tracker) / name for name in names))
+        return ResultFiles(*(name and Path(tracker, name) for name in names))
 
     @abstractmethod
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
@@ -215,6 +215,8 @@ class Masks(Layout):
         return found
 
 
+_REGION, _SKIPPED, _STARTED, _LOST = map(int, Code)  # arrays are slower to compare with an enum
+
 #: Layouts by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
 LAYOUTS: dict[str, Layout] = {
     "flat": Flat(),
@@ -308,9 +310,9 @@ def _read_with_codes(path: Path, expected: str) -> Trajectory:
     counts, starts = lines.counts, np.cumsum(lines.counts) - lines.counts
     first = lines.values[starts]
     is_code = counts == 1
-    known = (first == Code.SKIPPED) | (first == Code.STARTED) | (first == Code.LOST)
+    known = (first == _SKIPPED) | (first == _STARTED) | (first == _LOST)
     lines.check(np.where(is_code, known, (counts >= 4) & (counts % 2 == 0)))
-    codes = np.where(is_code, first, Code.REGION).astype(np.int8)
+    codes = np.where(is_code, first, _REGION).astype(np.int8)
     sizes = np.unique(counts[~is_code]).tolist()
     width = sizes[0] if len(sizes) == 1 else max([4, *sizes])
     regions = np.full((len(counts), width), np.nan)
@@ -322,7 +324,7 @@ def _read_with_codes(path: Path, expected: str) -> Trajectory:
 
 
 def _read_into(lines: NumberLines, codes: NDArray, regions: NDArray) -> Trajectory:
-    lost = ~np.isfinite(regions).all(axis=1) & (codes == Code.REGION)
+    lost = ~np.isfinite(regions).all(axis=1) & (codes == _REGION)
     found = {"nan": lost.any(), "separators": not lines.commas, "mark": lines.marked}
     warnings = tuple(name for name, there in found.items() if there)
     return Trajectory(codes, regions, scores=None, warnings=warnings)
