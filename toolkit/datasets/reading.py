@@ -156,12 +156,14 @@ class BoxFile:
 def read_boxes(source: BoxFile, reading: Reading) -> Sequence:
     """Read a video of one object; without frames if it cannot be used at all."""
     try:
-        images = _select(list_images(source.images), source, reading)
+        images = _select(source.images, source.frames, reading)
         regions = _regions(source, images, reading)
         images, regions = _pair(images, regions, source, reading)
     except (ValueError, OSError) as error:
         reading.report("unreadable annotation", source.truth, _one_line(error))
         return Sequence(source.name)
+    if reading.training:  # as PySOT's annotation files have them
+        regions = [[float(value) for value in region] for region in regions]
     sequence = Sequence(
         source.name, images, [{0: region} for region in regions], group=source.group
     )
@@ -191,21 +193,23 @@ def read_labels(
         reading: Takes what is wrong.
         categories: Label -> name of the category.
     """
-    frames = list_images(images)
+    try:
+        frames = _select(images, (None, None), reading)
+    except ValueError as error:
+        reading.report("unreadable annotation", images, error)
+        return Sequence(name)
     there = {path.stem: path for path in list_images(masks) if path.suffix.lower() == ".png"}
     labels = [there.get(path.stem) for path in frames]
-    if not frames and not reading.training:
-        reading.report("missing image", images, f"no images in {images}")
-    elif not there or (not reading.training and not any(labels)):
-        reading.report(
-            "video without a mask", masks, "" if reading.training else f"no masks in {masks}"
-        )
-    if reading.training or not any(labels):
+    if reading.training:
         known = {path.stem for path in frames}
-        for stem in there:
-            if stem not in known:
-                text = f"none of that name in {images}"
-                reading.report("mask without an image", there[stem], text, testing=None)
+        for stem in (stem for stem in there if stem not in known):
+            text = f"none of that name in {images}"
+            reading.report("mask without an image", there[stem], text)
+        if not there:
+            reading.report("video without a mask", masks, "")
+    elif not any(labels):
+        what, folder = ("masks", masks) if frames else ("images", images)
+        reading.report("video without a mask", folder, f"no {what} in {folder}")
     if not any(labels):
         return Sequence(name)
     numbers = [int(p.stem) if p.stem.isdecimal() else i for i, p in enumerate(frames)]
@@ -259,25 +263,25 @@ def image_number(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _select(images: list[Path], source: BoxFile, reading: Reading) -> list[Path]:
-    """Keep the images within the range of the video; report those missing or there twice."""
+def _select(folder: Path, within: tuple[int | None, int | None], reading: Reading) -> list[Path]:
+    """Return the images of a video; report numbers that are missing or there twice."""
+    images = list_images(folder)
     if not images:
         return []
-    first, last = source.frames
     numbers = [image_number(path.name) for path in images]
-    first = min(numbers) if first is None else first
-    last = max(numbers) if last is None else last
+    first = min(numbers) if within[0] is None else within[0]
+    last = max(numbers) if within[1] is None else within[1]
     chosen = [n for n, k in zip(images, numbers, strict=True) if first <= k <= last]
     present = sorted(k for k in numbers if first <= k <= last)
     if len(set(present)) < len(present) and present[0] >= 0:
         twice = sorted({k for k, later in pairwise(present) if k == later})
-        raise ValueError(f"{source.images}: there are two images of number {spans(twice)}")
+        raise ValueError(f"{folder}: there are two images of number {spans(twice)}")
     missing = sorted(set(range(first, last + 1)) - set(present)) if first >= 0 else []
-    if missing and source.frames != (None, None):
-        raise ValueError(f"{source.images}: images {spans(missing)} are missing")
+    if missing and within != (None, None):
+        raise ValueError(f"{folder}: images {spans(missing)} are missing")
     if missing:
-        text = f"{source.images}: the numbers {spans(missing)} are left out"
-        reading.report("gap in the numbers", source.images, text, "warning", training=None)
+        text = f"{folder}: the numbers {spans(missing)} are left out"
+        reading.report("gap in the numbers", folder, text, "warning", training=None)
     return chosen
 
 

@@ -2,22 +2,21 @@
 
 from pathlib import Path
 
+from pysot.cli.prepare import finish, frames_of
 from pysot.core.errors import run
-from pysot.datasets.prepare.cli import finish, write_notes
-from pysot.datasets.prepare.coco import read_coco
-from pysot.datasets.prepare.cropper import annotate
-from pysot.datasets.prepare.frames import Problems
+from pysot.datasets.prepare import annotate
+from toolkit.datasets.formats import coco
+from toolkit.datasets.reading import Reading
+from toolkit.io.issues import IssueLog
 
 
 def main() -> None:
-    """Write both files, and the kinds of the objects beside them."""
-    problems = Problems()
+    """Write both files, and the categories of the objects beside them."""
+    reading = Reading(Path(), IssueLog(), training=True)
     for name in ("val2017", "train2017"):
-        source = Path("annotations", f"instances_{name}.json")
-        frames = read_coco(source, Path(name), name, problems, masks=False)
-        write_notes(Path(f"{name}.json"), annotate(frames))
+        annotate(frames_of(coco.read(reading, name, masks=False))).write(Path(f"{name}.json"))
         print(f"{name}.json written")
-    finish(problems, Path("gen_json.problems.txt"))
+    finish(reading.log, Path("gen_json.problems.txt"))
 
 
 if __name__ == "__main__":

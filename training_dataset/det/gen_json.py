@@ -2,20 +2,21 @@
 
 from pathlib import Path
 
+from pysot.cli.prepare import finish, frames_of
 from pysot.core.errors import run
-from pysot.datasets.prepare.cli import finish, split_notes, write_notes
-from pysot.datasets.prepare.cropper import annotate
-from pysot.datasets.prepare.frames import Problems
-from pysot.datasets.prepare.imagenet import read_det
+from pysot.datasets.prepare import annotate
+from toolkit.datasets.formats.voc import read_det
+from toolkit.datasets.reading import Reading
+from toolkit.io.issues import IssueLog
 
 
 def main() -> None:
-    """Write both files, and the kinds of the objects beside them."""
-    problems = Problems()
-    notes = annotate(read_det(Path("ILSVRC"), problems))
-    write_notes(Path("train.json"), split_notes(notes, lambda video: "i/" not in video))
-    write_notes(Path("val.json"), split_notes(notes, lambda video: "i/" in video))
-    finish(problems, Path("gen_json.problems.txt"))
+    """Write both files, and the categories of the objects beside them."""
+    reading = Reading(Path("ILSVRC"), IssueLog(), training=True)
+    annotations = annotate(frames_of(read_det(reading)))
+    annotations.part(lambda video: "i/" not in video).write(Path("train.json"))
+    annotations.part(lambda video: "i/" in video).write(Path("val.json"))
+    finish(reading.log, Path("gen_json.problems.txt"))
 
 
 if __name__ == "__main__":

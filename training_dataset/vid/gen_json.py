@@ -3,19 +3,20 @@
 import json
 from pathlib import Path
 
+from pysot.cli.prepare import frames_of
 from pysot.core.errors import run
-from pysot.datasets.prepare.cli import split_notes, write_notes
-from pysot.datasets.prepare.cropper import annotate
-from pysot.datasets.prepare.imagenet import keep_runs, vid_frames
+from pysot.datasets.prepare import annotate
+from toolkit.datasets.formats.voc import keep_runs, vid_sequence
 
 
 def main() -> None:
     """Keep objects in every run of two frames or more, and split by the names of the videos."""
     parts = json.loads(Path("vid.json").read_text(encoding="utf-8"))
-    notes = annotate(keep_runs(vid_frames(parts, Path("ILSVRC2015"))))
+    videos = (keep_runs(vid_sequence(video, Path())) for part in parts for video in part)
+    annotations = annotate(frames_of(videos))
     for name in ("train", "val"):
-        part = split_notes(notes, lambda video, name=name: name in video)
-        write_notes(Path(f"{name}.json"), part)
+        part = annotations.part(lambda video, name=name: name in video)
+        part.write(Path(f"{name}.json"))
         print(f"{name}.json: {len(part.boxes)} videos")
 
 

@@ -3,20 +3,21 @@
 import json
 from pathlib import Path
 
+from pysot.cli.prepare import finish
 from pysot.core.errors import run
-from pysot.datasets.prepare.cli import finish
-from pysot.datasets.prepare.frames import Problems
-from pysot.datasets.prepare.imagenet import parse_vid
+from toolkit.datasets.formats.voc import parse_vid
+from toolkit.datasets.reading import Reading
 from toolkit.io.files import write_bytes
+from toolkit.io.issues import IssueLog
 
 
 def main() -> None:
     """Write it."""
-    problems = Problems()
-    parts = parse_vid(Path("ILSVRC2015"), problems)
+    reading = Reading(Path("ILSVRC2015"), IssueLog(), training=True)
+    parts = parse_vid(reading)
     write_bytes(Path("vid.json"), json.dumps(parts, indent=4, sort_keys=True).encode())
     print(f"vid.json: {sum(map(len, parts))} videos in {len(parts)} parts")
-    finish(problems, Path("parse_vid.problems.txt"))
+    finish(reading.log, Path("parse_vid.problems.txt"))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+from pysot.cli.prepare import finish, frames_of
 from pysot.core.errors import run
 from pysot.datasets.crop import crop_name
-from pysot.datasets.prepare.cli import finish, write_notes
-from pysot.datasets.prepare.cropper import annotate
-from pysot.datasets.prepare.frames import Frame, Problems
-from pysot.datasets.prepare.youtube_bb import read_youtube_bb
+from pysot.datasets.prepare import annotate
+from toolkit.datasets.formats import youtube_bb
+from toolkit.datasets.reading import Reading
+from toolkit.datasets.sequence import Frame
+from toolkit.io.issues import IssueLog
 
 SUBSETS = {"val": "yt_bb_detection_validation", "train": "yt_bb_detection_train"}
 
@@ -25,13 +27,13 @@ def with_crops(frame: Frame) -> Frame:
 
 
 def main() -> None:
-    """Write both files, and the kinds of the objects beside them."""
-    problems = Problems()
+    """Write both files, and the categories of the objects beside them."""
+    reading = Reading(Path(), IssueLog(), training=True)
     for name, subset in SUBSETS.items():
-        frames = (with_crops(frame) for frame in read_youtube_bb(Path(), subset, problems))
-        write_notes(Path(f"{name}.json"), annotate(frame for frame in frames if frame.boxes))
+        frames = map(with_crops, frames_of(youtube_bb.read(reading, subset)))
+        annotate(frame for frame in frames if frame.boxes).write(Path(f"{name}.json"))
         print(f"{name}.json written")
-    finish(problems, Path("gen_json.problems.txt"))
+    finish(reading.log, Path("gen_json.problems.txt"))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,9 @@
-"""Prepare YouTube-BoundingBoxes: check, crops, annotations, pack."""
+"""Prepare YouTube-BoundingBoxes: check, crops, annotations."""
 
-from collections.abc import Sequence
+import sys
 
+from pysot.cli.prepare import main
 from pysot.core.errors import run
-from pysot.datasets.prepare.cli import parser, prepare
-from pysot.datasets.prepare.youtube_bb import read_youtube_bb
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Prepare one subset."""
-    options = parser(__doc__, "folder with <subset>.csv and <subset>/<class>/*.jpg")
-    options.add_argument("--subset", default="yt_bb_detection_train")
-    prepare(
-        options.parse_args(argv),
-        lambda args, problems: read_youtube_bb(args.root, args.subset, problems),
-    )
-
 
 if __name__ == "__main__":
-    run(main)
+    run(lambda: main(["yt_bb", *sys.argv[1:]]))

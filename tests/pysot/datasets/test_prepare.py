@@ -13,23 +13,17 @@ from PIL import Image
 
 from pysot.core.errors import RunFailed
 from pysot.datasets.annotation import read_annotations
+from pysot.datasets.check import check_set
 from pysot.datasets.crop import CropForm, crop_mask, crop_pair
-from pysot.datasets.prepare.checker import check_set
-from pysot.datasets.prepare.coco import read_coco
-from pysot.datasets.prepare.cropper import annotate, crop_set
-from pysot.datasets.prepare.frames import Frame, Problems
-from pysot.datasets.prepare.imagenet import keep_runs, parse_vid, read_det, vid_frames
-from pysot.datasets.prepare.masks import (
-    PolygonMask,
-    RunMask,
-    coco_mask,
-    label_boxes,
-    run_lengths,
-)
-from pysot.datasets.prepare.own import read_own
-from pysot.datasets.prepare.segmentation import read_davis, read_youtube_vos
-from pysot.datasets.prepare.tracking import read_got10k, read_lasot, read_trackingnet
-from pysot.datasets.prepare.youtube_bb import read_youtube_bb
+from pysot.datasets.prepare import annotate, crop_set, label_boxes
+from toolkit.datasets.formats import coco as coco_format
+from toolkit.datasets.formats import davis, got10k, lasot, youtube_bb
+from toolkit.datasets.formats.coco import PolygonMask, RunMask, read_mask, run_lengths
+from toolkit.datasets.formats.custom import read_any
+from toolkit.datasets.formats.voc import keep_runs, read_det, read_vid
+from toolkit.datasets.reading import Reading
+from toolkit.datasets.sequence import Frame, Sequence
+from toolkit.io.issues import IssueLog
 from toolkit.io.labels import read_labels
 
 ROOT = Path(__file__).parents[3]
@@ -74,6 +68,17 @@ def run_script(name, *argv, cwd, monkeypatch):
     return 0
 
 
+def read(reader, root, *args, **options):
+    """Frames to train on, and all that was wrong."""
+    log = IssueLog()
+    videos = reader(Reading(Path(root), log, training=True), *args, **options)
+    return [frame for video in videos for frame in video.frames()], log
+
+
+def kinds(log, *levels):
+    return [issue.kind for issue in log.of(*(levels or ("error",)))]
+
+
 def files(root):
     return sorted(str(path.relative_to(root)) for path in root.rglob("*.*") if path.is_file())
 
@@ -88,7 +93,7 @@ def frames(tmp_path):
         image = tmp_path / "images" / f"{number}.png"
         write_image(image, number)
         boxes = {0: (10, 10, 40, 30), 3: (30.5, 20, 60, 50)}
-        found.append(Frame(f"v{number // 20}", number % 20, image, boxes, kinds={3: "cat"}))
+        found.append(Frame(f"v{number // 20}", number % 20, image, boxes, categories={3: "cat"}))
     return found
 
 
@@ -96,13 +101,13 @@ SEARCH_ALONE = CropForm(template=False)
 
 
 def crop(frames, output, workers=1, form=SEARCH_ALONE):
-    problems = Problems()
-    return crop_set(frames, output, problems, form, workers), problems
+    log = IssueLog()
+    return crop_set(frames, output, log, form, workers), log
 
 
 def test_crops_are_those_of_single_boxes(frames, tmp_path):
-    notes, problems = crop(frames[:2], tmp_path / "out", form=CropForm())
-    assert problems.items == []
+    notes, log = crop(frames[:2], tmp_path / "out", form=CropForm())
+    assert not list(log)
     assert files(tmp_path / "out" / "crop511") == [
         f"v0/{frame:06d}.{track}.{kind}.jpg"
         for frame in range(2)
@@ -119,7 +124,7 @@ def test_crops_are_those_of_single_boxes(frames, tmp_path):
             "03": {"000000": [30.5, 20, 60, 50], "000001": [30.5, 20, 60, 50]},
         }
     }
-    assert notes.kinds == {"v0": {"03": "cat"}}
+    assert notes.categories == {"v0": {"03": "cat"}}
 
 
 @pytest.mark.parametrize("size", [255, 511])
@@ -145,9 +150,9 @@ def test_a_second_run_writes_nothing(frames, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out/crop511").rglob("*.jpg")}
     for frame in frames:
         frame.image.unlink()  # it does not even look at them
-    second, problems = crop(frames, tmp_path / "out")
-    assert problems.items == []
-    assert (second.boxes, second.kinds) == (first.boxes, first.kinds)
+    second, log = crop(frames, tmp_path / "out")
+    assert not list(log)
+    assert (second.boxes, second.categories) == (first.boxes, first.categories)
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
@@ -182,8 +187,8 @@ def test_bad_files_and_boxes_are_named_and_the_rest_is_cut(frames, tmp_path):
     frames[3].image.write_bytes(whole[:-500])
     boxes = {0: (5, 5, 5, 9), 1: (0, 0, float("nan"), 9), 2: (90, 0, 95, 9), 7: (1, 1, 20, 20)}
     frames[4] = Frame("v0", 4, frames[4].image, boxes)
-    notes, problems = crop(frames[:6], tmp_path / "out", workers=2)
-    assert sorted(problem.kind for problem in problems.items) == [
+    notes, log = crop(frames[:6], tmp_path / "out", workers=2)
+    assert sorted(kinds(log)) == [
         "box outside the image",
         "box that is not finite",
         "box without area",
@@ -191,7 +196,7 @@ def test_bad_files_and_boxes_are_named_and_the_rest_is_cut(frames, tmp_path):
         "unreadable image",
         "unreadable image",
     ]
-    named = {problem.where.split(",")[0] for problem in problems.items}
+    named = {issue.where.split(",")[0] for issue in log}
     assert named == {str(frame.image) for frame in frames[1:5]}
     assert sorted(notes.boxes["v0"]["00"]) == ["000000", "000005"]
     assert notes.boxes["v0"]["07"] == {"000004": [1, 1, 20, 20]}
@@ -213,8 +218,8 @@ def test_masks_are_cut_as_their_crops(tmp_path):
     image = tmp_path / "a.jpg"
     write_image(image)
     write_labels(tmp_path / "a.png", [(10, 20, 30, 15), (50, 5, 10, 40)])
-    notes, problems = crop([Frame("v", 0, image, labels=tmp_path / "a.png")], tmp_path / "out")
-    assert problems.items == []
+    notes, log = crop([Frame("v", 0, image, labels=tmp_path / "a.png")], tmp_path / "out")
+    assert not list(log)
     assert notes.boxes["v"] == {
         "01": {"000000": [10, 20, 40, 35]},
         "02": {"000000": [50, 5, 60, 45]},
@@ -233,19 +238,19 @@ def test_check_reports_what_is_wrong_without_writing_a_crop(frames, tmp_path):
     frames[2].image.write_bytes(b"text")
     frames[3] = Frame("v0", 3, frames[3].image, {0: (5, 5, 5, 9)}, size=(70, 60))
     frames[4] = Frame("v0", 4, frames[4].image, {9: (-9, 5, 20, 9)}, size=SIZE)
-    problems = Problems()
-    census = check_set(frames, problems, workers=2)
-    assert sorted(problem.kind for problem in problems.items) == [
+    log = IssueLog()
+    summary = check_set(frames, log, workers=2)
+    assert sorted(kinds(log)) == [
         "box without area",
         "image of another size",
         "missing image",
         "unreadable image",
     ]
-    assert [(n.kind, n.where.split(",")[-1]) for n in problems.notes] == [
+    assert [(n.kind, n.where.split(",")[-1]) for n in log.of("note")] == [
         ("box that reaches beyond its image", " track 9"),
         ("track of a single frame", " track 9"),
     ]
-    assert census.frames.total() == 40 and census.tracks.total() == 36 * 2 + 1
+    assert summary.frames.total() == 40 and summary.tracks.total() == 36 * 2 + 1
     assert not list(tmp_path.rglob("*.x.jpg"))
 
 
@@ -262,7 +267,7 @@ def test_a_polygon_covers_its_pixels():
 
 
 def test_run_lengths_go_down_the_columns():
-    mask = coco_mask({"size": [3, 4], "counts": [4, 2, 3, 1, 2]}).draw((3, 4))
+    mask = read_mask({"size": [3, 4], "counts": [4, 2, 3, 1, 2]}).draw((3, 4))
     assert mask.tolist() == [[0, 0, 0, 1], [0, 1, 0, 0], [0, 1, 0, 0]]
     with pytest.raises(ValueError, match="image of 5 x 3"):
         RunMask(3, 4, (12,)).draw((3, 5))
@@ -294,7 +299,7 @@ def test_compressed_run_lengths(rng):
 @pytest.mark.parametrize("segmentation", [[[1, 2, 3, 4]], {"size": [3]}, [["a"] * 6], 7])
 def test_what_is_no_mask_is_refused(segmentation):
     with pytest.raises(ValueError, match="mask"):
-        coco_mask(segmentation)
+        read_mask(segmentation)
 
 
 def test_labels_of_both_kinds(tmp_path):
@@ -316,7 +321,7 @@ def test_labels_of_both_kinds(tmp_path):
 def vid(tmp_path):
     root = tmp_path / "ILSVRC2015"
     shutil.copytree(GOLDEN / "Annotations", root / "Annotations")
-    frames = list(vid_frames(parse_vid(root, Problems()), root))
+    frames, _ = read(read_vid, root)
     for frame in frames:
         write_image(frame.image, frame.number, frame.size)
     return tmp_path
@@ -363,11 +368,10 @@ def test_a_bad_file_is_counted_and_fails_the_run_at_its_end(vid, monkeypatch, ca
 
 def test_runs_of_one_frame_are_left_out_and_track_numbers_may_be_large():
     seen = {61: (0, 1, 2, 5, 6, 8), 2: (3,)}
-    frames = [
-        Frame("v", n, Path(), {t: (0, 0, 1, 1) for t, at in seen.items() if n in at})
-        for n in range(9)
-    ]
-    kept = [(f.number, track) for f in keep_runs(frames) for track in f.boxes]
+    box = [0, 0, 1, 1]
+    regions = [{t: box for t, at in seen.items() if n in at} for n in range(9)]
+    video = keep_runs(Sequence("v", [Path()] * 9, regions))
+    kept = [(f.number, track) for f in video.frames() for track in f.boxes]
     assert kept == [(0, 61), (1, 61), (2, 61), (5, 61), (6, 61)]
 
 
@@ -384,7 +388,7 @@ def test_det_has_a_level_more_in_its_first_part(tmp_path, monkeypatch):
         path = tmp_path / "ILSVRC/Annotations/DET/train" / place / f"{video}.xml"
         write_text(path, XML.format(name=video, objects=objects))
         write_image(tmp_path / "ILSVRC/Data/DET/train" / place / f"{video}.JPEG")
-    frames = list(read_det(tmp_path / "ILSVRC", Problems()))
+    frames, _ = read(read_det, tmp_path / "ILSVRC")
     assert [frame.video for frame in frames] == ["a/x1", "b/x2", "i/x3"]
     assert frames[0].boxes == {0: (5, 6, 30, 40), 2: (1, 2, 9, 9)}  # the gap stays
     assert run_script("det/par_crop.py", 511, 1, cwd=tmp_path, monkeypatch=monkeypatch) == 0
@@ -424,6 +428,10 @@ def coco(folder, name="instances_val2017.json", prefix=""):
     return content
 
 
+def read_coco(root, name, prefix=""):
+    return read(lambda reading: coco_format.read_file(root / name, root, prefix, reading), root)
+
+
 def test_coco_scripts(tmp_path, monkeypatch):
     for name in ("val2017", "train2017"):
         coco(tmp_path, f"annotations/instances_{name}.json", name)
@@ -440,14 +448,13 @@ def test_coco_scripts(tmp_path, monkeypatch):
     assert names == [f"7/000000.{t}.{k}" for t in ("01", "02") for k in ("m.png", "x.jpg", "z.jpg")]
 
 
-def test_coco_masks_and_kinds(tmp_path):
+def test_coco_masks_and_categories(tmp_path):
     coco(tmp_path)
-    problems = Problems()
-    frames = list(read_coco(tmp_path / "instances_val2017.json", tmp_path, "v", problems))
-    assert frames[0].kinds == {1: "dog", 2: "cat"}
+    frames, log = read_coco(tmp_path, "instances_val2017.json", "v")
+    assert frames[0].categories == {1: "dog", 2: "cat"}
     crowd = frames[0].masks[2].draw((60, 80))
     assert crowd[:, 10:15].all() and crowd.sum() == 300
-    assert not problems.items and [n.kind for n in problems.notes] == ["box without area"] * 2
+    assert not kinds(log) and kinds(log, "note") == ["box without area"] * 2
 
 
 def test_entries_of_coco_that_make_no_sense_are_named(tmp_path):
@@ -457,15 +464,14 @@ def test_entries_of_coco_that_make_no_sense_are_named(tmp_path):
         {"id": 10, "image_id": 3, "bbox": [1, 1, 2]},
     ]
     write_text(tmp_path / "bad.json", json.dumps(content))
-    problems = Problems()
-    list(read_coco(tmp_path / "bad.json", tmp_path, "", problems))
-    assert [problem.kind for problem in problems.items] == [
+    _, log = read_coco(tmp_path, "bad.json")
+    assert kinds(log) == [
         "unusable annotation",
         "annotations of an image that is not listed",
     ]
     write_text(tmp_path / "no.json", "[]")
     with pytest.raises(ValueError, match=r"no\.json: expected COCO's format"):
-        list(read_coco(tmp_path / "no.json", tmp_path, "", problems))
+        read_coco(tmp_path, "no.json")
 
 
 def test_boxes_of_youtube_bb_are_pixels(tmp_path, monkeypatch):
@@ -480,12 +486,11 @@ def test_boxes_of_youtube_bb_are_pixels(tmp_path, monkeypatch):
             csv.writer(file).writerows(rows)
         write_image(tmp_path / subset / "1" / "AAB_3000_1_0.jpg")
         write_image(tmp_path / subset / "1" / "AAC_1000_1_0.jpg")
-    problems = Problems()
-    (frame,) = read_youtube_bb(tmp_path, "yt_bb_detection_train", problems)
+    (frame,), log = read(youtube_bb.read, tmp_path, "yt_bb_detection_train")
     assert (frame.video, frame.number) == ("./yt_bb_detection_train/1/AAB", 3)
     assert frame.boxes == {0: pytest.approx((20, 6, 40, 18))}
-    assert [problem.kind for problem in problems.items] == ["unusable line"]
-    assert [note.kind for note in problems.notes] == ["annotated frames without an image"]
+    assert kinds(log) == ["unusable line"]
+    assert kinds(log, "note") == ["annotated frames without an image"]
     assert run_script("yt_bb/par_crop.py", 511, 1, cwd=tmp_path, monkeypatch=monkeypatch) == 1
     run_script("yt_bb/gen_json.py", cwd=tmp_path, monkeypatch=monkeypatch)
     assert list(json.loads((tmp_path / "val.json").read_text())) == [
@@ -504,13 +509,13 @@ def test_got10k_leaves_out_absent_frames(tmp_path):
     write_text(video / "absence.label", "0\n1\n0\n0\n")
     write_text(video / "meta_info.ini", "[METAINFO]\nobject_class: seal\n")
     write_text(tmp_path / "train" / "list.txt", f"{video.name}\n")
-    frames = list(read_got10k(tmp_path, "train", Problems()))
+    frames, _ = read(got10k.read, tmp_path, "train")
     assert [(f.number, f.image.name) for f in frames] == [
         (0, "00000001.jpg"),
         (2, "00000003.jpg"),
         (3, "00000004.jpg"),
     ]
-    assert frames[1].boxes == {0: (3.5, 2, 33.5, 42)} and frames[1].kinds == {0: "seal"}
+    assert frames[1].boxes == {0: (3.5, 2, 33.5, 42)} and frames[1].categories == {0: "seal"}
 
 
 @pytest.mark.parametrize(
@@ -541,19 +546,18 @@ def test_lasot_and_trackingnet(tmp_path):
     write_text(video / "groundtruth.txt", "1,2,30,40\n2,2,30,40\n3,2,30,40\n")
     write_text(video / "full_occlusion.txt", "0,1,0")
     write_text(video / "out_of_view.txt", "0,0,1")
-    frames = list(read_lasot(tmp_path / "lasot", ["bird-2"], Problems()))
-    assert [(f.video, f.number, f.kinds) for f in frames] == [("bird/bird-2", 0, {0: "bird"})]
-    assert list(read_lasot(tmp_path / "lasot", ["bird-3"], Problems())) == []
+    frames, _ = read(lasot.read, tmp_path / "lasot", "test")
+    assert [(f.video, f.number, f.categories) for f in frames] == [("bird/bird-2", 0, {0: "bird"})]
+    assert read(lasot.read, tmp_path / "lasot", "train")[0] == []
     for number in (0, 2, 10):
         write_image(tmp_path / "net" / "TRAIN_3" / "frames" / "abc" / f"{number}.jpg")
     write_text(tmp_path / "net" / "TRAIN_3" / "anno" / "abc.txt", "1,2,3,4\n5,6,7,8\n")
-    problems = Problems()
-    frames = list(read_trackingnet(tmp_path / "net", ["TRAIN_3", "TRAIN_4"], problems))
+    frames, log = read(got10k.read_trackingnet, tmp_path / "net", ["TRAIN_3", "TRAIN_4"])
     assert [f.image.name for f in frames] == ["0.jpg", "2.jpg"]  # by number, not by letter
     assert frames[0].video == "TRAIN_3/abc"
-    assert [problem.kind for problem in problems.items] == ["boxes and images differ in number"]
+    assert kinds(log) == ["boxes and images differ in number"]
     with pytest.raises(FileNotFoundError, match="TRAIN_0"):
-        list(read_trackingnet(tmp_path / "net", ["TRAIN_0"], problems))
+        read(got10k.read_trackingnet, tmp_path / "net", ["TRAIN_0"])
 
 
 def test_youtube_vos_and_davis(tmp_path):
@@ -565,8 +569,8 @@ def test_youtube_vos_and_davis(tmp_path):
         tmp_path / "train/meta.json",
         json.dumps({"videos": {"003": {"objects": {"1": {"category": "ape"}}}}}),
     )
-    frames = list(read_youtube_vos(tmp_path, "train", Problems()))
-    assert [(f.number, f.labels.name, f.kinds) for f in frames] == [
+    frames, _ = read(davis.read_youtube_vos, tmp_path, "train")
+    assert [(f.number, f.labels.name, f.categories) for f in frames] == [
         (0, "00000.png", {1: "ape"}),
         (5, "00005.png", {1: "ape"}),
     ]
@@ -577,19 +581,19 @@ def test_youtube_vos_and_davis(tmp_path):
     line = "/JPEGImages/480p/dog/00000.jpg /Annotations/480p/dog/00000.png\n"
     write_text(tmp_path / "ImageSets/2016/train.txt", line)
     write_text(tmp_path / "ImageSets/2017/val.txt", "cow\n")
-    problems = Problems()
-    assert [f.video for f in read_davis(tmp_path, "2016", "train", problems)] == ["dog"]
-    assert [f.video for f in read_davis(tmp_path, "2017", "val", problems)] == ["cow"]
-    assert [f.video for f in read_davis(tmp_path, "2017", "all", problems)] == ["cow", "dog"]
-    assert [problem.kind for problem in problems.items] == ["mask without an image"] * 2
+    frames, log = read(davis.read, tmp_path, "2016", "train")
+    assert [f.video for f in frames] == ["dog"] and kinds(log) == ["mask without an image"]
+    frames, _ = read(davis.read, tmp_path, "2017", "val")
+    assert [f.video for f in frames] == ["cow"]
+    frames, log = read(davis.read, tmp_path, "2017", "all")
+    assert [f.video for f in frames] == ["cow", "dog"] and kinds(log) == ["mask without an image"]
 
 
 # --- one's own data
 
 
 def own(root, masks=None):
-    problems = Problems()
-    return list(read_own(root, masks, problems)), problems
+    return read(read_any, root, masks)
 
 
 def test_own_videos_with_boxes(tmp_path):
@@ -598,11 +602,11 @@ def test_own_videos_with_boxes(tmp_path):
         write_image(tmp_path / "data" / "day 1" / "pen" / "img" / f"{number}.jpg")
     write_text(tmp_path / "data/cup/groundtruth.txt", "1 2 30 40\nnan nan nan nan\n2\t2\t30\t40\n")
     write_text(tmp_path / "data/day 1/pen/groundtruth_rect.txt", "1,2,3,4\n5,6,7\n9,8,7,6\n")
-    frames, problems = own(tmp_path / "data")
+    frames, log = own(tmp_path / "data")
     assert [(f.video, f.number) for f in frames] == [
         ("cup", 0), ("cup", 2), ("day 1/pen", 0), ("day 1/pen", 2)
     ]  # fmt: skip
-    assert [(p.kind, p.detail) for p in problems.items] == [("unusable line", "5,6,7")]
+    assert [(issue.kind, issue.text) for issue in log] == [("unusable line", "5,6,7")]
     frames, _ = own(tmp_path / "data" / "cup")  # a single video
     assert {frame.video for frame in frames} == {"cup"}
 
@@ -646,7 +650,7 @@ def test_own_stills(tmp_path):
     )
     (frame,), _ = own(tmp_path / "voc")
     assert frame.video == "annotations/r1" and frame.image.is_file()
-    assert frame.boxes == {0: (5, 6, 30, 40)} and frame.kinds == {0: "raccoon"}
+    assert frame.boxes == {0: (5, 6, 30, 40)} and frame.categories == {0: "raccoon"}
     coco(tmp_path / "coco", "all.json")
     frames, _ = own(tmp_path / "coco" / "all.json")
     assert [f.video for f in frames] == ["7", "8"] and frames[0].image.is_file()
@@ -656,11 +660,11 @@ def test_own_table(tmp_path):
     lines = ["video,frame,image,x,y,w,h,track,kind", "a,0,i/0.jpg,1,2,3,4,0,cat"]
     lines += ["a,1,i/1.jpg,1,2,3,4,0,cat", "a,0,i/0.jpg,5,6,7,8,1,", "a,x,i/0.jpg,5,6,7,8,1,"]
     write_text(tmp_path / "boxes.csv", "\n".join(lines))
-    frames, problems = own(tmp_path / "boxes.csv")
+    frames, log = own(tmp_path / "boxes.csv")
     assert frames[0] == Frame(
-        "a", 0, tmp_path / "i/0.jpg", {0: (1, 2, 4, 6), 1: (5, 6, 12, 14)}, kinds={0: "cat"}
+        "a", 0, tmp_path / "i/0.jpg", {0: (1, 2, 4, 6), 1: (5, 6, 12, 14)}, categories={0: "cat"}
     )
-    assert [problem.kind for problem in problems.items] == ["unusable line"]
+    assert kinds(log) == ["unusable line"]
     write_text(tmp_path / "short.csv", "video,frame\n")
     with pytest.raises(ValueError, match=r"short\.csv: no column image, x, y, w, h"):
         own(tmp_path / "short.csv")
@@ -696,13 +700,13 @@ def test_every_second_frame(tmp_path, monkeypatch):
 
 
 def test_problems_make_the_run_fail(tmp_path):
-    from pysot.datasets.prepare.cli import finish
+    from pysot.cli.prepare import finish
 
-    problems = Problems()
-    finish(problems, tmp_path / "problems.txt")
-    problems.note("note", "a")
-    finish(problems, tmp_path / "problems.txt")
-    problems.add("missing image", "b")
+    log = IssueLog()
+    finish(log, tmp_path / "problems.txt")
+    log.note("note", "a")
+    finish(log, tmp_path / "problems.txt")
+    log.add("missing image", "b")
     with pytest.raises(RunFailed, match="1 problems, all named in"):
-        finish(problems, tmp_path / "problems.txt")
+        finish(log, tmp_path / "problems.txt")
     assert (tmp_path / "problems.txt").read_text() == "missing image: b\nnote: note: a\n"

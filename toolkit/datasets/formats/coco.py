@@ -225,7 +225,7 @@ def run_lengths(text: str) -> list[int]:
 
 TRAINING = {
     "coco": TrainingSet(
-        "COCO, or any set in its format: check, crops with masks, annotations, pack",
+        "COCO, or any set in its format: check, crops with masks, annotations",
         "folder with annotations/instances_<subset>.json and <subset>/",
         read,
         {"--subset": {"default": "train2017"}},

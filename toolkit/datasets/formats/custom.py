@@ -196,7 +196,7 @@ def _rows(
 
 TRAINING = {
     "own": TrainingSet(
-        "your own data: check, crops (with masks where there are any), annotations, pack",
+        "your own data: check, crops (with masks where there are any), annotations",
         "folder of videos, JSON file (COCO), folder of XML files, or CSV file",
         read_any,
         {"--masks": {"type": Path, "help": "folder of <video>/<frame>.png"}},

@@ -72,7 +72,7 @@ TESTING = {
 }
 TRAINING = {
     "davis": TrainingSet(
-        "DAVIS 2016 or 2017: check, crops with masks, annotations, pack",
+        "DAVIS 2016 or 2017: check, crops with masks, annotations",
         "folder with JPEGImages/480p, Annotations/480p and ImageSets",
         read,
         {
@@ -81,7 +81,7 @@ TRAINING = {
         },
     ),
     "youtube_vos": TrainingSet(
-        "YouTube-VOS: check, crops with masks, annotations, pack",
+        "YouTube-VOS: check, crops with masks, annotations",
         "folder with train/ or valid/",
         read_youtube_vos,
         {"--split": {"choices": ("train", "valid"), "default": "train"}},

@@ -94,14 +94,14 @@ TESTING = {
 }
 TRAINING = {
     "got10k": TrainingSet(
-        "GOT-10k: check, crops, annotations, pack",
+        "GOT-10k: check, crops, annotations",
         "folder with train/list.txt or val/list.txt",
         read,
         {"--split": {"choices": ("train", "val"), "default": "train"}},
         "{split}.json",
     ),
     "trackingnet": TrainingSet(
-        "TrackingNet: check, crops, annotations, pack",
+        "TrackingNet: check, crops, annotations",
         "folder with TRAIN_0 to TRAIN_11, or some of them",
         read_trackingnet,
         {"--parts": {"nargs": "+", "choices": _PARTS, "default": _PARTS, "metavar": "TRAIN_n"}},

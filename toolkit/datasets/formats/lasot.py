@@ -85,7 +85,7 @@ TESTING = {
 }
 TRAINING = {
     "lasot": TrainingSet(
-        "LaSOT: check, crops, annotations, pack",
+        "LaSOT: check, crops, annotations",
         "folder with <class>/<class>-<n>/",
         read,
         {"--split": {"choices": ("train", "test", "all"), "default": "train"}},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +81,29 @@ def _still(
 # ----------------------------------------------------------------------------------------- VID
 
 
-def read_vid(reading: Reading, split: str = "") -> Iterator[Sequence]:
-    """Yield the videos of VID whose path has ``split`` in it, with the objects seen for two frames.
+def read_vid(reading: Reading, split: str = "", shortest: int = 1) -> Iterator[Sequence]:
+    """Yield the videos of VID.
+
+    Args:
+        reading: Its root has ``{Annotations,Data}/VID/train/<part>/<video>``.
+        split: Text in the names of the videos to take.
+        shortest: See `keep_runs`.
 
     Raises:
         FileNotFoundError: If none of the parts "a" to "e" is there.
     """
     images = reading.root / "Data" / "VID" / "train"
-    for part in _parts(reading.root):
-        for folder in part:
-            video = keep_runs(vid_sequence(_vid_video(folder, reading), images))
-            if split in video.name or split in video.group:
-                video.visible = [bool(boxes) for boxes in video.regions]
-                yield video
+    for folder in (folder for part in _parts(reading.root) for folder in part):
+        video = vid_sequence(_vid_video(folder, reading), images)
+        if split in folder.name:
+            yield keep_runs(video, shortest)
+
+
+def _shown(videos: Iterable[Sequence]) -> Iterator[Sequence]:
+    """Leave out the frames without an object."""
+    for video in videos:
+        video.visible = [bool(boxes) for boxes in video.regions]
+        yield video
 
 
 def parse_vid(reading: Reading) -> list[list[VidVideo]]:
@@ -200,15 +210,15 @@ def _box(item: ElementTree.Element) -> Corners:
 
 TRAINING = {
     "vid": TrainingSet(
-        "ImageNet VID: check, crops, annotations, pack",
+        "ImageNet VID: check, crops, annotations",
         "folder ILSVRC2015, with Annotations/VID/train and Data/VID/train",
-        read_vid,
+        lambda reading, split: _shown(read_vid(reading, split, shortest=2)),
         {"--split": {"choices": ("train", "val"), "default": "train"}},
         "{split}.json",
     ),
     "det": TrainingSet(
-        "ImageNet DET: check, crops, annotations, pack",
+        "ImageNet DET: check, crops, annotations",
         "folder ILSVRC, with Annotations/DET/train and Data/DET/train",
-        read_det,
+        lambda reading: _shown(read_det(reading)),
     ),
 }

@@ -70,7 +70,7 @@ def _sequence(image: Path, entry: dict[str, str], subset: str) -> Sequence:
 
 TRAINING = {
     "yt_bb": TrainingSet(
-        "YouTube-BoundingBoxes: check, crops, annotations, pack",
+        "YouTube-BoundingBoxes: check, crops, annotations",
         "folder with <subset>.csv and <subset>/<class>/*.jpg",
         read,
         {"--subset": {"default": "yt_bb_detection_train"}},

@@ -1,0 +1,176 @@
+"""Prepare a data set for training: check, crops, annotations."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pysot.core.errors import RunFailed
+from pysot.datasets.check import check_set
+from pysot.datasets.crop import CropForm
+from pysot.datasets.prepare import crop_set, write_benchmark
+from toolkit.datasets import sequence
+from toolkit.datasets.formats import training_sets
+from toolkit.datasets.reading import Reading, TrainingSet
+from toolkit.datasets.sequence import Frame
+from toolkit.io.issues import IssueLog
+
+_REPORT = "problems.txt"
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; None takes that of the process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    sets = parser.add_subparsers(dest="set", required=True, metavar="SET")
+    for name, form in sorted(training_sets().items()):
+        _add_options(sets.add_parser(name, help=form.title, description=form.title), form)
+    args = parser.parse_args(argv)
+    if args.workers < 1 or args.every < 1:
+        raise ValueError("--workers and --every must be 1 or more")
+    return args
+
+
+def _add_options(parser: argparse.ArgumentParser, form: TrainingSet) -> None:
+    add = parser.add_argument
+    add("--root", type=Path, required=True, help=form.root)
+    add("--output", type=Path, required=True, help="folder for crops and train.json")
+    add("--workers", "--num", type=int, default=os.cpu_count() or 1, help="processes")
+    add("--every", type=int, default=1, help="use every n-th annotated frame")
+    add("--check", action="store_true", help="only report what is wrong, and stop")
+    add("--template-crops", action="store_true", help="write .z.jpg too, which nothing here reads")
+    add("--plain-jpeg", action="store_true", help="JPEG without restart markers, as PySOT's")
+    add("--test-videos", nargs="+", default=(), metavar="VIDEO", help="kept from training")
+    for flag, keywords in form.options.items():
+        add(flag, **keywords)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Check or crop a set, as the options say.
+
+    Raises:
+        ValueError: If an option makes no sense, or nothing usable was found.
+        RunFailed: If something was wrong with the data; what could be used is written.
+    """
+    args = parse_args(argv)
+    if args.test_videos and not args.check:
+        _write_test_set(args)
+    log, report = IssueLog(), args.output / _REPORT
+    frames = (f for f in _frames(args, log) if f.video not in args.test_videos)
+    frames = _every(frames, args.every)
+    if args.check:
+        print(check_set(frames, log, args.workers))
+        finish(log, report)
+        return
+    form = CropForm(template=args.template_crops, tiles=not args.plain_jpeg)
+    annotations = crop_set(frames, args.output, log, form, args.workers)
+    if not any(annotations.boxes.values()):
+        finish(log, report, failed=False)
+        raise ValueError(f"{args.root}: no usable box was found; {report} says more")
+    path = args.output / training_sets()[args.set].annotation.format(**vars(args))
+    annotations.write(path)
+    root = args.output / f"crop{form.size}"
+    print(_section(args.output.resolve().name, root, path))
+    finish(log, report)
+
+
+def _frames(args: argparse.Namespace, log: IssueLog) -> Iterator[Frame]:
+    form = training_sets()[args.set]
+    names = (flag.removeprefix("--") for flag in form.options)
+    options = {name: getattr(args, name) for name in names}
+    return frames_of(form.read(Reading(args.root, log, training=True), **options))
+
+
+def frames_of(sequences: Iterable[sequence.Sequence]) -> Iterator[Frame]:
+    """Yield the frames of videos that training can use."""
+    return (frame for video in sequences for frame in video.frames())
+
+
+def _every(frames: Iterable[Frame], step: int) -> Iterator[Frame]:
+    """Yield every ``step``-th frame of each video, its first one included."""
+    for _, video in itertools.groupby(frames, lambda frame: frame.video):
+        yield from itertools.islice(video, 0, None, step)
+
+
+def _write_test_set(args: argparse.Namespace) -> None:
+    """Write the benchmark of the videos that are kept from training.
+
+    Raises:
+        ValueError: If one of them is not there.
+    """
+    log = IssueLog()
+    frames = [frame for frame in _frames(args, log) if frame.video in args.test_videos]
+    missing = set(args.test_videos) - {frame.video for frame in frames}
+    if missing:
+        raise ValueError(f"--test-videos: not in {args.root}: {', '.join(sorted(missing))}")
+    path = args.output / f"{args.output.resolve().name}.json"
+    print(f"{path}: {write_benchmark(path, frames, log)} videos to test on")
+    finish(log, args.output / "test_problems.txt")
+
+
+def finish(log: IssueLog, report: Path, failed: bool = True) -> None:
+    """Write all issues to a file, and print a summary.
+
+    Args:
+        log: All there were.
+        report: Removed where there are none.
+        failed: Whether an issue of level ``error`` fails the run.
+
+    Raises:
+        RunFailed: If there is one and it does.
+    """
+    if len(log):
+        log.write(report)
+    else:
+        report.unlink(missing_ok=True)
+    for line in log.summary():
+        print(line)
+    if failed and (errors := log.of("error")):
+        raise RunFailed(
+            f"{len(errors)} problems, all named in {report}; everything else is in order"
+        )
+
+
+def _section(name: str, root: Path, annotation: Path) -> str:
+    name = "".join(c for c in name.upper() if c.isalnum()) or "MINE"
+    return (
+        f"ready; in a configuration:\nDATASET:\n    NAMES: [{name}]\n    {name}:\n"
+        f"        ROOT: {json.dumps(str(root.resolve()))}\n"
+        f"        ANNO: {json.dumps(str(annotation.resolve()))}\n"
+        f"        FRAME_RANGE: 100\n        NUM_USE: -1"
+    )
+
+
+# ------------------------------------------------------------ scripts that bear PySOT's names
+
+
+def crop_like_pysot(
+    description: str,
+    read: Callable[[Reading], Iterable[sequence.Sequence]],
+    root: Path = Path(),
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Write ``crop<size>/`` of the current folder as PySOT's ``par_crop.py``, with template crops.
+
+    Args:
+        description: What the script does.
+        read: Yields the videos.
+        root: Folder of the set.
+        argv: Size of the crops and number of processes; None takes those of the process.
+
+    Raises:
+        RunFailed: If something was wrong with the data.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("crop_size", type=int, nargs="?", default=511)
+    parser.add_argument("num_processes", type=int, nargs="?", default=os.cpu_count() or 1)
+    args = parser.parse_args(argv)
+    if args.crop_size < 1 or args.num_processes < 1:
+        parser.error("crop_size and num_processes must be 1 or more")
+    log = IssueLog()
+    frames = frames_of(read(Reading(root, log, training=True)))
+    crop_set(frames, Path(), log, CropForm(args.crop_size, template=True), args.num_processes)
+    finish(log, Path(f"crop{args.crop_size}.{_REPORT}"))

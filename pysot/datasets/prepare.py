@@ -1,0 +1,347 @@
+"""What preparation writes: crops in parallel, annotations, and a benchmark of held-out videos.
+
+A run writes ``<output>/crop511/`` and keeps in ``<output>/.crops.jsonl`` which frames are done and
+what they held. A second run skips those, if their annotations and the wanted form are still the
+same and the files are there. Frames in which something was wrong are tried again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pysot.datasets.annotation import categories_path
+from pysot.datasets.crop import (
+    Annotation,
+    CropForm,
+    check_box,
+    crop_name,
+    write_annotation,
+    write_crops,
+)
+from pysot.datasets.crop_store import UnreadableImage, decode_crop
+from toolkit.datasets.regions import ABSENT
+from toolkit.datasets.sequence import Frame
+from toolkit.io.files import write_bytes
+from toolkit.io.issues import Issue, IssueLog
+from toolkit.io.labels import mask_box, read_labels
+from toolkit.io.pool import run_parallel
+
+_FRAMES_PER_JOB = 32
+_FINISHED = ".crops.jsonl"
+
+Boxes = dict[int, list[float]]
+Row = tuple[str, int, Boxes]  # video, frame, track -> box
+
+
+@dataclass
+class Annotations:
+    """The annotation files of a set, as they grow.
+
+    Attributes:
+        boxes: Video -> track -> frame -> box; what ``train.json`` holds.
+        categories: Video -> track -> category; what ``train.categories.json`` holds.
+    """
+
+    boxes: Annotation = field(default_factory=dict)
+    categories: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def add(self, frame: Frame, boxes: Mapping[int, Sequence[float]]) -> None:
+        """Add the boxes of a frame; a video without any is there, empty."""
+        video = self.boxes.setdefault(frame.video, {})
+        for track, box in boxes.items():
+            video.setdefault(f"{track:02d}", {})[f"{frame.number:06d}"] = list(box)
+            if track in frame.categories:
+                categories = self.categories.setdefault(frame.video, {})
+                categories[f"{track:02d}"] = frame.categories[track]
+
+    def part(self, belongs: Callable[[str], bool]) -> Annotations:
+        """Return the annotations of the videos whose names ``belongs`` accepts."""
+        boxes = {video: tracks for video, tracks in self.boxes.items() if belongs(video)}
+        names = {video: tracks for video, tracks in self.categories.items() if belongs(video)}
+        return Annotations(boxes, names)
+
+    def write(self, path: Path) -> None:
+        """Write the boxes, and beside them the categories where any are known."""
+        write_annotation(path, self.boxes)
+        if self.categories:
+            content = json.dumps(self.categories, indent=4, sort_keys=True)
+            write_bytes(categories_path(path), content.encode())
+
+
+def annotate(frames: Iterable[Frame]) -> Annotations:
+    """Annotate what readers found, without looking at images or at what is wrong with boxes."""
+    annotations = Annotations()
+    for frame in frames:
+        annotations.add(frame, frame.boxes)
+    return annotations
+
+
+def crop_set(
+    frames: Iterable[Frame],
+    output: Path,
+    log: IssueLog,
+    form: CropForm,
+    workers: int = 1,
+) -> Annotations:
+    """Cut the crops of a data set.
+
+    Args:
+        frames: All frames of one video one after the other.
+        output: Folder that holds, or will hold, ``crop<size>/``.
+        log: Receives images and boxes that cannot be used.
+        form: What to write.
+        workers: Processes; 1 works in this one.
+
+    Returns:
+        Annotations of all crops that are there now.
+
+    Raises:
+        OSError: If a file cannot be written.
+        WorkerDied: If a worker died.
+    """
+    root = output / f"crop{form.size}"
+    root.mkdir(parents=True, exist_ok=True)
+    annotations, done = Annotations(), _read_finished(output / _FINISHED)
+    bar = tqdm(unit=" frames", desc=f"crops in {root}", dynamic_ncols=True)
+
+    def unfinished() -> Iterator[list[Frame]]:
+        for job in in_jobs(frames):
+            rows = done.get(_key(job, form))
+            if rows is None or not _whole(root, rows):
+                yield job
+                continue
+            _add_rows(annotations, job, rows)
+            bar.update(len(job))
+
+    with _append(output / _FINISHED) as finished, bar:
+        work = partial(_crop_frames, root, form)
+        for job, (rows, found) in in_parallel(unfinished(), work, workers):
+            _add_rows(annotations, job, rows)
+            log.extend(found)
+            if not found:
+                finished.write(json.dumps([_key(job, form), rows]) + "\n")
+                finished.flush()
+            bar.update(len(job))
+    return annotations
+
+
+def _crop_frames(root: Path, form: CropForm, job: list[Frame]) -> tuple[list[Row], list[Issue]]:
+    """Cut the crops of some frames in a worker; return what was cut of each, and the issues."""
+    log = IssueLog()
+    rows = [(f.video, f.number, _crop_frame(root, form, f, log)) for f in job]
+    return rows, list(log)
+
+
+def _crop_frame(root: Path, form: CropForm, frame: Frame, log: IssueLog) -> Boxes:
+    if not frame.boxes and frame.labels is None:
+        return {}
+    try:
+        image = decode_crop(frame.image.read_bytes(), "x", str(frame.image))
+        boxes, masks = targets(frame, image.shape[:2], log)
+    except UnreadableImage as error:
+        log.add("unreadable image", frame.image, str(error).removeprefix(f"{frame.image}: "))
+        return {}
+    except OSError as error:
+        log.add("missing image", frame.image, error.strerror)
+        return {}
+    write_crops(root / frame.video, image, boxes, frame.number, masks, form)
+    return boxes
+
+
+def targets(
+    frame: Frame, shape: tuple[int, int], log: IssueLog
+) -> tuple[Boxes, dict[int, NDArray]]:
+    """Find the usable objects of a frame.
+
+    Args:
+        frame: The frame.
+        shape: (h, w) of its image.
+        log: Receives what is wrong with the others.
+
+    Returns:
+        Boxes x1, y1, x2, y2 and masks (H, W) by track.
+    """
+    if frame.labels is not None:
+        try:
+            labels = read_labels(frame.labels)
+        except (ValueError, OSError) as error:
+            log.add("unreadable mask", frame.labels, error)
+            return {}, {}
+        if labels.shape != tuple(shape):
+            found = f"{labels.shape[1]} x {labels.shape[0]}, image {shape[1]} x {shape[0]}"
+            log.add("mask of another size than its image", frame.labels, found)
+            return {}, {}
+        boxes = {track: list(box) for track, box in label_boxes(labels).items()}
+        return boxes, {track: labels == track for track in boxes}
+    boxes = {
+        track: list(box)
+        for track, box in frame.boxes.items()
+        if _usable(box, shape, f"{frame.image}, track {track}", log)
+    }
+    return boxes, _masks(frame, boxes, shape, log)
+
+
+def label_boxes(labels: NDArray) -> dict[int, tuple[int, ...]]:
+    """Return the smallest box x1, y1, x2, y2 around the pixels of each label of (H, W)."""
+    boxes = {}
+    for label in np.flatnonzero(np.bincount(labels.ravel())).tolist():
+        if label:
+            x, y, w, h = mask_box(labels == label)
+            boxes[label] = (x, y, x + w, y + h)
+    return boxes
+
+
+def _usable(box: Iterable[float], shape: tuple[int, int], where: str, log: IssueLog) -> bool:
+    box = tuple(box)
+    try:
+        check_box(box)
+    except ValueError:
+        kind = "box without area" if np.isfinite(box).all() else "box that is not finite"
+        log.add(kind, where, list(box))
+        return False
+    if box[0] >= shape[1] or box[1] >= shape[0] or box[2] <= 0 or box[3] <= 0:
+        size = f"{shape[1]} x {shape[0]}"
+        log.add("box outside the image", where, f"{list(box)}, image {size}")
+        return False
+    return True
+
+
+def _masks(frame: Frame, boxes: Boxes, shape: tuple[int, int], log: IssueLog) -> dict[int, NDArray]:
+    masks = {}
+    for track, mask in frame.masks.items():
+        if track in boxes:
+            try:
+                masks[track] = mask.draw(shape)
+            except ValueError as error:
+                log.add("unusable mask", f"{frame.image}, track {track}", error)
+    return masks
+
+
+# ------------------------------------------------------------------------- work and its record
+
+
+def in_jobs(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    """Gather frames into jobs for one worker each."""
+    frames = iter(frames)
+    while job := list(itertools.islice(frames, _FRAMES_PER_JOB)):
+        yield job
+
+
+def in_parallel(
+    jobs: Iterable[list[Frame]], work: Callable[[list[Frame]], object], workers: int
+) -> Iterator[tuple[list[Frame], object]]:
+    """Do jobs in several processes and yield each one with its result, in order."""
+    given, kept = itertools.tee(jobs)
+    results = run_parallel(work, given, workers, partial(cv2.setNumThreads, 0))
+    for result, job in zip(results, kept, strict=True):
+        yield job, result
+
+
+def _key(job: list[Frame], form: CropForm) -> str:
+    """Fingerprint of some frames, with their annotations, and of the form of their crops."""
+    text = repr([(f.video, f.number, str(f.image), f.boxes, f.masks, f.labels) for f in job])
+    return hashlib.blake2b(f"{form}{text}".encode(), digest_size=12).hexdigest()
+
+
+def _add_rows(annotations: Annotations, job: list[Frame], rows: list[Row]) -> None:
+    for frame, (_, _, boxes) in zip(job, rows, strict=True):
+        annotations.add(frame, boxes)
+
+
+def _whole(root: Path, rows: list[Row]) -> bool:
+    return all(
+        (root / video / crop_name(number, track, "x")).exists()
+        for video, number, boxes in rows
+        for track in boxes
+    )
+
+
+def _append(path: Path) -> IO[str]:
+    """Open the list of finished jobs at its end, on a line of its own."""
+    whole = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
+    finished = open(path, "a", encoding="utf-8")  # noqa: SIM115 - the caller closes it
+    finished.write("" if whole else "\n")
+    return finished
+
+
+def _read_finished(path: Path) -> dict[str, list[Row]]:
+    """Finished jobs; a line that an interruption cut short does not count."""
+    done = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                key, rows = json.loads(line)
+            except ValueError:
+                continue
+            done[key] = [(v, n, {int(t): box for t, box in boxes.items()}) for v, n, boxes in rows]
+    return done
+
+
+# ------------------------------------------------------------------------------- held-out videos
+
+
+def write_benchmark(path: Path, frames: Iterable[Frame], log: IssueLog) -> int:
+    """Write the JSON of a benchmark, in the format of OTB's, for ``tools/test.py``.
+
+    A video of several objects becomes one for each, ``<video>-<track>``. It begins where the object
+    first appears; in frames without it the ground truth is NaN. Paths of images are absolute.
+
+    Args:
+        path: The file, ``<name of the benchmark>.json``.
+        frames: Of the videos, all frames of one video one after the other.
+        log: Receives masks that cannot be read.
+
+    Returns:
+        How many videos it has.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    records: dict[str, Any] = {}
+    for video, group in itertools.groupby(frames, lambda frame: frame.video):
+        boxes = [(frame, _boxes(frame, log)) for frame in group]
+        tracks = sorted({track for _, found in boxes for track in found})
+        for track in tracks:
+            name = video.replace("/", "-") + (f"-{track}" if len(tracks) > 1 else "")
+            records[name] = _record(name, boxes, track)
+    write_bytes(path, json.dumps(records).encode())
+    return len(records)
+
+
+def _boxes(frame: Frame, log: IssueLog) -> Mapping[int, Sequence[float]]:
+    if frame.labels is None:
+        return frame.boxes
+    try:
+        return label_boxes(read_labels(frame.labels))
+    except (ValueError, OSError) as error:
+        log.add("unreadable mask", frame.labels, error)
+        return {}
+
+
+def _record(name: str, boxes: list[tuple[Frame, dict]], track: int) -> dict[str, Any]:
+    first = next(place for place, (_, found) in enumerate(boxes) if track in found)
+    truth = [_xywh(found[track]) if track in found else ABSENT for _, found in boxes[first:]]
+    return {
+        "video_dir": name,
+        "init_rect": truth[0],
+        "img_names": [str(frame.image.resolve()) for frame, _ in boxes[first:]],
+        "gt_rect": truth,
+        "attr": [],
+    }
+
+
+def _xywh(box: Sequence[float]) -> list[float]:
+    x1, y1, x2, y2 = box
+    return [x1, y1, x2 - x1, y2 - y1]
