@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": "score the results of trackers",
     "demo": "track an object through a video",
     "tune": "search for the best settings of a tracker",
+    "prepare": "prepare a data set for training: check, crops, annotations",
     "check": "check a data set, and write its JSON file",
     "submit": "pack results for the server of a benchmark",
     "visualize": "draw training pairs",

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from pysot.cli.arguments import Parser, positive
 from pysot.core.errors import RunFailed
 from pysot.datasets.check import check_set
 from pysot.datasets.crop import CropForm
@@ -24,22 +25,19 @@ _REPORT = "problems.txt"
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; None takes that of the process."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     sets = parser.add_subparsers(dest="set", required=True, metavar="SET")
     for name, form in sorted(training_sets().items()):
         _add_options(sets.add_parser(name, help=form.title, description=form.title), form)
-    args = parser.parse_args(argv)
-    if args.workers < 1 or args.every < 1:
-        raise ValueError("--workers and --every must be 1 or more")
-    return args
+    return parser.parse_args(argv)
 
 
-def _add_options(parser: argparse.ArgumentParser, form: TrainingSet) -> None:
+def _add_options(parser: Parser, form: TrainingSet) -> None:
     add = parser.add_argument
-    add("--root", type=Path, required=True, help=form.root)
-    add("--output", type=Path, required=True, help="folder for crops and train.json")
-    add("--workers", "--num", type=int, default=os.cpu_count() or 1, help="processes")
-    add("--every", type=int, default=1, help="use every n-th annotated frame")
+    parser.add_dataset_root("--root", text=form.root, required=True)
+    parser.add_output(text="folder for crops and train.json", required=True)
+    parser.add_workers(default=os.cpu_count() or 1)
+    add("--every", type=positive, default=1, metavar="N", help="use every N-th annotated frame")
     add("--check", action="store_true", help="only report what is wrong, and stop")
     add("--template-crops", action="store_true", help="write .z.jpg too, which nothing here reads")
     add("--plain-jpeg", action="store_true", help="JPEG without restart markers, as PySOT's")
@@ -69,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     annotations = crop_set(frames, args.output, log, form, args.workers)
     if not any(annotations.boxes.values()):
         finish(log, report, failed=False)
-        raise ValueError(f"{args.root}: no usable box was found; {report} says more")
+        raise ValueError(f"{args.dataset_root}: no usable box was found; {report} says more")
     path = args.output / training_sets()[args.set].annotation.format(**vars(args))
     annotations.write(path)
     root = args.output / f"crop{form.size}"
@@ -81,7 +79,7 @@ def _frames(args: argparse.Namespace, log: IssueLog) -> Iterator[Frame]:
     form = training_sets()[args.set]
     names = (flag.removeprefix("--") for flag in form.options)
     options = {name: getattr(args, name) for name in names}
-    return frames_of(form.read(Reading(args.root, log, training=True), **options))
+    return frames_of(form.read(Reading(args.dataset_root, log, training=True), **options))
 
 
 def frames_of(sequences: Iterable[sequence.Sequence]) -> Iterator[Frame]:
@@ -105,7 +103,7 @@ def _write_test_set(args: argparse.Namespace) -> None:
     frames = [frame for frame in _frames(args, log) if frame.video in args.test_videos]
     missing = set(args.test_videos) - {frame.video for frame in frames}
     if missing:
-        raise ValueError(f"--test-videos: not in {args.root}: {', '.join(sorted(missing))}")
+        raise ValueError(f"--test-videos: not in {args.dataset_root}: {', '.join(sorted(missing))}")
     path = args.output / f"{args.output.resolve().name}.json"
     print(f"{path}: {write_benchmark(path, frames, log)} videos to test on")
     finish(log, args.output / "test_problems.txt")
@@ -164,12 +162,10 @@ def crop_like_pysot(
     Raises:
         RunFailed: If something was wrong with the data.
     """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("crop_size", type=int, nargs="?", default=511)
-    parser.add_argument("num_processes", type=int, nargs="?", default=os.cpu_count() or 1)
+    parser = Parser(description)
+    parser.add_argument("crop_size", type=positive, nargs="?", default=511)
+    parser.add_argument("num_processes", type=positive, nargs="?", default=os.cpu_count() or 1)
     args = parser.parse_args(argv)
-    if args.crop_size < 1 or args.num_processes < 1:
-        parser.error("crop_size and num_processes must be 1 or more")
     log = IssueLog()
     frames = frames_of(read(Reading(root, log, training=True)))
     crop_set(frames, Path(), log, CropForm(args.crop_size, template=True), args.num_processes)
