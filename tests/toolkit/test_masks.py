@@ -16,7 +16,7 @@ DAVIS = SHARED / "data" / "sequences" / "davis2016_val" / "Annotations" / "480p"
 LABELS = np.array([[0, 1, 2], [3, 254, 0]], np.uint8)
 
 
-def test_labels_survive_a_file_and_show_their_colours(tmp_path):
+def test_labels_survive_a_file_and_show_their_colors(tmp_path):
     write_labels(tmp_path / "a.png", LABELS)
     np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), LABELS)
     shown = cv2.imread(str(tmp_path / "a.png"))[..., ::-1]
@@ -24,7 +24,7 @@ def test_labels_survive_a_file_and_show_their_colours(tmp_path):
     assert os.listdir(tmp_path) == ["a.png"]
 
 
-def test_colours_are_those_of_the_challenges():
+def test_colors_are_those_of_the_challenges():
     expected = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128)}
     expected |= {8: (64, 0, 0), 255: (224, 224, 192)}
     colors = label_colors()
@@ -39,10 +39,10 @@ def test_colours_are_those_of_the_challenges():
         ([[0, 0, 0]], [[0, 0, 0]]),
         ([[0, 1, 2]], [[0, 1, 2]]),
         ([[0, 2, 255]], [[0, 2, 0]]),  # 255: not annotated
-        ([[[255] * 3, [0] * 3]], [[1, 0]]),  # grey, stored as colour
+        ([[[255] * 3, [0] * 3]], [[1, 0]]),  # gray, stored as color
     ],
 )
-def test_grey_images_are_read(tmp_path, values, expected):
+def test_gray_images_are_read(tmp_path, values, expected):
     Image.fromarray(np.array(values, np.uint8)).save(tmp_path / "a.png")
     assert read_labels(tmp_path / "a.png").tolist() == expected
 

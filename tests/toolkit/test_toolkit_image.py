@@ -19,9 +19,9 @@ NOISE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
 @pytest.mark.parametrize(
     ("pixels", "name"),
     [
-        (NOISE, "colour.png"),
-        (NOISE, "colour.jpg"),
-        (NOISE[..., 0], "grey.png"),
+        (NOISE, "color.png"),
+        (NOISE, "color.jpg"),
+        (NOISE[..., 0], "gray.png"),
         (np.dstack([NOISE, NOISE[..., 0]]), "alpha.png"),
         (NOISE.astype(np.uint16) * 257, "deep.png"),
     ],
@@ -31,8 +31,8 @@ def test_every_depth_and_channel_count_becomes_bgr_uint8(tmp_path, pixels, name)
     image = read_image(tmp_path / name)
     assert (image.shape, image.dtype) == ((40, 50, 3), np.uint8)
     if name.endswith("png"):
-        colour = np.dstack([NOISE[..., 0]] * 3) if name == "grey.png" else NOISE
-        assert (image == colour).all()
+        color = np.dstack([NOISE[..., 0]] * 3) if name == "gray.png" else NOISE
+        assert (image == color).all()
 
 
 @pytest.mark.parametrize("name", ["cut.jpg", "cut.png", "text.jpg", "empty.jpg"])

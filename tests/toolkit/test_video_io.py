@@ -19,20 +19,20 @@ from toolkit.io.video import (
 )
 
 
-def grey(value, size=(32, 24)):
+def gray(value, size=(32, 24)):
     return np.full((size[1], size[0], 3), value, np.uint8)
 
 
 def write_clip(path, count=10, size=(32, 24)):
     with VideoSink(path, 10) as sink:
         for i in range(count):
-            sink.write(grey(20 * i, size))
+            sink.write(gray(20 * i, size))
     return path
 
 
 def test_folder_gives_its_images_in_natural_order(tmp_path):
     for number in (1, 2, 10):
-        cv2.imwrite(str(tmp_path / f"f{number}.png"), grey(number))
+        cv2.imwrite(str(tmp_path / f"f{number}.png"), gray(number))
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / ".hidden.png").write_bytes(b"")
     source = open_source(tmp_path)
@@ -45,7 +45,7 @@ def test_folder_gives_its_images_in_natural_order(tmp_path):
 @pytest.mark.parametrize(
     ("pixels", "expected"),
     [
-        (np.full((4, 5), 77, np.uint8), (77, 77, 77)),  # grey
+        (np.full((4, 5), 77, np.uint8), (77, 77, 77)),  # gray
         (np.full((4, 5, 4), (1, 2, 3, 99), np.uint8), (1, 2, 3)),  # alpha
         (np.full((4, 5), 0x1234, np.uint16), (0x12, 0x12, 0x12)),  # 16 bits
         (np.full((4, 5, 3), (0x0100, 0x0200, 0xFFFF), np.uint16), (1, 2, 255)),
@@ -66,7 +66,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
 
 
 def test_a_damaged_image_is_named_after_those_before_it(tmp_path):
-    cv2.imwrite(str(tmp_path / "1.jpg"), grey(9))
+    cv2.imwrite(str(tmp_path / "1.jpg"), gray(9))
     whole = (tmp_path / "1.jpg").read_bytes()
     (tmp_path / "2.jpg").write_bytes(whole[: len(whole) - 40])
     frames = iter(open_source(tmp_path))
@@ -77,7 +77,7 @@ def test_a_damaged_image_is_named_after_those_before_it(tmp_path):
 
 def test_a_change_of_size_is_an_error(tmp_path):
     for number, width in ((1, 32), (2, 32), (3, 30)):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), grey(0, (width, 24)))
+        cv2.imwrite(str(tmp_path / f"{number}.png"), gray(0, (width, 24)))
     with pytest.raises(ValueError, match=r"3\.png is 30 x 24 pixels, those before it 32 x 24"):
         list(open_source(tmp_path))
 
@@ -151,7 +151,7 @@ def test_a_stream_that_does_not_answer_is_named():
 
 def test_a_file_named_by_a_number_is_no_camera(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cv2.imwrite(str(tmp_path / "1.png"), grey(5))
+    cv2.imwrite(str(tmp_path / "1.png"), gray(5))
     (tmp_path / "0").mkdir()
     (tmp_path / "1.png").rename(tmp_path / "0" / "1.png")
     assert len(list(open_source("0"))) == 1
@@ -169,7 +169,7 @@ class FakeCamera:
 
     def read(self):
         self.given += 1
-        return (True, grey(self.given)) if self.given <= 8 else (False, None)
+        return (True, gray(self.given)) if self.given <= 8 else (False, None)
 
     def release(self):
         self.released = True
@@ -200,7 +200,7 @@ def test_a_failed_block_leaves_the_old_file(tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"old")
     with pytest.raises(RuntimeError), VideoSink(path) as sink:
-        sink.write(grey(1))
+        sink.write(gray(1))
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]
@@ -217,8 +217,8 @@ def test_sink_refuses_another_size(tmp_path):
         pytest.raises(ValueError, match=r"clip\.mp4: a frame of 40 x 24 .* 32 x 24"),
         VideoSink(tmp_path / "clip.mp4") as sink,
     ):
-        sink.write(grey(1))
-        sink.write(grey(1, (40, 24)))
+        sink.write(gray(1))
+        sink.write(gray(1, (40, 24)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -246,7 +246,7 @@ def test_a_missing_encoder_is_an_error(tmp_path, monkeypatch, capfd):
         pytest.raises(OSError, match="no encoder 'zzzz' for frames of 32 x 24"),
         VideoSink(tmp_path / "clip.mp4") as sink,
     ):
-        sink.write(grey(1))
+        sink.write(gray(1))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -256,13 +256,13 @@ def test_lost_frames_are_an_error(tmp_path):
         VideoSink(tmp_path / "clip.mp4") as sink,
     ):
         for i in range(3):
-            sink.write(grey(i))
+            sink.write(gray(i))
         sink.num_frames += 1  # as if one write had failed without a word
     assert list(tmp_path.iterdir()) == []
 
 
 def test_frames_of_any_generator_can_be_a_source():
-    source = FrameSource("made", ((str(i), grey(i)) for i in range(3)), 25, 3)
+    source = FrameSource("made", ((str(i), gray(i)) for i in range(3)), 25, 3)
     assert [frame.image[0, 0, 0] for frame in source] == [0, 1, 2]
 
 
@@ -293,7 +293,7 @@ def test_q_and_escape_end_the_show(monkeypatch, key, go_on):
     monkeypatch.setattr(cv2, "waitKey", lambda ms: waits.append(ms) or key)
     monkeypatch.setattr(cv2, "destroyWindow", lambda title: None)
     with Window("w") as window:
-        assert window.write(grey(0)) is go_on
+        assert window.write(gray(0)) is go_on
     assert waits == [1]  # 0 would wait for ever
 
 
@@ -302,8 +302,8 @@ def test_a_window_keeps_the_speed_of_the_video(monkeypatch):
     monkeypatch.setattr(cv2, "imshow", lambda *a: None)
     monkeypatch.setattr(cv2, "waitKey", lambda ms: waits.append(ms) or -1)
     window = Window("w", 2)
-    window.write(grey(0))
-    window.write(grey(0))
+    window.write(gray(0))
+    window.write(gray(0))
     assert waits[0] == 1
     assert 300 < waits[1] <= 500
 
@@ -311,9 +311,9 @@ def test_a_window_keeps_the_speed_of_the_video(monkeypatch):
 def test_drawing_no_box_is_an_error(monkeypatch):
     monkeypatch.setattr(cv2, "selectROI", lambda *a: (0, 0, 0, 0))
     with pytest.raises(ValueError, match="no box was drawn"):
-        Window("w").select_box(grey(0))
+        Window("w").select_box(gray(0))
     monkeypatch.setattr(cv2, "selectROI", lambda *a: np.array([3, 4, 5, 6]))
-    assert Window("w").select_box(grey(0)) == (3, 4, 5, 6)
+    assert Window("w").select_box(gray(0)) == (3, 4, 5, 6)
 
 
 def test_the_message_of_a_full_disk_is_kept(tmp_path, monkeypatch):

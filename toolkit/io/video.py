@@ -59,7 +59,7 @@ class FrameSource:
 
     @property
     def live(self) -> bool:
-        """Whether it goes on until somebody stops it."""
+        """Return whether it goes on until somebody stops it."""
         return self.num_frames is None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -82,7 +82,7 @@ def _size(shape: tuple[int, int]) -> str:
 def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
     """Open a video of any kind.
 
-    Frames come as BGR uint8 whatever the source holds: grey is repeated in all three channels,
+    Frames come as BGR uint8 whatever the source holds: gray is repeated in all three channels,
     alpha is dropped, 16-bit values keep their upper byte, an EXIF rotation is applied.
 
     Args:
@@ -138,29 +138,25 @@ def _no_video() -> str:
     return "it is damaged, cut short, or in a format that this OpenCV build does not read"
 
 
-def _camera_images(capture: cv2.VideoCapture, name: str) -> Iterator[tuple[str, NDArray]]:
+def _decoded(capture: cv2.VideoCapture) -> Iterator[NDArray]:
     try:
-        for index in range(-_WARM_UP, sys.maxsize):
-            ok, image = capture.read()
-            if not ok:
-                raise OSError(f"{name} delivers no more frames")
-            if index >= 0:
-                yield str(index), image
+        while (found := capture.read())[0]:
+            yield found[1]
     finally:
         capture.release()
+
+
+def _camera_images(capture: cv2.VideoCapture, name: str) -> Iterator[tuple[str, NDArray]]:
+    for index, image in enumerate(_decoded(capture), -_WARM_UP):
+        if index >= 0:
+            yield str(index), image
+    raise OSError(f"{name} delivers no more frames")
 
 
 def _file_images(capture: cv2.VideoCapture, name: str, count: int) -> Iterator[tuple[str, NDArray]]:
     index = 0
-    try:
-        while True:
-            ok, image = capture.read()
-            if not ok:
-                break
-            yield str(index), image
-            index += 1
-    finally:
-        capture.release()
+    for index, image in enumerate(_decoded(capture), start=1):
+        yield str(index - 1), image
     if not index:
         raise OSError(f"{name}: no frame can be decoded; {_no_video()}")
     # some containers only state a duration, from which OpenCV estimates the count
@@ -212,7 +208,7 @@ class VideoSink:
         if self.path.is_dir():
             raise ValueError(f"{self.path} is a folder, not a video file")
         self._temporary = self.path.with_name(
-            f".{self.path.stem}.{os.getpid()}{self.path.suffix.lower()}"
+            f".{self.path.stem}.{os.getpid()}.part{self.path.suffix.lower()}"
         )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -283,7 +279,7 @@ class VideoSink:
 def window_available(
     environment: Callable[[str], str | None] = os.environ.get, platform: str = sys.platform
 ) -> bool:
-    """Tell whether OpenCV can open a window here.
+    """Return whether OpenCV can open a window here.
 
     Args:
         environment: Looks up an environment variable.

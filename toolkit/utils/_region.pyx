@@ -1,7 +1,7 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Compiled overlap of regions; `toolkit.utils._region_numpy` is the same in NumPy.
 
-Both follow the rasterisation rules written down in `toolkit.utils.region`, row by row: a pair of
+Both follow the rasterization rules written down in `toolkit.utils.region`, row by row: a pair of
 regions costs time by its height, not by its area, and no memory.
 """
 
@@ -126,7 +126,7 @@ cdef void trace(const float* points, int n, Canvas canvas, Outline* outline) noe
 
 
 cdef bint has_two_chains(Outline* outline) noexcept nogil:
-    """Tell whether the outline turns up or down only twice, without a level edge between."""
+    """Return whether the outline turns up or down only twice, without a level edge between."""
     cdef int i, turns = 0
     cdef Edge* edge
     cdef Edge* last

@@ -1,6 +1,6 @@
 """Overlap of regions in NumPy: what `toolkit.utils._region` compiles, for machines without it.
 
-Both follow the rasterisation rules written down in `toolkit.utils.region`. Nodes, spans and
+Both follow the rasterization rules written down in `toolkit.utils.region`. Nodes, spans and
 counts are kept per row, never per pixel.
 """
 
