@@ -20,19 +20,21 @@ NEEDED = {
     "eval": ["-p", "P", "-d", "D"],
     "demo": ["--snapshot", "S", "--config", "C"],
     "tune": ["--snapshot", "S", "--dataset", "D"],
+    "prepare": ["own", "--root", "R", "--output", "O"],
     "check": ["--dataset", "D", "--root", "R"],
     "submit": ["-p", "P", "-d", "D", "-t", "T"],
 }
 # argument -> the commands that have it, by its name of today and its older ones
 SHARED = {
     "config": (["--config", "--cfg"], ["test", "demo", "tune"]),
-    "workers": (["--workers", "--num"], ["test", "eval", "tune"]),
-    "dataset_root": (["--dataset-root"], ["test", "eval", "tune", "check", "submit"]),
-    "output": (["--output"], ["test", "demo", "tune", "check", "submit"]),
+    "workers": (["--workers", "--num"], ["test", "eval", "tune", "prepare"]),
+    "dataset_root": (["--dataset-root"], ["test", "eval", "tune", "prepare", "check", "submit"]),
+    "output": (["--output"], ["test", "demo", "tune", "prepare", "check", "submit"]),
 }
 OLDER = [
     ("test", "--results", "output"),
     ("eval", "-n", "workers"),
+    ("prepare", "--root", "dataset_root"),
     ("check", "--root", "dataset_root"),
     ("tune", "--results", "output"),
     ("submit", "-o", "output"),
@@ -102,6 +104,7 @@ def test_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
         ["test", "--dataset", "none", "--static"],
         ["demo", "--cfg", "none.yaml", "--snapshot", "x", "--video", "none.mp4"],
         ["tune", "--snapshot", "x", "--dataset", "none"],
+        ["prepare", "lasot", "--dataset-root", "none", "--output", "out"],
         ["check", "--dataset", "none", "--dataset-root", "none"],
         ["visualize", "--cfg", "none.yaml"],
     ],
@@ -141,7 +144,7 @@ def test_commands_share_names(name, option, dest):
     assert str(getattr(args, dest)) == "3"
 
 
-@pytest.mark.parametrize("name", ["test", "eval", "demo", "tune", "check", "submit"])
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"train", "visualize"}))
 def test_shared_arguments_come_from_one_place(name):
     """A command that has one of them by hand would lack its other names."""
     source = Path(import_module(f"pysot.cli.{name}").__file__).read_text()
