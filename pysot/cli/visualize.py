@@ -21,9 +21,9 @@ from pysot.core.config import Config, load_config
 from pysot.core.errors import RunFailed
 from pysot.datasets.build import build_train_dataset
 from pysot.datasets.crop import write_image
+from pysot.datasets.pictures import NEGATIVE, POSITIVE, draw_pair
 from toolkit.visualization.overlay import blend_mask, draw_text
 
-TARGET, BACKGROUND, BOX, NEGATIVE = (255, 160, 0), (0, 0, 255), (0, 255, 0), (0, 0, 255)  # BGR
 COLUMNS = 4
 _BORDER = 2
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         bad += sample.pop("bad_images")
         if not sample:
             raise RunFailed(f"no pair could be read; the last image: {bad[-1]}")
-        cells.append(draw_pair(sample, cfg))
+        cells.append(draw_sample(sample, cfg))
         negative += not (sample["label_cls"] == 1).any()
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_image(args.output, sheet(cells))
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"unreadable, another pair took its place: {message}")
 
 
-def draw_pair(sample: dict[str, NDArray], cfg: Config) -> NDArray:
+def draw_sample(sample: dict[str, NDArray], cfg: Config) -> NDArray:
     """Draw one sample of a ``PairDataset``.
 
     Args:
@@ -81,14 +81,8 @@ def draw_pair(sample: dict[str, NDArray], cfg: Config) -> NDArray:
     labels = sample["label_cls"]
     if (mask := sample.get("label_mask")) is not None and sample["label_mask_weight"].any():
         blend_mask(search, mask > 0, weight=0.35)
-    for value, color in ((0, BACKGROUND), (1, TARGET)):
-        for row, column in np.argwhere((labels == value).any(axis=0)):
-            cv2.circle(search, _centre(row, column, labels.shape[-1], cfg), 1, color, -1)
-    x1, y1, x2, y2 = sample["bbox"].round().astype(int).tolist()
-    cv2.rectangle(search, (x1, y1), (x2, y2), BOX, 1)
-    canvas = np.zeros((len(search), template.shape[1] + search.shape[1], 3), np.uint8)
-    canvas[: len(template), : template.shape[1]] = template
-    canvas[:, template.shape[1] :] = search
+    colors = {0: NEGATIVE, 1: POSITIVE}
+    canvas = draw_pair(template, search, labels, sample["bbox"], cfg.ANCHOR.STRIDE, colors)
     positive = bool((labels == 1).any())
     draw_text(canvas, _caption(labels), (4, len(template) + 20), scale=0.4)
     color = (90, 90, 90) if positive else NEGATIVE
@@ -112,10 +106,3 @@ def _caption(labels: NDArray) -> str:
 def _pixels(sample: dict[str, NDArray], key: str) -> NDArray:
     image = sample[key].transpose(1, 2, 0) - sample[f"{key}_offset"]
     return np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8))
-
-
-def _centre(row: int, column: int, size: int, cfg: Config) -> tuple[int, int]:
-    """Centre of a cell of the response in pixels of the search image."""
-    stride = cfg.ANCHOR.STRIDE
-    first = cfg.TRAIN.SEARCH_SIZE // 2 - size // 2 * stride
-    return int(first + column * stride), int(first + row * stride)

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from training_crops import boxless_config, tiny_config, write_training_set
 
-from pysot.cli.visualize import BOX, NEGATIVE, main
+from pysot.cli.visualize import main
+from pysot.datasets.pictures import BOX, NEGATIVE
 
 
 @pytest.fixture
