@@ -31,9 +31,8 @@ from pysot.core.errors import run
 from pysot.core.registry import RPN_HEADS
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.engine.build import build_trainer
-from pysot.engine.distributed import Ranks
-from pysot.engine.prefetch import batches_on
-from pysot.engine.train import Faults, Trainer
+from pysot.engine.distributed import ProcessGroup
+from pysot.engine.trainer import Trainer, batches_on
 from pysot.utils.device import choose_device
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,7 +108,7 @@ def timed_steps(
         batch = next(batches)
         waited = time.perf_counter() - start
         batch.pop("bad_images", None)
-        trainer.step([batch], Faults(100))  # ends with numbers on the CPU
+        trainer.step([batch])  # ends with numbers on the CPU
         yield time.perf_counter() - start, waited
 
 
@@ -131,7 +130,7 @@ def measure(path: Path, args: argparse.Namespace, source: Callable[..., Any], ki
     for name, changes in variants(path, args):
         cfg = configured(path, [*args.opts, *changes])
         device = choose_device(cfg.DEVICE, cfg.CUDA)
-        trainer = build_trainer(cfg, Ranks(), device, seed=0)
+        trainer = build_trainer(cfg, ProcessGroup(), device, seed=0)
         trainer.begin_epoch(cfg.TRAIN.EPOCH - 1)
         batches = batches_on(device, source(cfg, trainer))
         runs.append((name, cfg, timed_steps(trainer, batches, WARM_UP + args.steps)))

@@ -11,8 +11,8 @@ Usage:
 TRAIN.SNAPSHOT_DIR/checkpoint_e<epoch>.pth, every TRAIN.SAVE_MINUTES minutes, and on SIGTERM and
 Ctrl-C, after the step in work; --resume goes on from one as if nothing had happened. Log lines,
 TensorBoard files and log.jsonl go to TRAIN.LOG_DIR. No launcher is needed for one process; torchrun
-starts several, on one machine or many. --val tests the tracker while it learns, with tools/test.py
-and tools/eval.py, and keeps the best as checkpoint_best.pth.
+starts several, on one machine or many. --val tests the tracker while it is trained, and keeps the
+best as checkpoint_best.pth.
 
 Exit codes: 0 trained to the end, 143 stopped by SIGTERM, 130 by Ctrl-C, 1 the run failed, 2 wrong
 input.
@@ -22,34 +22,50 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
+import json
+import logging
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from pysot.cli.validation import BEST, Validation
+from pysot.cli.arguments import Parser, find_dataset_root, positive
 from pysot.core.config import Config, load_config
-from pysot.engine.build import build_run, describe_run
-from pysot.engine.checkpoint import average_path, checkpoint_path
-from pysot.engine.distributed import Ranks, device_of, find_rank, joined
+from pysot.engine.build import (
+    build_checkpointer,
+    build_loader,
+    build_monitor,
+    build_trainer,
+    describe_run,
+    load_start,
+)
+from pysot.engine.checkpoint import BEST, average_path, checkpoint_path
+from pysot.engine.distributed import (
+    ProcessGroup,
+    device_of,
+    find_process_group,
+    init_process_group,
+)
 from pysot.engine.monitor import log_to
-from pysot.engine.run import Run
-from pysot.engine.signals import StopRequest, stop_requests
+from pysot.engine.trainer import StopRequest, Trainer
+from pysot.engine.validation import Validation
 from pysot.utils.device import choose_device
-from toolkit.datasets import find_root
 
-TESTING_DATASET = Path(__file__).resolve().parents[2] / "testing_dataset"
+logger = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_TOGETHER = 1.0  # seconds within which a launcher and the terminal send the same Ctrl-C
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
+    parser.add_config(default="config.yaml")
     add = parser.add_argument
-    add("--cfg", default="config.yaml", help="configuration (default: %(default)s)")
     add("--seed", type=_seed, default=123456, help="of weights and pairs")
     add(
         "--resume",
@@ -58,23 +74,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--local_rank", "--local-rank", type=int, default=0, help="set by old launchers")
     add("--val", metavar="DATASET", help="benchmark to test on after epochs")
-    add("--val-every", type=_positive, default=1, metavar="N", help="test after every N epochs")
-    add("--val-root", type=Path, help="its folder (default: testing_dataset/DATASET)")
-    add("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
+    add("--val-every", type=positive, default=1, metavar="N", help="test after every N epochs")
+    parser.add_dataset_root("--val-root", text="its folder (default: testing_dataset/DATASET)")
+    parser.add_overrides()
     return parser.parse_intermixed_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the command line says."""
     args = parse_args(argv)
-    cfg = load_config(args.cfg, args.opts)
-    ranks = find_rank(args.local_rank)
+    cfg = load_config(args.config, args.opts)
+    group = find_process_group(args.local_rank)
     resume = args.resume or cfg.TRAIN.RESUME
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0):
         resume = "auto"  # torchrun has started the processes again, after one was lost
-    tests = build_validation(args, cfg) if args.val else None
-    with stop_requests() as stop, log_to(cfg.TRAIN.LOG_DIR, ranks.rank):
-        train(cfg, ranks, stop, args.seed, resume, tests)
+    validation = build_validation(args, cfg) if args.val else None
+    with stop_requests() as stop, log_to(cfg.TRAIN.LOG_DIR, group.rank):
+        train(cfg, group, stop, args.seed, resume, validation)
     if stop:
         sys.exit(stop.exit_code)
 
@@ -85,77 +101,106 @@ def build_validation(args: argparse.Namespace, cfg: Config) -> Validation:
     Raises:
         OSError: If the benchmark is not there.
     """
-    root = args.val_root or find_root(args.val, TESTING_DATASET)
+    root = find_dataset_root(args.val, args.dataset_root)
     if not (root / f"{args.val}.json").is_file():
         raise FileNotFoundError(f"--val: there is no {root / args.val}.json")
     folder = Path(cfg.TRAIN.LOG_DIR or cfg.TRAIN.SNAPSHOT_DIR) / "val"
-    return Validation(args.val, args.val_every, args.cfg, args.opts, folder, root)
+    return Validation(args.val, args.val_every, args.config, args.opts, folder, root)
 
 
 def train(
     cfg: Config,
-    ranks: Ranks,
+    group: ProcessGroup,
     stop: StopRequest,
     seed: int,
     resume: str = "",
-    tests: Validation | None = None,
+    validation: Validation | None = None,
 ) -> None:
     """Train a model from its first epoch, or from a checkpoint, to its last.
 
     Args:
         cfg: The experiment.
-        ranks: The processes that train together.
+        group: The processes that train together.
         stop: Ends the run early, after it has saved itself.
         seed: Of initial weights and training pairs.
         resume: A checkpoint, ``auto``, or empty.
-        tests: Between epochs.
+        validation: After epochs.
     """
     start = time.perf_counter()
-    device = device_of(ranks, choose_device(cfg.DEVICE, cfg.CUDA))
-    with joined(ranks, device):
-        job = build_run(cfg, ranks, device, stop, seed, resume)
-        say = print if ranks.is_first else (lambda text: None)
-        if job.origin:
-            say(job.origin)
-        if job.epoch >= cfg.TRAIN.EPOCH:
-            say(f"nothing to do: {job.epoch} of {cfg.TRAIN.EPOCH} epochs are trained")
+    say = print if group.is_main_process else (lambda text: None)
+    device = device_of(group, choose_device(cfg.DEVICE, cfg.CUDA))
+    with init_process_group(group, device):
+        logger.info("config \n%s", json.dumps(cfg, indent=4))
+        checkpointer = build_checkpointer(cfg, group)
+        trainer = build_trainer(cfg, group, device, seed)
+        if origin := load_start(cfg, trainer, resume):
+            say(origin)
+        if trainer.progress.epoch >= cfg.TRAIN.EPOCH:
+            say(f"nothing to do: {trainer.progress.epoch} of {cfg.TRAIN.EPOCH} epochs are trained")
             return
-        for line in describe_run(cfg, job):
+        loader = build_loader(cfg, trainer)
+        for line in describe_run(cfg, trainer, loader):
             say(line)
-        if tests:
-            job.after_epoch = functools.partial(tests.after_epoch, job)
-        with contextlib.closing(job.monitor):
-            finished = job.go()
-        for line in summary(job, finished, time.perf_counter() - start):
+        with contextlib.closing(build_monitor(cfg, trainer, loader)) as monitor:
+
+            def validate() -> None:
+                if validation:
+                    validation.after_epoch(trainer, monitor, checkpointer.folder, stop)
+
+            finished = trainer.fit(
+                loader, monitor, checkpointer, stop, cfg.TRAIN.ACCUMULATE, validate
+            )
+        say(monitor.summary())
+        for line in summary(trainer, checkpointer.folder, finished, time.perf_counter() - start):
             say(line)
 
 
-def summary(job: Run, finished: bool, seconds: float) -> list[str]:
-    """Say how a run went, and where its result is."""
-    faults, folder = job.faults, job.snapshots.folder
-    lines = [job.monitor.summary()]
-    if faults.skipped_steps:
-        lines.append(f"{faults.skipped_steps} steps were skipped because of their loss")
-    if faults.bad_images:
-        lines.append(f"{len(faults.bad_images)} training images could not be read (see the log)")
-    lines.append(f"checkpoint: {checkpoint_path(folder, job.epoch, job.pairs)}")
+def summary(trainer: Trainer, folder: Path, finished: bool, seconds: float) -> list[str]:
+    """Describe how a run went, and where its result is."""
+    lines, budget, progress = [], trainer.error_budget, trainer.progress
+    if budget.skipped_steps:
+        lines.append(f"{budget.skipped_steps} steps were skipped because of their loss")
+    if budget.bad_images:
+        lines.append(f"{len(budget.bad_images)} training images could not be read (see the log)")
+    lines.append(f"checkpoint: {checkpoint_path(folder, progress.epoch, progress.pairs)}")
     if (folder / BEST).is_file():
         lines.append(f"best of those tested: {folder / BEST}")
-    if finished and job.trainer.average is not None:
-        lines.append(f"averaged weights: {average_path(folder, job.epoch)}")
+    if finished and trainer.average is not None:
+        lines.append(f"averaged weights: {average_path(folder, progress.epoch)}")
     state = "trained" if finished else "stopped as asked, --resume auto goes on; trained"
     return [*lines, f"{state} in {seconds / 60:.1f} minutes"]
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Note SIGTERM, which job schedulers send, and Ctrl-C, instead of ending.
+
+    A second Ctrl-C ends the program at once, unless it comes with the first one: a launcher passes
+    on what the terminal has sent to all.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request  # only the main thread may listen
+        return
+    since = time.monotonic()
+
+    def note(number: int, frame: Any) -> None:
+        nonlocal since
+        if not request:
+            request.signal, since = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - since > _TOGETHER:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _seed(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("a seed is 0 or more")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("expected 1 or more")
     return value

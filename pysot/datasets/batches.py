@@ -1,36 +1,15 @@
 """Which pairs a process trains on, and when.
 
 A step takes the next pairs of an epoch, in their order: as many as all processes and accumulated
-batches take together. Each part of them, of ``batch_size`` pairs, is one batch of one process, so
-the pairs of a step do not depend on who works on which part.
+batches take together. Each ``batch_size`` of them are one micro-batch of one process, so the pairs
+of a step do not depend on the number of processes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from torch.utils.data import Sampler
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one of several processes takes of every step.
-
-    Attributes:
-        rank: Number of the process, from 0.
-        ranks: Processes.
-        accumulate: Batches that each of them takes per step.
-    """
-
-    rank: int = 0
-    ranks: int = 1
-    accumulate: int = 1
-
-    @property
-    def parts(self) -> int:
-        """Batches in a step, over all processes."""
-        return self.ranks * self.accumulate
 
 
 class RunBatches(Sampler):
@@ -41,7 +20,9 @@ class RunBatches(Sampler):
         batch_size: Samples per batch; the rest of an epoch that fills no step is left out.
         first_epoch: Epoch to begin with, counted from 0.
         epochs: Epoch to stop before.
-        share: The batches of every step that are yielded.
+        rank: Number of this process, which gets every ``world_size``-th micro-batch.
+        world_size: Number of processes.
+        accumulate: Micro-batches that each of them takes per step.
         done: Samples of the first epoch that were used before.
     """
 
@@ -51,17 +32,19 @@ class RunBatches(Sampler):
         batch_size: int,
         first_epoch: int,
         epochs: int,
-        share: Share | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
         done: int = 0,
     ) -> None:
-        self._share = share or Share()
+        self._rank, self._world_size, self._accumulate = rank, world_size, accumulate
         self._epoch_length, self._batch_size = epoch_length, batch_size
         self._epochs, self._done = range(first_epoch, epochs), done
 
     @property
     def pairs_per_step(self) -> int:
         """Samples that all processes together take per step."""
-        return self._batch_size * self._share.parts
+        return self._batch_size * self._world_size * self._accumulate
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,12 +59,13 @@ class RunBatches(Sampler):
         for epoch in self._epochs:
             first = epoch * self._epoch_length + self._done_in(epoch)
             for step in range(self.steps_in(epoch)):
-                for part in range(self._share.rank, self._share.parts, self._share.ranks):
-                    start = first + step * self.pairs_per_step + part * self._batch_size
+                for turn in range(self._accumulate):
+                    number = turn * self._world_size + self._rank  # of the step's micro-batches
+                    start = first + step * self.pairs_per_step + number * self._batch_size
                     yield list(range(start, start + self._batch_size))
 
     def __len__(self) -> int:
-        return sum(map(self.steps_in, self._epochs)) * self._share.accumulate
+        return sum(map(self.steps_in, self._epochs)) * self._accumulate
 
     def _done_in(self, epoch: int) -> int:
         return self._done if epoch == self._epochs.start else 0

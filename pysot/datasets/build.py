@@ -19,7 +19,7 @@ from pysot.core.registry import RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget, CenterTarget
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
-from pysot.datasets.batches import RunBatches, Share
+from pysot.datasets.batches import RunBatches
 from pysot.datasets.crop_store import CropFolder
 from pysot.datasets.dataset import Labeller, PairDataset, TrainingSet, collate
 from pysot.utils.anchor import anchor_shapes, training_anchors
@@ -171,7 +171,8 @@ def build_train_loader(
     dataset: PairDataset,
     first_epoch: int = 0,
     pin_memory: bool = False,
-    share: Share | None = None,
+    rank: int = 0,
+    world_size: int = 1,
     done: int = 0,
 ) -> DataLoader:
     """Build the loader of a whole run.
@@ -184,7 +185,8 @@ def build_train_loader(
         dataset: The pairs.
         first_epoch: Counted from 0.
         pin_memory: Whether batches lie where a GPU can fetch them while it computes.
-        share: What this process takes of every step.
+        rank: Number of this process.
+        world_size: Number of processes that share every step.
         done: Pairs of the first epoch that were used before.
 
     Raises:
@@ -192,7 +194,14 @@ def build_train_loader(
     """
     workers = cfg.TRAIN.NUM_WORKERS
     batches = RunBatches(
-        dataset.epoch_length, cfg.TRAIN.BATCH_SIZE, first_epoch, cfg.TRAIN.EPOCH, share, done
+        dataset.epoch_length,
+        cfg.TRAIN.BATCH_SIZE,
+        first_epoch,
+        cfg.TRAIN.EPOCH,
+        rank,
+        world_size,
+        cfg.TRAIN.ACCUMULATE,
+        done,
     )
     if not batches.steps_per_epoch:
         raise ValueError(

@@ -1,9 +1,9 @@
-"""Checkpoints: written whole or not at all, in PySOT's layout, enough to go on exactly.
+"""Checkpoints: written whole or not at all, in PySOT's layout, enough to resume exactly.
 
 A file is a dict with PySOT's keys ``epoch`` (finished epochs), ``state_dict`` and ``optimizer``,
-then our own ``run``: everything else that a continued run needs; and ``ema``, where a running
-average of the weights is kept. ``checkpoint_e<k>.pth`` follows k finished epochs, under PySOT's
-name; ``partial_e<k>_p<n>.pth`` follows n pairs of the next one.
+then our own ``run``: the ``state_dict`` of every other component of the trainer, by its name.
+``checkpoint_e<k>.pth`` follows k finished epochs, under PySOT's name; ``partial_e<k>_p<n>.pth``
+follows n pairs of the next one; ``ema_e<k>.pth`` holds averaged weights for all that reads weights.
 """
 
 from __future__ import annotations
@@ -12,47 +12,28 @@ import contextlib
 import logging
 import os
 import re
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from pysot.utils.model_load import read_checkpoint, state_dict_of
+from pysot.core.errors import RunFailed
+from pysot.utils.model_load import read_checkpoint
+from toolkit.io.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 2
+BEST, BEST_SCORE = "checkpoint_best.pth", "best.json"
+
+_RETRY_SECONDS = 15.0  # between two attempts to write the last checkpoint
+_RETRIES = 40
 _LONGEST = 400  # characters of a reason; torch names every parameter
 _EPOCH = re.compile(r"checkpoint_e(\d+)()\.pth")
 _PARTIAL = re.compile(r"partial_e(\d+)_p(\d+)\.pth")
 _AVERAGE = re.compile(r"ema_e(\d+)\.pth")
-_TEMPORARY = re.compile(r"\.(checkpoint|partial|ema)_e\d+.*\.pth\.tmp")
-
-
-@dataclass
-class RunState:
-    """What continues through a run beside weights and momentum.
-
-    Attributes:
-        seed: Of the run; with the epoch it fixes every training pair still to come.
-        step: Training steps so far.
-        bad_images: Training images that could not be read so far.
-        skipped_steps: Steps that were not taken so far.
-        pairs: Of the unfinished epoch so far, over all processes.
-        generators: Per process, the state of torch's random numbers, see
-            :func:`generator_states`.
-        scaler: State of the scaler of half-precision gradients.
-    """
-
-    seed: int
-    step: int = 0
-    bad_images: tuple[str, ...] = ()
-    skipped_steps: int = 0
-    pairs: int = 0
-    generators: tuple[dict[str, Any], ...] = ()
-    scaler: dict[str, Any] = field(default_factory=dict)
+_TEMPORARY = re.compile(r"\.(checkpoint|partial|ema)_e\d+\D.*")
 
 
 def checkpoint_path(folder: Path, epoch: int, pairs: int = 0) -> Path:
@@ -65,25 +46,70 @@ def average_path(folder: Path, epoch: int) -> Path:
     return folder / f"ema_e{epoch}.pth"
 
 
-def save_checkpoint(
-    folder: Path,
-    epoch: int,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    run: RunState,
-    average: dict[str, Any] | None = None,
-) -> Path:
-    """Write a checkpoint; a file of that name is replaced only once the new one is on the disk.
+class Checkpointer:
+    """Writes the checkpoints of a run and removes those that nothing needs any more.
 
     Args:
         folder: Made if missing.
-        epoch: Finished epochs.
-        model: Its weights go under ``state_dict``.
-        optimizer: Its momentum goes under ``optimizer``; learning rates are plain numbers.
-        run: The rest.
-        average: Goes under ``ema``: the number of updates as ``n_averaged``, and weights under
-            ``state_dict``. At the end of an epoch the weights get a file of their own too,
-            ``ema_e<k>.pth``, for all that takes weights.
+        minutes: Between two checkpoints within an epoch; 0 for none.
+        keep: How many of those after whole epochs to keep; 0 for all.
+    """
+
+    def __init__(self, folder: Path, minutes: float = 0.0, keep: int = 0) -> None:
+        self.folder = folder
+        self._minutes, self._keep = minutes, keep
+        self._last = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint within the epoch."""
+        return self._minutes > 0 and time.monotonic() - self._last >= 60 * self._minutes
+
+    def save(self, content: dict[str, Any], last: bool = False) -> Path | None:
+        """Write a checkpoint.
+
+        A full disk ends no run, since the next checkpoint comes. After the last step there is no
+        next one, so that this one is tried again until somebody has made room.
+
+        Args:
+            content: See ``Trainer.state_dict``.
+            last: Whether it is the last one of this program.
+
+        Returns:
+            The file; None if it could not be written.
+
+        Raises:
+            RunFailed: If the last one cannot be written for ten minutes.
+        """
+        self._last = time.monotonic()
+        for _ in range(_RETRIES if last else 1):
+            try:
+                path = write_checkpoint(self.folder, content)
+            except OSError as error:
+                problem = error
+                logger.warning("%s; %s", error, "trying again" if last else "training goes on")
+                time.sleep(_RETRY_SECONDS if last else 0)
+            else:
+                logger.info("checkpoint %s", path)
+                self.prune()
+                return path
+        if last:
+            raise RunFailed(f"{problem}; the checkpoints before are whole")
+        return None
+
+    def prune(self, complete: bool = False) -> None:
+        """Remove what no run needs any more; see :func:`prune`."""
+        prune(self.folder, self._keep, complete)
+
+
+def write_checkpoint(folder: Path, content: dict[str, Any]) -> Path:
+    """Write a checkpoint; a file of that name is replaced only once the new one is on the disk.
+
+    At the end of an epoch the averaged weights, if any, get a file of their own too.
+
+    Args:
+        folder: Made if missing.
+        content: See ``Trainer.state_dict``.
 
     Returns:
         The file.
@@ -91,34 +117,24 @@ def save_checkpoint(
     Raises:
         OSError: If it cannot be written; nothing half-written stays behind.
     """
-    saved = {"version": _VERSION, **vars(run)}
-    saved |= {"bad_images": list(run.bad_images)}
-    saved |= {"generators": list(run.generators) or [generator_states()]}
-    content = {
-        "epoch": epoch,
-        "state_dict": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "run": saved,
-    }
-    path = checkpoint_path(folder, epoch, run.pairs)
-    folder.mkdir(parents=True, exist_ok=True)
-    if average is not None:
-        content["ema"] = average
-        if not run.pairs:
-            weights = {"epoch": epoch, "state_dict": average["state_dict"]}
-            _write_atomically(weights, average_path(folder, epoch))
-    _write_atomically(content, path)
+    epoch, run = content["epoch"], content["run"]
+    path = checkpoint_path(folder, epoch, run["progress"]["pairs"])
+    if "ema" in run and not run["progress"]["pairs"]:
+        prefix = "module."
+        average = {k[len(prefix) :]: v for k, v in run["ema"].items() if k.startswith(prefix)}
+        _write({"epoch": epoch, "state_dict": average}, average_path(folder, epoch))
+    _write(content, path)
     return path
 
 
-def tidy(folder: Path, keep: int = 0, complete: bool = False) -> None:
+def prune(folder: Path, keep: int = 0, complete: bool = False) -> None:
     """Remove what no run needs any more.
 
     That is: what a killed run has left half-written; all but the last ``keep`` checkpoints after
     whole epochs (0 keeps all); checkpoints in the middle of an epoch with two newer ones of either
     kind, and all of them once the run is complete.
     """
-    names = [path.name for path in folder.glob("*")] + [p.name for p in folder.glob(".*.tmp")]
+    names = [path.name for path in folder.glob("*")]
     found = _places(names)
     doomed = {name for name in names if _TEMPORARY.fullmatch(name)}
     old = sorted(found, reverse=True)[0 if complete else 2 :]
@@ -171,7 +187,7 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
     try:
         int(content["epoch"])
         [len(group["params"]) for group in content["optimizer"]["param_groups"]]
-        [content["run"][key] for key in ("seed", "step", "bad_images") if "run" in content]
+        [content["run"]["progress"][k] for k in ("seed", "step", "pairs") if "run" in content]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is no training checkpoint of this program or PySOT's: its epoch, optimizer or "
@@ -180,94 +196,48 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def restore_model(model: nn.Module, content: dict[str, Any], path: Path) -> None:
-    """Load a checkpoint's weights.
+@contextlib.contextmanager
+def loading_from(path: Path) -> Iterator[None]:
+    """Name the checkpoint whose weights do not fit a model.
 
     Raises:
-        ValueError: If they do not fit the model exactly.
+        ValueError: In place of torch's ``RuntimeError``.
     """
     try:
-        model.load_state_dict(state_dict_of(content, str(path)))
+        yield
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
         raise ValueError(f"{path} does not fit the configured model: {reason}") from error
 
 
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, content: dict[str, Any], path: Path
-) -> None:
-    """Load a checkpoint's momentum; learning rates and the like stay as configured.
+def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path: Path) -> None:
+    """Load an optimizer's momentum; learning rates and the like stay as configured.
 
     Args:
-        optimizer: Over the parameters that learned in the last finished epoch.
-        content: See :func:`read_training_checkpoint`.
+        optimizer: Over the parameters that were trainable in the last finished epoch.
+        saved: Its ``state_dict``.
         path: File name for messages.
 
     Raises:
         ValueError: If the checkpoint's parameter groups are others.
     """
-    saved, own = content["optimizer"], optimizer.state_dict()
+    own = optimizer.state_dict()
     sizes = [[len(group["params"]) for group in s["param_groups"]] for s in (saved, own)]
     if sizes[0] != sizes[1]:
         raise ValueError(
-            f"{path}: its optimiser has groups of {sizes[0]} parameters, the configuration makes "
+            f"{path}: its optimizer has groups of {sizes[0]} parameters, the configuration makes "
             f"{sizes[1]}; BACKBONE.TRAIN_EPOCH and TRAIN_LAYERS must be as when it was written"
         )
     optimizer.load_state_dict({**own, "state": saved["state"]})
 
 
-def restore_run(content: dict[str, Any], seed: int, rank: int = 0) -> RunState:
-    """Continue counters and torch's random numbers; a PySOT checkpoint has neither.
-
-    Args:
-        content: See :func:`read_training_checkpoint`.
-        seed: The one given now; another than the checkpoint's is used, with a warning.
-        rank: Number of this process; one that the run did not have before draws from its seed.
-    """
-    saved = content.get("run")
-    if saved is None:
-        logger.warning("the checkpoint was not written by this program: step counts from 0")
-        return RunState(seed)
-    if saved["seed"] != seed:
-        logger.warning("going on with seed %d; the run so far had %d", seed, saved["seed"])
-    # version 1 was written by one process
-    generators = tuple(saved.get("generators") or [saved["rng"]])
-    if rank < len(generators):
-        _restore_generators(generators[rank])
-    return RunState(
-        seed,
-        saved["step"],
-        tuple(saved["bad_images"]),
-        saved.get("skipped_steps", 0),
-        saved.get("pairs", 0),
-        scaler=saved.get("scaler", {}),
-    )
-
-
-def generator_states() -> dict[str, Any]:
-    """Return the states of this process's random numbers in torch."""
-    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []
-    return {"torch": torch.get_rng_state(), "cuda": cuda}
-
-
-def _restore_generators(states: dict[str, Any]) -> None:
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"][0])
-
-
-def _write_atomically(content: dict[str, Any], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
+def _write(content: dict[str, Any], path: Path) -> None:
+    with atomic_write(path, "wb") as file:
+        try:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        cause = error if isinstance(error, OSError) else error.__context__ or error
-        reason = getattr(cause, "strerror", None) or str(cause).split("\n", maxsplit=1)[0]
-        raise OSError(f"cannot write checkpoint {path}: {reason}") from error
+        except RuntimeError as error:  # so torch reports a full disk
+            cause = error.__context__
+            raise cause if isinstance(cause, OSError) else OSError(str(error)) from error
+        file.flush()
+        os.fsync(file.fileno())

@@ -12,18 +12,25 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pysot.datasets.pictures import POSITIVE, draw_pair
+from pysot.models.loss import log_softmax_cls
+
 logger = logging.getLogger(__name__)
 
 _AVERAGED = 100  # values in the averages of log lines
+_PAIRS = 8  # in a picture
+_ANSWER = (0, 0, 255)  # BGR
 _FORMAT = "[%(asctime)s-rk{}-%(filename)s#%(lineno)3d] %(message)s"
 
 
@@ -87,7 +94,7 @@ def open_writer(folder: str, step: int = 0) -> Any:
     return SummaryWriter(folder, purge_step=step or None)
 
 
-class Records:
+class MetricsLog:
     """Appends to ``<folder>/log.jsonl``: one JSON object per line, with ``event`` and ``time``.
 
     Args:
@@ -148,55 +155,66 @@ class Monitor:
     """Measures and shows a training run.
 
     Args:
+        progress: ``Trainer.progress``; the trainer moves it on before each :meth:`record`.
         epochs: Epochs of the whole run.
         steps_per_epoch: Training steps in each.
-        batch_size: Pairs per step, over all processes.
+        pairs_per_step: Over all processes.
         print_freq: Steps between two blocks of log lines.
-        done: Steps of the schedule that are behind the run when it begins.
-        step: Training steps of the run so far.
         writer: A TensorBoard writer, or None.
-        records: Where JSON goes.
+        metrics_log: Where JSON goes.
+        painter: Draws a batch, called with the model and the batch.
+        picture_freq: Steps between two pictures; 0 for none.
+        log_grads: Whether to write the norms of gradients.
         show: Whether to draw a progress bar; None draws one on terminals.
     """
 
     def __init__(
         self,
+        progress: Any,
         epochs: int,
         steps_per_epoch: int,
-        batch_size: int,
-        print_freq: int = 20,
-        done: int = 0,
-        step: int = 0,
+        pairs_per_step: int,
+        print_freq: int,
+        *,
         writer: Any = None,
-        records: Records | None = None,
+        metrics_log: MetricsLog | None = None,
+        painter: Callable[[nn.Module, dict[str, Any]], NDArray] | None = None,
+        picture_freq: int = 0,
+        log_grads: bool = False,
         show: bool | None = None,
     ) -> None:
-        self.step, self.records = step, records or Records()
-        self._epochs, self._steps, self._batch = epochs, steps_per_epoch, batch_size
-        self._print_freq, self._writer, self._show = print_freq, writer, show
-        self._epoch, self._step_in_epoch, self._lr = 0, 0, 0.0
+        self.metrics_log = metrics_log or MetricsLog()
+        self._progress, self._epochs, self._steps = progress, epochs, steps_per_epoch
+        self._pairs, self._print_freq, self._writer = pairs_per_step, print_freq, writer
+        self._painter, self._picture_freq = painter, picture_freq
+        self._log_grads, self._show, self._lr = log_grads, show, 0.0
         self._recent: dict[str, deque[float]] = {}
         self._epoch_sums, self._interval, self._run = _Sums(), _Sums(), _Sums()
         self._data_time = 0.0
         self._bar = tqdm(
             total=epochs * steps_per_epoch,
-            initial=done,
+            initial=self._steps_done,
             unit="step",
             disable=None if show is None else not show,
             dynamic_ncols=True,
         )
 
-    def begin_epoch(
-        self, epoch: int, optimizer: torch.optim.Optimizer, step_in_epoch: int = 0
-    ) -> None:
-        """Announce an epoch (counted from 0), its learning rates and the steps already done."""
+    @property
+    def _step_in_epoch(self) -> int:
+        return self._progress.pairs // self._pairs
+
+    @property
+    def _steps_done(self) -> int:
+        return self._progress.epoch * self._steps + self._step_in_epoch
+
+    def begin_epoch(self, optimizer: torch.optim.Optimizer) -> None:
+        """Announce an epoch and its learning rates."""
         rates = [group["lr"] for group in optimizer.param_groups]
-        self._epoch, self._step_in_epoch, self._lr = epoch, step_in_epoch, rates[-1]
-        self._epoch_sums = _Sums()
-        self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}")
-        logger.info("epoch: %d", epoch + 1)
+        epoch, self._lr, self._epoch_sums = self._progress.epoch + 1, rates[-1], _Sums()
+        self._bar.set_description(f"epoch {epoch}/{self._epochs}")
+        logger.info("epoch: %d", epoch)
         for number, rate in enumerate(rates, start=1):
-            logger.info("epoch %d lr %s", epoch + 1, rate)
+            logger.info("epoch %d lr %s", epoch, rate)
             self._scalars({f"lr/group{number}": rate})
 
     def watch(self, batches: Iterable[Any]) -> Iterator[Any]:
@@ -208,7 +226,7 @@ class Monitor:
             self._start = time.perf_counter()
 
     def record(self, numbers: dict[str, float]) -> None:
-        """Take note of a finished step: its losses by name, and ``grad_norm``, if known."""
+        """Show a finished step: its losses by name, and ``grad_norm``, if known."""
         losses = {name: value for name, value in numbers.items() if name != "grad_norm"}
         batch_time = time.perf_counter() - self._start
         values = {"batch_time": batch_time, "data_time": self._data_time, **losses}
@@ -216,29 +234,30 @@ class Monitor:
             self._recent.setdefault(name, deque(maxlen=_AVERAGED)).append(value)
         for sums in (self._epoch_sums, self._interval, self._run):
             sums.add(values)
-        self._scalars({"time/data": self._data_time, **values})
-        self.step += 1
-        self._step_in_epoch += 1
+        step = self._progress.step
+        self._scalars({"time/data": self._data_time, **values}, step - 1)
         self._bar.set_postfix_str(self._figures(losses), refresh=False)
         self._bar.update()
-        if self.step % self._print_freq == 0:
+        if step % self._print_freq == 0:
             self._log_lines()
             self._scalars({"time/data_share": self._interval.data_share})
-            self._record("train", self._interval, grad_norm=numbers.get("grad_norm"))
+            self._log("train", self._interval, grad_norm=numbers.get("grad_norm"))
             self._interval = _Sums()
 
-    def record_picture(self, tag: str, image: NDArray) -> None:
-        """Write an image to TensorBoard: (H, W, 3) BGR uint8."""
-        if self._writer is None:
+    def record_picture(self, model: nn.Module, batch: dict[str, Any]) -> None:
+        """Write a picture of a batch to TensorBoard, if it is time for one."""
+        step, every = self._progress.step, self._picture_freq
+        if self._writer is None or self._painter is None or not every or step % every:
             return
+        image = self._painter(model, batch)
         try:
-            self._writer.add_image(tag, image[:, :, ::-1], self.step, dataformats="HWC")
+            self._writer.add_image("pairs", image[:, :, ::-1], step, dataformats="HWC")
         except ImportError:
             logger.warning("no pictures in TensorBoard: Pillow is missing (pysot[train])")
 
     def record_gradients(self, model: nn.Module) -> None:
         """Write the norm of every gradient and weight, and of their sums, to TensorBoard."""
-        if self._writer is None:
+        if self._writer is None or not self._log_grads:
             return
         squares = {"tot": 0.0, "feature": 0.0, "rpn": 0.0}
         for name, parameter in model.named_parameters():
@@ -252,11 +271,12 @@ class Monitor:
             squares["feature" if name.startswith("backbone.") else "rpn"] += grad**2
         self._scalars({f"grad/{part}": total**0.5 for part, total in squares.items()})
 
-    def record_score(self, dataset: str, epoch: int, metrics: dict[str, float | None]) -> None:
-        """Take note of the scores of the tracker after ``epoch`` epochs."""
+    def record_scores(self, dataset: str, metrics: dict[str, float | None]) -> None:
+        """Record the scores of the tracker after the finished epochs."""
         known = {name: value for name, value in metrics.items() if value is not None}
         self._scalars({f"val/{dataset}/{name}": value for name, value in known.items()})
-        self.records.add("validation", epoch=epoch, step=self.step, dataset=dataset, **metrics)
+        place = {"epoch": self._progress.epoch, "step": self._progress.step}
+        self.metrics_log.add("validation", **place, dataset=dataset, **metrics)
 
     def end_epoch(self) -> str:
         """Close an epoch.
@@ -267,20 +287,20 @@ class Monitor:
         sums = self._epoch_sums
         losses = {k: v for k, v in sums.means().items() if k.endswith("loss")}
         line = (
-            f"epoch {self._epoch + 1}/{self._epochs}: {self._figures(losses)}, "
-            f"{sums.pairs_per_second(self._batch):.1f} pairs/s, {sums.seconds:.0f} s, "
+            f"epoch {self._progress.epoch + 1}/{self._epochs}: {self._figures(losses)}, "
+            f"{sums.pairs_per_second(self._pairs):.1f} pairs/s, {sums.seconds:.0f} s, "
             f"lr {self._lr:.6f}"
         )
         logger.info(line)
-        self._record("epoch", sums, seconds=round(sums.seconds, 3))
+        self._log("epoch", sums, seconds=round(sums.seconds, 3))
         return line
 
     def summary(self) -> str:
         """Say in one line how fast the steps of this program were."""
         run = self._run
         return (
-            f"{run.steps} steps of {self._batch} pairs in {run.seconds / 60:.1f} minutes: "
-            f"{run.pairs_per_second(self._batch):.1f} pairs/s, data wait {run.data_share:.0%}"
+            f"{run.steps} steps of {self._pairs} pairs in {run.seconds / 60:.1f} minutes: "
+            f"{run.pairs_per_second(self._pairs):.1f} pairs/s, data wait {run.data_share:.0%}"
         )
 
     def say(self, text: str) -> None:
@@ -298,26 +318,26 @@ class Monitor:
         parts = [f"{name.removesuffix('_loss')} {value:.3f}" for name, value in losses.items()]
         return ", ".join([*parts, f"data wait {self._epoch_sums.data_share:.0%}"])
 
-    def _record(self, event: str, sums: _Sums, **values: Any) -> None:
+    def _log(self, event: str, sums: _Sums, **values: Any) -> None:
         losses = {k: v for k, v in sums.means().items() if not k.endswith("_time")}
-        self.records.add(
+        self.metrics_log.add(
             event,
-            epoch=self._epoch + 1,
-            step=self.step,
+            epoch=self._progress.epoch + 1,
+            step=self._progress.step,
             lr=self._lr,
             **losses,
-            pairs_per_second=round(sums.pairs_per_second(self._batch), 3),
+            pairs_per_second=round(sums.pairs_per_second(self._pairs), 3),
             data_share=round(sums.data_share, 4),
             **values,
         )
 
-    def _scalars(self, values: dict[str, float]) -> None:
+    def _scalars(self, values: dict[str, float], step: int | None = None) -> None:
         if self._writer is not None:
             for tag, value in values.items():
-                self._writer.add_scalar(tag, value, self.step)
+                self._writer.add_scalar(tag, value, self._progress.step if step is None else step)
 
     def _log_lines(self) -> None:
-        place = f"Epoch: [{self._epoch + 1}][{self._step_in_epoch}/{self._steps}]"
+        place = f"Epoch: [{self._progress.epoch + 1}][{self._step_in_epoch}/{self._steps}]"
         cells = [
             f"\t{name}: {values[-1]:.6f} ({sum(values) / len(values):.6f})"
             for name, values in self._recent.items()
@@ -325,10 +345,10 @@ class Monitor:
         lines = ["".join(cells[at : at + 2]) for at in range(0, len(cells), 2)]
         logger.info("\n".join([f"{place} lr: {self._lr:.6f}", *lines, ""]))
         times = self._recent["batch_time"]
-        logger.info(self._progress(sum(times) / len(times)))
+        logger.info(self._speed(sum(times) / len(times)))
 
-    def _progress(self, seconds_per_step: float) -> str:
-        done, total = self._epoch * self._steps + self._step_in_epoch, self._epochs * self._steps
+    def _speed(self, seconds_per_step: float) -> str:
+        done, total = self._steps_done, self._epochs * self._steps
         minutes = int((total - done) * seconds_per_step / 60)
         days, hours = minutes // 1440, minutes // 60 % 24
         return (
@@ -343,3 +363,73 @@ def as_numbers(losses: dict[str, Tensor]) -> dict[str, float]:
     names = sorted(losses, key=lambda name: (name == "total_loss", name))
     values = torch.stack([losses[name].detach().float() for name in names]).tolist()
     return dict(zip(names, values, strict=True))
+
+
+class PairPainter:
+    """Draws pairs of a batch, one below the other.
+
+    Left the template, right the search image with the target's box (green), the cells that are
+    labeled positive (blue dots), and the network's best box (red); without boxes, a red cross
+    where it is most certain.
+
+    Args:
+        anchors: (A, R, R, 4) as cx, cy, w, h in pixels of the search image; only the centers count
+            for a network without boxes.
+        stride: Distance of two cells in pixels.
+    """
+
+    def __init__(self, anchors: NDArray, stride: int) -> None:
+        self._anchors, self._stride = anchors, stride
+
+    def __call__(self, model: nn.Module, batch: dict[str, Any]) -> NDArray:
+        """Draw up to 8 pairs, (H, W, 3) BGR uint8; the model stays as it is."""
+        some = {key: value[:_PAIRS] for key, value in batch.items() if key != "label_counts"}
+        with _evaluating(model), torch.no_grad():
+            found = model.predict(model.encode_template(some["template"]), some["search"])
+        answers = self._answers(*found[:2])
+        samples = ({key: value[i] for key, value in some.items()} for i in range(len(answers)))
+        rows = [self._row(*pair) for pair in zip(samples, answers, strict=True)]
+        return np.concatenate(rows)
+
+    def _answers(self, cls: Tensor, loc: Tensor | None) -> NDArray:
+        """Return the best box of each sample, (B, 4) cx, cy, w, h; w and h are 0 without boxes."""
+        batch, anchors = len(cls), self._anchors[: None if loc is not None else 1].reshape(-1, 4)
+        scores = cls if loc is None else log_softmax_cls(cls)[..., 1]
+        best = scores.reshape(batch, -1).argmax(dim=1).cpu().numpy()
+        chosen = anchors[best]
+        if loc is None:
+            return np.concatenate([chosen[:, :2], np.zeros((batch, 2))], axis=1)
+        deltas = loc.reshape(batch, 4, -1).float().cpu().numpy()[np.arange(batch), :, best]
+        centers = deltas[:, :2] * chosen[:, 2:] + chosen[:, :2]
+        return np.concatenate([centers, np.exp(deltas[:, 2:].clip(-5, 5)) * chosen[:, 2:]], axis=1)
+
+    def _row(self, sample: dict[str, Tensor], answer: NDArray) -> NDArray:
+        template, search = (_image(sample[key]) for key in ("template", "search"))
+        labels = sample["label_cls"].cpu().numpy()
+        bbox = sample["bbox"].numpy() if (labels == 1).any() else None
+        canvas = draw_pair(template, search, labels, bbox, self._stride, {1: POSITIVE})
+        corners = answer[:2] + np.outer((-0.5, 0.5), answer[2:])
+        first, second = np.clip(corners, -1e4, 1e4).round().astype(int).tolist()
+        drawn = canvas[:, len(template) :]
+        if first == second:
+            cv2.drawMarker(drawn, first, _ANSWER, cv2.MARKER_CROSS, 9)
+        else:
+            cv2.rectangle(drawn, first, second, _ANSWER, 1)
+        return canvas
+
+
+def _image(pixels: Tensor) -> NDArray:
+    image = pixels.float().clamp(0, 255).byte().cpu().permute(1, 2, 0)
+    return np.ascontiguousarray(image.numpy())
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, so that its batch norm stays as it is; then back."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training

@@ -175,6 +175,16 @@ class OptimizerPlan:
     train_epoch: int
     frozen: tuple[str, ...] = ()
 
+    @property
+    def epochs(self) -> int:
+        """Number of epochs of the run."""
+        return len(self.schedule.values)
+
+    @property
+    def rates(self) -> list[float]:
+        """Learning rate of everything but the backbone in each epoch."""
+        return [self.schedule.lr_at(epoch, self.base_lr) for epoch in range(self.epochs)]
+
 
 def build_optimizer_plan(cfg: CfgNode) -> OptimizerPlan:
     """Read the plan from a configuration.

@@ -107,7 +107,7 @@ def test_a_run_leaves_what_it_promises(folder, capsys):
     assert sorted(p.name for p in snapshots.iterdir()) == ["checkpoint_e1.pth", "checkpoint_e2.pth"]
     assert "Epoch: [2][4/4] lr: 0.000500" in (folder / "logs" / "logs.txt").read_text()
     content = final(folder, 2)
-    assert (content["epoch"], content["run"]["step"]) == (2, 8)
+    assert (content["epoch"], content["run"]["progress"]["step"]) == (2, 8)
 
 
 def test_a_head_without_boxes_trains(folder, capsys):
@@ -195,7 +195,9 @@ def test_corrupt_images_are_counted_and_named(folder, capsys):
     captured = capsys.readouterr()
     assert "1 training images could not be read" in captured.out
     assert "v1/000000.00.x.jpg: no image" in captured.err
-    assert final(folder)["run"]["bad_images"][0].endswith("no image that OpenCV can decode")
+    assert final(folder)["run"]["error_budget"]["bad_images"][0].endswith(
+        "no image that OpenCV can decode"
+    )
 
 
 def test_too_many_corrupt_images_end_the_run(folder, capsys):
@@ -235,8 +237,8 @@ def test_wrong_input_is_one_line(folder, capsys, options, text):
 
 def test_options_of_pysot_are_accepted():
     args = parse_args(["--local-rank=0", "--cfg", "a.yaml", "A.B", "-1", "--seed", "3", "C", "2"])
-    assert (args.cfg, args.seed, args.opts) == ("a.yaml", 3, ["A.B", "-1", "C", "2"])
-    assert parse_args(["--local_rank", "1"]).cfg == "config.yaml"
+    assert (args.config, args.seed, args.opts) == ("a.yaml", 3, ["A.B", "-1", "C", "2"])
+    assert parse_args(["--local_rank", "1"]).config == "config.yaml"
     assert parse_args([]).seed == 123456
 
 

@@ -14,8 +14,7 @@ from pysot.core.config import (
     resolve_path,
 )
 from pysot.core.settings import Key, Settings, TrackParams, declared
-from pysot.engine.train import PRECISIONS as TRAINING_PRECISIONS
-from pysot.engine.train import REDUCTIONS
+from pysot.engine.trainer import PRECISIONS as TRAINING_PRECISIONS
 from pysot.inference import PRECISIONS
 
 ROOT = Path(__file__).parents[3]
@@ -205,7 +204,6 @@ def test_inclusive_bounds_are_allowed(name, bound):
 def test_names_of_choices_are_those_of_the_code():
     assert set(KEYS["TRACK.PRECISION"].choices) == set(PRECISIONS)
     assert set(KEYS["TRAIN.PRECISION"].choices) == set(TRAINING_PRECISIONS)
-    assert set(KEYS["TRAIN.GRAD_REDUCE"].choices) == set(REDUCTIONS)
 
 
 def test_ours_are_the_keys_that_pysot_lacks():

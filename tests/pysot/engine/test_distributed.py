@@ -7,16 +7,29 @@ import time
 
 import pytest
 import torch
+from group_norm import GroupBatchNorm2d, group_batch_norm
 from ranks import run_ranks
 from training_crops import tiny_config, write_training_set
 
 from pysot.cli.train import main
 from pysot.core.errors import RunFailed
-from pysot.engine.distributed import GroupBatchNorm2d, Ranks, device_of, find_rank, joined
-from pysot.engine.train import Faults, StepSettings, Trainer
+from pysot.engine import build
+from pysot.engine.distributed import (
+    ProcessGroup,
+    device_of,
+    find_process_group,
+    init_process_group,
+    sync_batch_norm,
+)
+from pysot.engine.trainer import Trainer
 from pysot.utils.model_load import read_checkpoint
 
 EPOCHS, PAIRS = 2, 16
+
+
+@pytest.fixture(autouse=True)
+def synchronized_batch_norm_on_cpus(monkeypatch):
+    monkeypatch.setattr(build, "sync_batch_norm", group_batch_norm)
 
 
 @pytest.fixture(scope="module")
@@ -96,20 +109,36 @@ class Line(torch.nn.Module):
         return {"total_loss": self.weight * batch["x"]}
 
 
+def start(model, group):
+    """A trainer of processes whose gradients add up."""
+    trainer = Trainer(
+        model,
+        None,
+        group,
+        torch.device("cpu"),
+        seed=0,
+        grad_clip=10.0,
+        grad_reduce="sum",
+        precision="fp32",
+        ema_decay=0.0,
+        max_bad_images=0,
+    )
+    trainer.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    trainer._network = torch.nn.parallel.DistributedDataParallel(model)
+    return trainer
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e9])
 def test_a_loss_of_one_process_decides_for_all(tmp_path, value):
     def work(rank):
-        ranks = find_rank()
-        with joined(ranks, torch.device("cpu")):
+        group = find_process_group()
+        with init_process_group(group, torch.device("cpu")):
             model = Line()
-            trainer = Trainer(model, None, StepSettings(), ranks, torch.device("cpu"))
-            trainer.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-            trainer._network = torch.nn.parallel.DistributedDataParallel(model)
-            faults = Faults(0)
+            trainer = start(model, group)
             for step, x in enumerate((0.125, value if rank else 0.25, 0.25)):
-                numbers = trainer.step([{"x": torch.tensor(x)}], faults)
+                numbers = trainer.step([{"x": torch.tensor(x)}])
                 assert math.isnan(numbers["grad_norm"]) == (step == 1)
-            assert faults.skipped_steps == 1
+            assert trainer.error_budget.skipped_steps == 1
             assert model.weight.item() == 1 - 2 * 0.125 - 2 * 0.25  # sums over two
 
     assert run_ranks(work) == [0, 0]
@@ -122,20 +151,20 @@ def test_all_processes_count_the_bad_images_of_each(crops, tmp_path):
     arguments = options(tmp_path, "run", BATCH_SIZE=2, EPOCH=1)
     assert run_ranks(lambda rank: main(arguments)) == [0, 0]
     content = read_checkpoint(tmp_path / "run" / "snapshot" / "checkpoint_e1.pth")
-    assert [str(broken) in text for text in content["run"]["bad_images"]] == [True]
-    assert len(content["run"]["generators"]) == 2
+    assert [str(broken) in text for text in content["run"]["error_budget"]["bad_images"]] == [True]
+    assert len(content["run"]["random"]["generators"]) == 2
 
 
 def test_a_process_that_dies_leaves_nobody_waiting():
     def work(rank):
-        ranks = find_rank()
-        with joined(ranks, torch.device("cpu")):
-            ranks.total([1.0])
+        group = find_process_group()
+        with init_process_group(group, torch.device("cpu")):
+            group.all_reduce([1.0])
             if rank:
                 os._exit(9)
             with pytest.raises(RunFailed, match="another process of this run is gone"):
-                ranks.total([1.0])
-                ranks.total([1.0])
+                group.all_reduce([1.0])
+                group.all_reduce([1.0])
 
     assert run_ranks(work, timeout=60)[1] == 9
 
@@ -143,33 +172,37 @@ def test_a_process_that_dies_leaves_nobody_waiting():
 def test_processes_that_a_launcher_starts_again_find_each_other():
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True)
 
-    def work(rank, late):
-        os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", MASTER_PORT=str(store.port))
+    def work(rank, attempt):
+        os.environ.update(
+            TORCHELASTIC_USE_AGENT_STORE="True",
+            TORCHELASTIC_RESTART_COUNT=str(attempt),
+            MASTER_PORT=str(store.port),
+        )
         # the other finds the address that the attempt before has left; chance decides who calls
-        time.sleep(0.4 if rank == late else 0)
-        with joined(find_rank(), torch.device("cpu")):
-            assert find_rank().total([1.0]) == [2.0]
+        time.sleep(0.4 if rank == attempt % 2 else 0)
+        with init_process_group(find_process_group(), torch.device("cpu")):
+            assert find_process_group().all_reduce([1.0]) == [2.0]
             time.sleep(0.1)  # let the other have its answer
             os._exit(9)
 
     for attempt in range(5):
-        assert run_ranks(lambda rank, late=attempt % 2: work(rank, late), timeout=60) == [9, 9]
+        assert run_ranks(lambda rank, attempt=attempt: work(rank, attempt), timeout=60) == [9, 9]
 
 
 def test_a_process_that_dies_in_a_step_is_one_line():
     def work(rank):
-        ranks = find_rank()
-        with joined(ranks, torch.device("cpu")):
+        group = find_process_group()
+        with init_process_group(group, torch.device("cpu")):
             model = Line()
-            trainer = Trainer(model, None, StepSettings(), ranks, torch.device("cpu"))
-            trainer.optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-            trainer._network = torch.nn.parallel.DistributedDataParallel(model)
-            trainer._agreed = lambda found: found[0]  # so that the backward pass finds out
+            trainer = start(model, group)
+            trainer._mean_over_processes = lambda found: found[
+                0
+            ]  # so that the backward pass finds out
             if rank:
                 os._exit(9)
             with pytest.raises(RunFailed, match="another process of this run is gone"):
-                trainer.step([{"x": torch.tensor(0.5)}], Faults(0))
-                trainer.step([{"x": torch.tensor(0.5)}], Faults(0))
+                trainer.step([{"x": torch.tensor(0.5)}])
+                trainer.step([{"x": torch.tensor(0.5)}])
             os._exit(0)
 
     assert run_ranks(work, timeout=60) == [0, 9]
@@ -187,7 +220,7 @@ def test_batch_norm_over_processes_is_that_of_one_batch():
         return y, x.grad
 
     def work(rank):
-        with joined(find_rank(), torch.device("cpu")):
+        with init_process_group(find_process_group(), torch.device("cpu")):
             plain = torch.nn.BatchNorm2d(3).double()
             group = torch.nn.BatchNorm2d(3).double()
             group.__class__ = GroupBatchNorm2d
@@ -205,18 +238,25 @@ def test_batch_norm_over_processes_is_that_of_one_batch():
     assert run_ranks(work) == [0, 0]
 
 
+def test_synchronized_batch_norm_needs_cuda():
+    with pytest.raises(ValueError, match=r"TRAIN.SYNC_BN needs CUDA devices, not cpu"):
+        sync_batch_norm(torch.nn.BatchNorm2d(3), torch.device("cpu"))
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    assert type(sync_batch_norm(model, torch.device("cuda"))[0]) is torch.nn.SyncBatchNorm
+
+
 def test_the_environment_of_a_launcher(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    assert find_rank() == Ranks(0, 1, 0)
+    assert find_process_group() == ProcessGroup(0, 1, 0)
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(ValueError, match="WORLD_SIZE is 4, but RANK, MASTER_ADDR, MASTER_PORT"):
-        find_rank()
+        find_process_group()
     for name, value in (("RANK", "3"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "1")):
         monkeypatch.setenv(name, value)
-    assert find_rank(1) == Ranks(3, 4, 1)
+    assert find_process_group(1) == ProcessGroup(3, 4, 1)
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert find_rank(1) == Ranks(3, 4, 0)
+    assert find_process_group(1) == ProcessGroup(3, 4, 0)
     for name, value, text in (
         ("RANK", "4", "RANK is 4, but WORLD_SIZE is 4"),
         ("RANK", "x", "RANK is 'x' in the environment; expected a number"),
@@ -224,16 +264,16 @@ def test_the_environment_of_a_launcher(monkeypatch):
     ):
         monkeypatch.setenv(name, value)
         with pytest.raises(ValueError, match=text):
-            find_rank()
+            find_process_group()
 
 
 def test_devices_of_processes(monkeypatch):
     cpu = torch.device("cpu")
-    assert device_of(Ranks(1, 2, 1), cpu) == cpu
-    assert device_of(Ranks(), torch.device("cuda:1")) == torch.device("cuda:1")
+    assert device_of(ProcessGroup(1, 2, 1), cpu) == cpu
+    assert device_of(ProcessGroup(), torch.device("cuda:1")) == torch.device("cuda:1")
     with pytest.raises(ValueError, match="'cuda:1' cannot serve 2 processes; use cuda or cpu"):
-        device_of(Ranks(1, 2, 1), torch.device("cuda:1"))
+        device_of(ProcessGroup(1, 2, 1), torch.device("cuda:1"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert device_of(Ranks(5, 8, 1), torch.device("cuda")) == torch.device("cuda:1")
+    assert device_of(ProcessGroup(5, 8, 1), torch.device("cuda")) == torch.device("cuda:1")
     with pytest.raises(ValueError, match="process 2 of this machine has no GPU of its own"):
-        device_of(Ranks(2, 8, 2), torch.device("cuda"))
+        device_of(ProcessGroup(2, 8, 2), torch.device("cuda"))

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from group_norm import group_batch_norm
 from ranks import CONTEXT, kill, run_ranks, start_ranks, wait_for
 from training_crops import tiny_config, write_training_set
 
 from pysot.cli.train import main
 from pysot.core.errors import RunFailed
-from pysot.engine import checkpoint
-from pysot.engine import run as run_module
+from pysot.engine import build, checkpoint
 from pysot.utils.model_load import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,17 +77,19 @@ def final(folder):
 
 def assert_same_end(first, second):
     """Weights, batch-norm buffers, momentum, average and counters are the same bits."""
+    runs = first["run"], second["run"]
     for weights, others in (
         (first["state_dict"], second["state_dict"]),
-        (first["ema"]["state_dict"], second["ema"]["state_dict"]),
+        (runs[0]["ema"], runs[1]["ema"]),
     ):
         assert all(torch.equal(value, others[key]) for key, value in weights.items())
     for key, state in first["optimizer"]["state"].items():
         other = second["optimizer"]["state"][key]
         assert torch.equal(state["momentum_buffer"], other["momentum_buffer"])
-    assert first["ema"]["n_averaged"] == second["ema"]["n_averaged"] == STEPS * EPOCHS
-    assert first["run"]["step"] == second["run"]["step"] == STEPS * EPOCHS
-    for one, other in zip(first["run"]["generators"], second["run"]["generators"], strict=True):
+    assert runs[0]["ema"]["n_averaged"] == STEPS * EPOCHS
+    assert [run["progress"]["step"] for run in runs] == [STEPS * EPOCHS] * 2
+    generators = [run["random"]["generators"] for run in runs]
+    for one, other in zip(*generators, strict=True):
         assert torch.equal(one["torch"], other["torch"])
 
 
@@ -184,7 +186,7 @@ def test_a_cut_checkpoint_costs_the_steps_since_the_one_before(crops, whole, tmp
     os.truncate(tmp_path / "snapshot" / places[newest], 1000)
     path, content = checkpoint.newest_checkpoint(tmp_path / "snapshot")
     assert path.name == places[before]
-    assert (content["epoch"], content["run"]["pairs"]) == before
+    assert (content["epoch"], content["run"]["progress"]["pairs"]) == before
     assert run_ranks(work(crops, tmp_path, 1), 1) == [0]
     assert_same_end(whole(1), final(tmp_path))
 
@@ -201,7 +203,7 @@ def full_disk(monkeypatch, refuses):
         save(content, file)
 
     monkeypatch.setattr(torch, "save", fail)
-    monkeypatch.setattr(run_module, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "_RETRY_SECONDS", 0.0)
 
 
 def test_a_full_disk_ends_no_run(crops, whole, tmp_path, monkeypatch, caplog):
@@ -214,7 +216,7 @@ def test_a_full_disk_ends_no_run(crops, whole, tmp_path, monkeypatch, caplog):
 
 
 def test_the_last_checkpoint_is_tried_again_then_the_run_fails(crops, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "_RETRIES", 3)
+    monkeypatch.setattr(checkpoint, "_RETRIES", 3)
     full_disk(monkeypatch, lambda call: call > 2)
     with pytest.raises(RunFailed, match=r"No space left on device; the checkpoints before are"):
         work(crops, tmp_path, 1, SAVE_MINUTES=0, EPOCH=2)(0)
@@ -228,7 +230,8 @@ def losses(folder):
     return {line["step"]: line["total_loss"] for line in lines if line["event"] == "train"}
 
 
-def test_another_number_of_processes_goes_on_with_the_same_pairs(crops, tmp_path):
+def test_another_number_of_processes_goes_on_with_the_same_pairs(crops, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "sync_batch_norm", group_batch_norm)
     both = {"BATCH_SIZE": 2, "SYNC_BN": True, "GRAD_REDUCE": "mean"}
     assert run_ranks(work(crops, tmp_path / "two", 2, **both), 2) == [0, 0]
     stopped = start_ranks(work(crops, tmp_path / "both", 2, SAVE_MINUTES=0, **both), 2)

@@ -7,9 +7,9 @@ import torch
 
 from pysot.core.errors import RunFailed
 from pysot.datasets.dataset import TrainingDataError
-from pysot.engine.distributed import Ranks
-from pysot.engine.monitor import Monitor, Records, as_numbers, log_to, open_writer
-from pysot.engine.train import Faults, StepSettings, Trainer, agree_on_batches
+from pysot.engine.distributed import ProcessGroup
+from pysot.engine.monitor import MetricsLog, Monitor, as_numbers, log_to, open_writer
+from pysot.engine.trainer import ErrorBudget, Progress, Trainer, sync_batches
 
 
 class Line(torch.nn.Module):
@@ -39,90 +39,107 @@ class Tape:
         pass
 
 
-def start(grad_clip=1e9, **settings):
-    settings = StepSettings(grad_clip=grad_clip, **settings)
-    trainer = Trainer(Line(), None, settings, Ranks(), torch.device("cpu"))
+def start(grad_clip=1e9, grad_reduce="sum", precision="fp32", ema_decay=0.0):
+    trainer = Trainer(
+        Line(),
+        None,
+        ProcessGroup(),
+        torch.device("cpu"),
+        seed=0,
+        grad_clip=grad_clip,
+        grad_reduce=grad_reduce,
+        precision=precision,
+        ema_decay=ema_decay,
+        max_bad_images=0,
+    )
     trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
     return trainer
 
 
-def run(values, grad_clip=1e9, faults=None, writer=None, log_grads=False, **settings):
-    """Take a step per value; the second value of a pair is a second part of the step."""
-    trainer = start(grad_clip, **settings)
-    monitor = Monitor(1, len(values), batch_size=2, print_freq=2, writer=writer, show=False)
-    monitor.begin_epoch(0, trainer.optimizer)
+def run(values, writer=None, log_grads=False, **settings):
+    """Take a step per value; the second value of a pair is a second micro-batch of the step."""
+    trainer = start(**settings)
+    monitor = Monitor(
+        trainer.progress, 1, len(values), 2, 2, writer=writer, log_grads=log_grads, show=False
+    )
+    monitor.begin_epoch(trainer.optimizer)
     steps = [v if isinstance(v, tuple) else (v,) for v in values]
     for step in monitor.watch(steps):
-        parts = [{"x": torch.full((2, 1), value)} for value in step]
-        watch = monitor.record_gradients if log_grads else None
-        monitor.record(trainer.step(parts, faults or Faults(0), watch))
-    return trainer.model.rpn_head.weight.item(), monitor
+        micro_batches = [{"x": torch.full((2, 1), value)} for value in step]
+        numbers = trainer.step(micro_batches, monitor.record_gradients)
+        trainer.progress.pairs += 2
+        trainer.progress.step += 1
+        monitor.record(numbers)
+    return trainer, monitor
+
+
+def weight_after(values, **settings):
+    return run(values, **settings)[0].model.rpn_head.weight.item()
 
 
 def test_steps_follow_the_gradient():
-    assert run([0.25, 0.5])[0] == pytest.approx(1 - 0.25 - 0.5)
+    assert weight_after([0.25, 0.5]) == pytest.approx(1 - 0.25 - 0.5)
 
 
 def test_gradients_are_clipped():
-    assert run([8.0], grad_clip=0.5)[0] == pytest.approx(0.5)
+    assert weight_after([8.0], grad_clip=0.5) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2e4])
 def test_unusable_losses_skip_the_step(value):
-    faults = Faults(0)
-    assert run([value, 0.25], faults=faults)[0] == pytest.approx(0.75)
-    assert faults.skipped_steps == 1
+    trainer, _ = run([value, 0.25])
+    assert trainer.model.rpn_head.weight.item() == pytest.approx(0.75)
+    assert trainer.error_budget.skipped_steps == 1
 
 
 def test_many_unusable_losses_in_a_row_end_the_run():
     with pytest.raises(RunFailed, match=r"loss of 30 steps in a row.*BASE_LR"):
-        run([math.nan] * 40, faults=Faults(0))
+        run([math.nan] * 40)
 
 
 def test_skips_that_are_not_in_a_row_do_not():
-    faults = Faults(0)
-    run([math.nan, 0.0] * 20, faults=faults)
-    assert faults.skipped_steps == 20
+    trainer, _ = run([math.nan, 0.0] * 20)
+    assert trainer.error_budget.skipped_steps == 20
 
 
 def test_bad_images_are_counted_once_and_limited(caplog):
-    faults = Faults(max_bad_images=2, bad_images=("a.jpg: gone",))
-    faults.check_images(["b.jpg: cut", "a.jpg: gone", "b.jpg: cut"])
-    assert list(faults.bad_images) == ["a.jpg: gone", "b.jpg: cut"]
+    budget = ErrorBudget(max_bad_images=2)
+    budget.load_state_dict({"bad_images": ["a.jpg: gone"], "skipped_steps": 1})
+    budget.check_images(["b.jpg: cut", "a.jpg: gone", "b.jpg: cut"])
+    assert list(budget.bad_images) == ["a.jpg: gone", "b.jpg: cut"]
     assert "b.jpg: cut" in caplog.text
     with pytest.raises(TrainingDataError, match=r"3 .*2 are allowed \(TRAIN.MAX_BAD_IMAGES\).*c"):
-        faults.check_images(["c.jpg: gone"])
+        budget.check_images(["c.jpg: gone"])
 
 
 def test_a_batch_without_samples_ends_the_run():
     with pytest.raises(TrainingDataError, match=r"a\.jpg"):
-        agree_on_batches([{"bad_images": ["a.jpg"]}], Ranks(), Faults(5))
+        sync_batches([{"bad_images": ["a.jpg"]}], ProcessGroup(), ErrorBudget(5))
 
 
 def test_a_gradient_that_is_not_finite_skips_the_step():
-    faults = Faults(0)
     trainer = start()
     trainer.model.rpn_head.weight.register_hook(lambda grad: grad * math.inf)
-    numbers = trainer.step([{"x": torch.full((2, 1), 0.25)}], faults)
+    numbers = trainer.step([{"x": torch.full((2, 1), 0.25)}])
     assert (numbers["total_loss"], numbers["grad_norm"]) == (0.25, math.inf)
     assert trainer.model.rpn_head.weight.item() == 1
-    assert faults.skipped_steps == 1
+    assert trainer.error_budget.skipped_steps == 1
 
 
-def test_parts_add_up_or_are_averaged():
-    assert run([(0.25, 0.5)])[0] == pytest.approx(1 - 0.25 - 0.5)
-    weight, monitor = run([(0.25, 0.5)], grad_reduce="mean")
-    assert weight == pytest.approx(1 - 0.375)
+def test_micro_batches_add_up_or_are_averaged():
+    assert weight_after([(0.25, 0.5)]) == pytest.approx(1 - 0.25 - 0.5)
+    trainer, monitor = run([(0.25, 0.5)], grad_reduce="mean")
+    assert trainer.model.rpn_head.weight.item() == pytest.approx(1 - 0.375)
     assert monitor.end_epoch().startswith("epoch 1/1: cls 0.188, total 0.375, ")  # means
-    faults = Faults(0)
-    assert run([(math.nan, 0.5), (0.5, math.nan), 0.25], faults=faults)[0] == pytest.approx(0.75)
-    assert faults.skipped_steps == 2
+    trainer, _ = run([(math.nan, 0.5), (0.5, math.nan), 0.25])
+    assert trainer.model.rpn_head.weight.item() == pytest.approx(0.75)
+    assert trainer.error_budget.skipped_steps == 2
 
 
 def test_an_average_of_the_weights_follows_them():
     trainer = start(ema_decay=0.9)
     for value in (0.25, 0.5):
-        trainer.step([{"x": torch.full((2, 1), value)}], Faults(0))
+        trainer.step([{"x": torch.full((2, 1), value)}])
     average = trainer.average.module.rpn_head.weight.item()
     assert average == pytest.approx(0.9 * 0.75 + 0.1 * 0.25)  # begins with the first step's
     assert trainer.model.rpn_head.weight.item() == pytest.approx(0.25)
@@ -132,24 +149,15 @@ def test_lower_precision_holds_for_the_forward_pass():
     seen = []
     trainer = start(precision="bf16")
     trainer.model.rpn_head.register_forward_hook(lambda *args: seen.append(args[2].dtype))
-    trainer.step([{"x": torch.full((2, 1), 0.25)}], Faults(0))
+    trainer.step([{"x": torch.full((2, 1), 0.25)}])
     assert seen == [torch.bfloat16]
     assert trainer.model.rpn_head.weight.dtype == torch.float32
     assert trainer.model.rpn_head.weight.item() == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"precision": "fp8"}, "TRAIN.PRECISION: unknown 'fp8'; known: fp32, bf16, fp16"),
-        ({"precision": "fp16"}, "fp16 trains on CUDA devices alone, not on cpu; use bf16"),
-        ({"grad_reduce": "max"}, "TRAIN.GRAD_REDUCE: unknown 'max'; known: sum, mean"),
-        ({"ema_decay": 1.0}, "TRAIN.EMA is 1.0"),
-    ],
-)
-def test_wrong_settings_are_named(settings, message):
-    with pytest.raises(ValueError, match=message):
-        start(**settings)
+def test_half_precision_of_a_cpu_is_refused():
+    with pytest.raises(ValueError, match="fp16 trains on CUDA devices alone, not on cpu; use bf16"):
+        start(precision="fp16")
 
 
 def test_tensorboard_has_the_tags_of_pysot():
@@ -182,9 +190,9 @@ def test_losses_are_fetched_with_the_total_last():
 
 def test_log_file_and_warnings(tmp_path, capsys):
     with log_to(str(tmp_path / "logs")):
-        logging.getLogger("pysot.engine.train").info("quiet")
-        logging.getLogger("pysot.engine.train").warning("loud")
-    logging.getLogger("pysot.engine.train").warning("after")
+        logging.getLogger("pysot.engine.trainer").info("quiet")
+        logging.getLogger("pysot.engine.trainer").warning("loud")
+    logging.getLogger("pysot.engine.trainer").warning("after")
     text = (tmp_path / "logs" / "logs.txt").read_text()
     assert "-rk0-test_train_loop.py#" in text
     assert "quiet" in text and "loud" in text and "after" not in text
@@ -199,11 +207,13 @@ def test_without_tensorboard_training_goes_on(tmp_path, monkeypatch, caplog):
 
 
 def test_json_lines_hold_the_means_since_the_line_before(tmp_path):
-    monitor = Monitor(2, 4, 8, print_freq=2, records=Records(str(tmp_path)), show=False)
-    monitor.begin_epoch(0, torch.optim.SGD([torch.zeros(1)], lr=0.5))
+    progress, log = Progress(0), MetricsLog(str(tmp_path))
+    monitor = Monitor(progress, 2, 4, 8, 2, metrics_log=log, show=False)
+    monitor.begin_epoch(torch.optim.SGD([torch.zeros(1)], lr=0.5))
     losses = iter([1.0, 2.0, math.nan, 4.0])
     for _ in monitor.watch(range(4)):
         loss = next(losses)
+        progress.step += 1
         monitor.record({"grad_norm": loss, "cls_loss": loss, "total_loss": 2 * loss})
     monitor.end_epoch()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -214,7 +224,7 @@ def test_json_lines_hold_the_means_since_the_line_before(tmp_path):
     assert (lines[0]["epoch"], lines[0]["lr"], lines[0]["grad_norm"]) == (1, 0.5, 2.0)
 
 
-def test_records_that_cannot_be_written_are_a_warning(tmp_path, caplog):
+def test_a_metrics_log_that_cannot_be_written_are_a_warning(tmp_path, caplog):
     (tmp_path / "file").touch()
-    Records(str(tmp_path / "file")).add("train")
+    MetricsLog(str(tmp_path / "file")).add("train")
     assert "log.jsonl" in caplog.text

@@ -1,0 +1,633 @@
+"""Training from the first step, or from a checkpoint, to the last: see :meth:`Trainer.fit`."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import logging
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from pysot.core.errors import RunFailed
+from pysot.datasets.dataset import IMAGES, TrainingDataError, as_floats
+from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum, loading_from
+from pysot.engine.distributed import ProcessGroup, ProcessLost, detect_lost_processes
+from pysot.engine.monitor import Monitor, as_numbers
+from pysot.engine.optim import OptimizerPlan, begin_epoch
+from pysot.utils.model_load import state_dict_of
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_COUNTS = "label_counts"
+_STAY_ON_CPU = ("bbox", _COUNTS)  # bbox has float64, which some devices lack
+_LARGEST_LOSS = 1e4
+_MAX_SKIPPED_IN_A_ROW = 30
+
+
+class StopRequest:
+    """Whether somebody asked the run to stop.
+
+    Attributes:
+        signal: The number of the signal that did; None so far.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """What shells report of a process that a signal ended: 143 for SIGTERM, 130 for Ctrl-C."""
+        return 128 + (self.signal or signal.SIGTERM)
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        seed: With the epoch, it fixes every training pair still to come.
+        epoch: Finished epochs.
+        pairs: Pairs of the unfinished epoch that were used, over all processes.
+        step: Training steps so far.
+    """
+
+    seed: int
+    epoch: int = 0
+    pairs: int = 0
+    step: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return all of it."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue from there; the seed stays the one given now, with a warning if it differs."""
+        if state["seed"] != self.seed:
+            logger.warning("going on with seed %d; the run so far had %d", self.seed, state["seed"])
+        vars(self).update({**state, "seed": self.seed})
+
+
+class ErrorBudget:
+    """Counts what went wrong in a run, and stops it where too much did.
+
+    All processes of a run give it the same numbers, so that they decide alike.
+
+    Args:
+        max_bad_images: Different training images that may be unreadable.
+    """
+
+    def __init__(self, max_bad_images: int) -> None:
+        self.bad_images: dict[str, None] = {}
+        self.skipped_steps = 0
+        self._max_bad_images = max_bad_images
+        self._skipped_in_a_row = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the unreadable images, each with the reason, and the number of skipped steps."""
+        return {"bad_images": list(self.bad_images), "skipped_steps": self.skipped_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from there."""
+        self.bad_images = dict.fromkeys(state["bad_images"])
+        self.skipped_steps = state["skipped_steps"]
+
+    def check_images(self, messages: Sequence[str], hopeless: bool = False) -> None:
+        """Count images that workers replaced.
+
+        Args:
+            messages: Path and reason of each.
+            hopeless: Whether there is a batch for which no sample could be made.
+
+        Raises:
+            TrainingDataError: If there are more than allowed, or no sample could be made.
+        """
+        for message in messages:
+            if message not in self.bad_images:
+                self.bad_images[message] = None
+                logger.warning("unreadable training image %d: %s", len(self.bad_images), message)
+        if len(self.bad_images) > self._max_bad_images or hopeless:
+            raise TrainingDataError(
+                f"{len(self.bad_images)} training images could not be read, "
+                f"{self._max_bad_images} are allowed (TRAIN.MAX_BAD_IMAGES); the last one: "
+                f"{next(reversed(self.bad_images), 'none')}"
+            )
+
+    def accepts(self, total: float, grad_norm: float = 0.0) -> bool:
+        """Return whether a step may be taken: its numbers are finite, and the loss <= 1e4.
+
+        Raises:
+            RunFailed: If too many steps in a row may not.
+        """
+        if math.isfinite(total) and total <= _LARGEST_LOSS and math.isfinite(grad_norm):
+            return True
+        self.skipped_steps += 1
+        self._skipped_in_a_row += 1
+        logger.warning("step skipped, its loss is %s and its gradient %s", total, grad_norm)
+        if self._skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
+            raise RunFailed(
+                f"training diverged: the loss of {self._skipped_in_a_row} steps in a row is not "
+                f"finite or above {_LARGEST_LOSS:g}; a lower TRAIN.BASE_LR may help"
+            )
+        return False
+
+    def step_taken(self) -> None:
+        """End a row of skipped steps."""
+        self._skipped_in_a_row = 0
+
+
+class RandomState:
+    """The state of torch's random numbers in every process of a group."""
+
+    def __init__(self, group: ProcessGroup) -> None:
+        self.group = group
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states by rank; a collective call."""
+        return {"generators": self.group.all_gather(generator_states())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore this process's; one that the run did not have before draws from its seed."""
+        if self.group.rank < len(state["generators"]):
+            set_generators(state["generators"][self.group.rank])
+
+
+def generator_states() -> dict[str, Any]:
+    """Return the states of this process's random numbers in torch."""
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []
+    return {"torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_generators(states: dict[str, Any]) -> None:
+    """Restore what :func:`generator_states` returned."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"][0])
+
+
+class Trainer:
+    """A model, its optimizer, and the loop that trains it.
+
+    All processes of a run make the same calls, and hold the same weights after each of them.
+
+    Args:
+        model: Maps a batch to a dict of losses with ``total_loss``.
+        plan: What is trainable when, and how fast.
+        group: The processes.
+        device: The model's.
+        seed: The run's; it chooses the training pairs.
+        grad_clip: Largest norm of all gradients together.
+        grad_reduce: Whether the gradients of the micro-batches of a step, over all processes, are
+            added up (``sum``) or averaged (``mean``).
+        precision: Key of ``PRECISIONS``; the numbers of the forward pass.
+        ema_decay: Decay of the running average of the weights; 0 for none.
+        max_bad_images: See :class:`ErrorBudget`.
+
+    Attributes:
+        progress, error_budget, scaler, average: See ``components``.
+        components: What else a checkpoint holds, by name; each has ``state_dict`` and
+            ``load_state_dict``. A new piece of state is one more entry.
+
+    Raises:
+        ValueError: If the device cannot compute in the precision.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: OptimizerPlan,
+        group: ProcessGroup,
+        device: torch.device,
+        *,
+        seed: int,
+        grad_clip: float,
+        grad_reduce: str,
+        precision: str,
+        ema_decay: float,
+        max_bad_images: int,
+    ) -> None:
+        self.model, self.plan, self.group, self.device = model, plan, group, device
+        self.optimizer: torch.optim.SGD | None = None
+        self.progress = Progress(seed)
+        self.error_budget = ErrorBudget(max_bad_images)
+        self.scaler = _scaler(precision, device)
+        self.average = None
+        self.components: dict[str, Any] = {
+            "progress": self.progress,
+            "error_budget": self.error_budget,
+            "random": RandomState(group),
+            "scaler": self.scaler,
+        }
+        if ema_decay:
+            self.average = AveragedModel(
+                model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
+            )
+            self.components["ema"] = self.average
+        self._grad_clip, self._grad_reduce, self._precision = grad_clip, grad_reduce, precision
+        self._network = model
+
+    def fit(
+        self,
+        loader: DataLoader,
+        monitor: Monitor,
+        checkpointer: Checkpointer,
+        stop: StopRequest,
+        accumulate: int = 1,
+        validate: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Train to the end of the last epoch.
+
+        Args:
+            loader: See ``pysot.datasets.build.build_train_loader``.
+            monitor: Shows every step.
+            checkpointer: Saves the run after every epoch, and within epochs when it is due.
+            stop: Ends the run after the step in work.
+            accumulate: Micro-batches that each process takes per step.
+            validate: Called after every epoch.
+
+        Returns:
+            Whether the end was reached; False if the run was asked to stop, and saved itself.
+
+        Raises:
+            TrainingDataError: If too many images cannot be read.
+            RunFailed: If the loss stays unusable, the last checkpoint cannot be written, or a
+                process or a loader worker died; after such a death the last whole step is saved.
+        """
+        progress, group, schedule = self.progress, self.group, loader.batch_sampler
+        source = _Source(loader, self.device, stop, self._counter(accumulate))
+        try:
+            while progress.epoch < self.plan.epochs:
+                self.begin_epoch(progress.epoch)
+                monitor.begin_epoch(self.optimizer)
+                steps = source.steps(schedule.steps_in(progress.epoch), accumulate)
+                for batches in monitor.watch(steps):
+                    if any(group.any([len(batches) < accumulate])):
+                        return self._end_early(checkpointer, monitor, stop, source)
+                    sync_batches(batches, group, self.error_budget)
+                    monitor.record_picture(self.model, batches[0])
+                    numbers = self.step(batches, monitor.record_gradients)
+                    progress.pairs += schedule.pairs_per_step
+                    progress.step += 1
+                    monitor.record(numbers)
+                    stopped, due = group.any([bool(stop), checkpointer.due])
+                    if stopped:
+                        return self._end_early(checkpointer, monitor, stop, source)
+                    if due:
+                        self._save(checkpointer, monitor)
+                monitor.say(monitor.end_epoch())
+                progress.epoch, progress.pairs = progress.epoch + 1, 0
+                self._save(checkpointer, monitor, last=progress.epoch == self.plan.epochs)
+                validate()
+        except ProcessLost as error:
+            raise RunFailed(f"{error}; {self._save_alone(checkpointer, monitor)}") from error
+        if group.is_main_process:
+            checkpointer.prune(complete=True)
+        return True
+
+    @detect_lost_processes()
+    def begin_epoch(self, epoch: int) -> None:
+        """Put model and optimizer into the state that an epoch asks for; see ``optim``."""
+        self.optimizer = begin_epoch(self.model, self.plan, epoch, self.optimizer)
+        if self.group.world_size > 1:
+            # made anew, since it knows only what is trainable at the time; buffers stay those of
+            # each process, and the main process's are saved
+            known = inspect.signature(DistributedDataParallel).parameters
+            new = "forward_sync_buffers"
+            self._network = DistributedDataParallel(
+                self.model,
+                gradient_as_bucket_view=True,
+                find_unused_parameters=getattr(self.model, "has_masks", False),
+                **{new if new in known else "broadcast_buffers": False},  # renamed in torch 2.13
+            )
+
+    def step(
+        self,
+        micro_batches: Sequence[dict[str, Tensor]],
+        watch_gradients: Callable[[nn.Module], None] = lambda model: None,
+    ) -> dict[str, float]:
+        """Train on this process's micro-batches of a step.
+
+        Args:
+            micro_batches: On the device, with ``label_counts`` if the step has several, over all
+                processes.
+            watch_gradients: Called with the model before gradients are clipped.
+
+        Returns:
+            Losses, averaged over all micro-batches of all processes; ``total_loss`` is the last.
+            And the norm of the gradient as ``grad_norm``; NaN if the step was skipped.
+
+        Raises:
+            RunFailed: If losses stay unusable, or a process is gone.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        found, number = [], len(micro_batches)
+        with self._undone_if_a_process_is_lost(), detect_lost_processes():
+            for batch in micro_batches[:-1]:
+                with self._without_reduction():
+                    losses = self._losses(batch)
+                    found.append(as_numbers(losses))
+                    self._backward(losses["total_loss"], number)
+            losses = self._losses(micro_batches[-1])
+            numbers = self._mean_over_processes([*found, as_numbers(losses)])
+            norm = math.nan
+            if self.error_budget.accepts(numbers["total_loss"]):
+                self._backward(losses["total_loss"], number)
+                norm = self._update(watch_gradients)
+        return {"grad_norm": norm, **numbers}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a continued run needs, in PySOT's layout; a collective call."""
+        return {
+            "epoch": self.progress.epoch,
+            "state_dict": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "run": {name: part.state_dict() for name, part in self.components.items()},
+        }
+
+    def load_state_dict(self, content: dict[str, Any], path: Path) -> None:
+        """Continue from a checkpoint.
+
+        Args:
+            content: See ``read_training_checkpoint``. PySOT's has weights and momentum alone.
+            path: File name for messages.
+
+        Raises:
+            ValueError: If it does not fit the model.
+        """
+        progress, run = self.progress, content.get("run", {})
+        if not run:
+            logger.warning("the checkpoint was not written by this program: step counts from 0")
+        with loading_from(path):
+            self.model.load_state_dict(state_dict_of(content, str(path)))
+            for name in self.components.keys() & run.keys():
+                if run[name]:  # a scaler that was not needed has no state
+                    self.components[name].load_state_dict(run[name])
+        progress.epoch = int(content["epoch"])
+        # the optimizer is that of the last epoch with a step
+        last = progress.epoch if progress.pairs else progress.epoch - 1
+        last = max(0, min(last, self.plan.epochs - 1))
+        self.optimizer = begin_epoch(self.model, self.plan, last)
+        load_momentum(self.optimizer, content["optimizer"], path)
+
+    # ---------------------------------------------------------------------- parts of a step
+
+    def _losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        number = PRECISIONS[self._precision]
+        with torch.autocast(self.device.type, number, enabled=self._precision != "fp32"):
+            return self._network(batch)
+
+    def _without_reduction(self) -> contextlib.AbstractContextManager:
+        """Keep gradients of micro-batches before the last in this process."""
+        return self._network.no_sync() if self.group.world_size > 1 else contextlib.nullcontext()
+
+    def _mean_over_processes(self, found: list[dict[str, float]]) -> dict[str, float]:
+        """Average over all micro-batches; what is not finite in one process is so in all."""
+        sums = [sum(numbers[name] for numbers in found) for name in found[0]]
+        number = len(found) * self.group.world_size
+        means = [value / number for value in self.group.all_reduce(sums)]
+        return dict(zip(found[0], means, strict=True))
+
+    def _backward(self, loss: Tensor, number: int) -> None:
+        # DistributedDataParallel averages over processes; micro-batches add up
+        factor = self.group.world_size if self._grad_reduce == "sum" else 1 / number
+        self.scaler.scale(loss if factor == 1 else loss * factor).backward()
+
+    def _update(self, watch_gradients: Callable[[nn.Module], None]) -> float:
+        self.scaler.unscale_(self.optimizer)
+        watch_gradients(self.model)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._grad_clip).item()
+        # a scaler finds its largest factor by overflows, and skips those steps itself
+        searching = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
+        if searching or self.error_budget.accepts(0.0, norm):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.error_budget.step_taken()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+        return norm
+
+    @contextlib.contextmanager
+    def _undone_if_a_process_is_lost(self) -> Iterator[None]:
+        """Restore what a step changes before the optimizer does: batch norm and random numbers."""
+        if self.group.world_size == 1:
+            yield
+            return
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        generators = generator_states()
+        try:
+            yield
+        except ProcessLost:
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            set_generators(generators)
+            raise
+
+    # ----------------------------------------------------------------------- parts of a run
+
+    def _counter(self, accumulate: int) -> Callable[[dict[str, Any]], None] | None:
+        """Return what counts the labels of a batch, if a step has several micro-batches."""
+
+        def count(batch: dict[str, Any]) -> None:
+            if "template" in batch:
+                batch[_COUNTS] = self.model.label_counts(batch)
+
+        return count if accumulate * self.group.world_size > 1 else None
+
+    def _save(self, checkpointer: Checkpointer, monitor: Monitor, last: bool = False) -> None:
+        content = self.state_dict()
+        path = checkpointer.save(content, last) if self.group.is_main_process else None
+        if path is not None:
+            monitor.metrics_log.add("checkpoint", step=self.progress.step, path=str(path))
+
+    def _end_early(
+        self, checkpointer: Checkpointer, monitor: Monitor, stop: StopRequest, source: _Source
+    ) -> bool:
+        """Save the run and let all processes end alike: by the same signal, or the same failure."""
+        self._save(checkpointer, monitor, last=True)
+        signals, failures = zip(*self.group.all_gather((stop.signal, source.failure)), strict=True)
+        stop.signal = next(filter(None, signals), None)
+        failure = next(filter(None, failures), "")
+        if failure and not stop:
+            raise RunFailed(f"{failure}; {self._saved_in(checkpointer)}")
+        return False
+
+    def _save_alone(self, checkpointer: Checkpointer, monitor: Monitor) -> str:
+        """Save the last whole step without the other processes; returns where."""
+        if not self.group.is_main_process:
+            return "the main process saves the run"
+        self.components["random"].group = ProcessGroup()  # the others do not answer
+        self._save(checkpointer, monitor)
+        return self._saved_in(checkpointer)
+
+    def _saved_in(self, checkpointer: Checkpointer) -> str:
+        progress = self.progress
+        path = checkpoint_path(checkpointer.folder, progress.epoch, progress.pairs)
+        return f"{path} holds all steps before, --resume auto goes on from it"
+
+
+def _scaler(precision: str, device: torch.device) -> Any:
+    if precision == "fp16" and device.type != "cuda":
+        raise ValueError(
+            f"TRAIN.PRECISION: fp16 trains on CUDA devices alone, not on {device.type}; use bf16"
+        )
+    enabled = precision == "fp16"
+    if hasattr(torch.amp, "GradScaler"):
+        return torch.amp.GradScaler(device.type, enabled=enabled)
+    return torch.cuda.amp.GradScaler(enabled=enabled)  # torch < 2.3
+
+
+# ------------------------------------------------------------------------------------ batches
+
+
+def sync_batches(
+    micro_batches: Sequence[dict[str, Any]], group: ProcessGroup, error_budget: ErrorBudget
+) -> None:
+    """Exchange between all processes what a step needs to know of all micro-batches.
+
+    The batches lose their key ``bad_images``. Each of several gets, in place of its own
+    ``label_counts``, the mean over all: the losses average over it, so that the mean of the
+    micro-batches' losses is the loss of all their pairs in one batch.
+
+    Args:
+        micro_batches: This process's.
+        group: The processes.
+        error_budget: Counts the unreadable images of all processes.
+
+    Raises:
+        TrainingDataError: If too many images cannot be read.
+    """
+    messages = [text for batch in micro_batches for text in batch.pop("bad_images", ())]
+    hopeless = not all(micro_batches)
+    if any(group.any([bool(messages), hopeless])):
+        found = group.all_gather((messages, hopeless))
+        error_budget.check_images([m for some, _ in found for m in some], any(h for _, h in found))
+    number = len(micro_batches) * group.world_size
+    if number > 1:
+        totals = group.all_reduce(sum(batch[_COUNTS] for batch in micro_batches).tolist())
+        mean = torch.tensor([max(total, 1.0) / number for total in totals])
+        for batch in micro_batches:
+            batch[_COUNTS] = mean.to(batch["template"].device)
+
+
+class _Source:
+    """A process's batches of all steps, on its device.
+
+    Attributes:
+        failure: Why there are no more of them before their end; empty so far.
+    """
+
+    def __init__(
+        self,
+        loader: DataLoader,
+        device: torch.device,
+        stop: StopRequest,
+        prepare: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        self.failure = ""
+        self._loader, self._stop = loader, stop
+        self._batches = batches_on(device, self._loaded(), prepare)
+
+    def steps(self, number: int, accumulate: int) -> Iterator[list[dict[str, Any]]]:
+        """Yield the batches of each step; too few of them where the loader has failed."""
+        for _ in range(number):
+            yield list(itertools.islice(self._batches, accumulate))
+
+    def _loaded(self) -> Iterator[dict[str, Any]]:
+        try:
+            yield from _without_child_signals(self._loader)
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            died = not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker")
+            if not (died or self._stop):
+                raise
+            # a signal that stops a run may have reached the workers, too
+            self.failure = (
+                "a loader worker died, perhaps for lack of memory or of /dev/shm (fewer "
+                "TRAIN.NUM_WORKERS need less)"
+            )
+
+
+def _without_child_signals(loader: DataLoader) -> Iterator[dict[str, Any]]:
+    """Iterate over a loader without torch's handler of SIGCHLD.
+
+    It raises an error wherever the program is when a worker dies, in the middle of a step too. The
+    loader also looks after its workers while it waits for a batch, at least every five seconds.
+    """
+    listening = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    if listening:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+    yield from batches
+
+
+def batches_on(
+    device: torch.device,
+    batches: Iterable[dict[str, Any]],
+    prepare: Callable[[dict[str, Any]], None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield batches with their tensors on a device.
+
+    On a CUDA device the next batch is already on its way, from pinned memory and on a stream of
+    its own, while the network works on the one yielded.
+
+    Args:
+        device: Where to.
+        batches: Dicts whose tensors are to move; the rest stays as it is.
+        prepare: Called with each batch while it is on the CPU.
+    """
+
+    def moved() -> Iterator[dict[str, Any]]:
+        for batch in batches:
+            if prepare is not None:
+                prepare(batch)
+            yield as_floats({key: _to(device, key, value) for key, value in batch.items()})
+
+    return _ahead(moved(), device) if device.type == "cuda" else moved()
+
+
+def _to(device: torch.device, key: str, value: Any) -> Any:
+    """Move what the network needs.
+
+    Images take the memory format in which convolutions are fastest, on the device, since the copy
+    from pinned memory changes no format; the values are the same.
+    """
+    if not isinstance(value, Tensor) or key in _STAY_ON_CPU:
+        return value
+    value = value.to(device, non_blocking=True)
+    return value.contiguous(memory_format=torch.channels_last) if key in IMAGES else value
+
+
+def _ahead(batches: Iterator[dict[str, Any]], device: torch.device) -> Iterator[dict[str, Any]]:
+    """Begin to copy a batch before the one before it is yielded."""
+    stream = torch.cuda.Stream(device)
+
+    def begin() -> dict[str, Any] | None:
+        with torch.cuda.stream(stream):
+            return next(batches, None)
+
+    current = begin()
+    while current is not None:
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(stream)  # before the next copy is put on it
+        for value in current.values():
+            if isinstance(value, Tensor) and value.is_cuda:
+                value.record_stream(computing)
+        following = begin()
+        yield current
+        current = following

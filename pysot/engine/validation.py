@@ -1,0 +1,250 @@
+"""Tests a tracker while it is trained, and keeps the best."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from pysot.core.errors import RunFailed
+from pysot.engine.checkpoint import BEST, BEST_SCORE, average_path, checkpoint_path
+from pysot.engine.distributed import ProcessGroup, ProcessLost
+from pysot.engine.monitor import Monitor
+from pysot.engine.trainer import StopRequest, Trainer, generator_states, set_generators
+from pysot.tracker.recipe_builder import Recipe
+from pysot.tracker.tracker_builder import build_tracker, load_network
+from pysot.utils.bbox import initial_rect
+from toolkit.datasets import DatasetFactory, find_benchmark, load_videos
+from toolkit.evaluation import EVALUATIONS, METRICS, build_evaluation
+from toolkit.io.files import atomic_path, atomic_write
+from toolkit.protocols import ProtocolOptions
+from toolkit.protocols.runner import Job, allowed_repetitions, describe, run_video
+from toolkit.results.store import ResultStore
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5  # between two looks at whether the run is to stop
+
+
+@dataclass
+class Validation:
+    """What to test, how often, and with which settings.
+
+    Attributes:
+        dataset: Name of the benchmark.
+        every: Epochs between two tests; the last epoch is always tested.
+        config: The experiment's file.
+        opts: KEY VALUE pairs that override it.
+        folder: Where results and scores go.
+        root: Folder of the benchmark.
+    """
+
+    dataset: str
+    every: int
+    config: str
+    opts: Sequence[str]
+    folder: Path
+    root: Path
+
+    def __post_init__(self) -> None:
+        self._benchmark = find_benchmark(self.dataset)
+        self._key = EVALUATIONS[self._benchmark.evaluation].key
+
+    def after_epoch(
+        self, trainer: Trainer, monitor: Monitor, snapshots: Path, stop: StopRequest
+    ) -> None:
+        """Test the checkpoint of the finished epochs, if it is their turn.
+
+        Every process of a run calls this; the main process works. A test that fails is a warning.
+        Nothing of the training changes: it is another network, in one thread, as in testing, and
+        random numbers and threads are restored.
+
+        Args:
+            trainer: Of the run.
+            monitor: Shows and logs the scores.
+            snapshots: Folder of the checkpoints.
+            stop: Ends the test, too.
+        """
+        epoch = trainer.progress.epoch
+        if epoch % self.every and epoch != trainer.plan.epochs:
+            return
+        path = (average_path if trainer.average else checkpoint_path)(snapshots, epoch)
+        poll = _Poll(trainer.group, stop)
+        if not trainer.group.is_main_process:
+            poll.wait()
+            return
+        with _training_undisturbed():
+            metrics = self._try(path, f"e{epoch:04d}", poll)
+        poll.finish()
+        if metrics:
+            line = self._keep_best(path, epoch, metrics)
+            monitor.say(line)
+            monitor.record_scores(self.dataset, metrics)
+
+    def _try(self, snapshot: Path, name: str, poll: _Poll) -> dict[str, Any] | None:
+        """Return the scores of a snapshot; None if it could not be tested."""
+        log = self.folder / "log.txt"
+        with _log_to(log):
+            try:
+                return self.test(snapshot, name, poll)
+            except _Stopped:
+                return None
+            except Exception as error:  # whatever it is, it must not end days of training
+                print(traceback.format_exc())
+                reason = describe(error)
+        logger.warning("the test on %s failed: %s; see %s", self.dataset, reason, log)
+        return None
+
+    def test(
+        self, snapshot: Path, name: str, poll: Callable[[], None] = lambda: None
+    ) -> dict[str, float | None]:
+        """Run a snapshot over the benchmark and score it.
+
+        Args:
+            snapshot: Weights.
+            name: Of the results: they go to ``<folder>/<dataset>/<name>``, scores to
+                ``<folder>/<name>.json``.
+            poll: Called between frames.
+
+        Returns:
+            Metrics by name.
+
+        Raises:
+            RunFailed: If a video fails.
+        """
+        self._run(snapshot, name, poll)
+        dataset = DatasetFactory.create_dataset(name=self.dataset, dataset_root=self.root)
+        dataset.set_tracker(self.folder / self.dataset, [name])
+        evaluation = build_evaluation(dataset)
+        for _ in evaluation.evaluate([name]):
+            pass
+        evaluation.show(evaluation.ranked(evaluation.scored([name])))
+        scores = evaluation.as_data([name])
+        with atomic_write(self.folder / f"{name}.json") as file:
+            json.dump(scores, file, indent=1, allow_nan=False)
+            file.write("\n")
+        return scores["trackers"][name]["metrics"]
+
+    def _run(self, snapshot: Path, name: str, poll: Callable[[], None]) -> None:
+        recipe = Recipe.read(self.config, snapshot, self.opts)
+        model, cfg = load_network(self.config, snapshot, opts=self.opts)
+
+        def build() -> Any:
+            tracker = build_tracker(model, cfg)
+            track = tracker.track
+            tracker.track = lambda image: (poll(), track(image))[1]
+            return tracker
+
+        benchmark, videos = self._benchmark, load_videos(self.root, self.dataset)
+        store = ResultStore(self.folder / self.dataset / name, benchmark.layout)
+        store.record(recipe.record(), list(videos), overwrite=True)
+        options = ProtocolOptions(initial_rect, mask_threshold=cfg.TRACK.MASK_THERSHOLD)
+        repetitions = allowed_repetitions(build(), None, benchmark.repetitions)
+        job = Job(build, benchmark.protocol, store, options, repetitions, overwrite=True)
+        failed = []
+        for video in videos.values():
+            result = run_video(job, video)
+            for timing in result.runs:
+                print(timing.line(video.name))
+            if result.error:
+                failed.append(f"{video.name}: {result.error}")
+        if failed:
+            raise RunFailed(f"{len(failed)} of {len(videos)} videos failed; {'; '.join(failed)}")
+
+    def _keep_best(self, path: Path, epoch: int, metrics: dict[str, float | None]) -> str:
+        """Copy the snapshot if it is the best so far; returns a line that tells the scores."""
+        key, value, best = self._key, metrics[self._key], self._best(path.parent, epoch)
+        if value is not None and (best is None or self._is_better(value, best["value"])):
+            best = {"dataset": self.dataset, "metric": key, "value": value, "epoch": epoch}
+            with atomic_path(path.with_name(BEST)) as temporary:
+                shutil.copyfile(path, temporary)
+            with atomic_write(path.with_name(BEST_SCORE)) as file:
+                json.dump({**best, "checkpoint": path.name}, file, indent=1)
+        shown = ", ".join(f"{k} {v:.3f}" for k, v in metrics.items() if v is not None)
+        where = f" (best {key} {best['value']:.3f} after epoch {best['epoch']})" if best else ""
+        return f"epoch {epoch} on {self.dataset}: {shown}{where}"
+
+    def _is_better(self, value: float, best: float) -> bool:
+        return value > best if METRICS[self._key].higher_is_better else value < best
+
+    def _best(self, snapshots: Path, epoch: int) -> dict[str, Any] | None:
+        try:
+            best = json.loads((snapshots / BEST_SCORE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        # of an earlier run in the same folder, or of another benchmark, it says nothing
+        same = (best["dataset"], best["metric"]) == (self.dataset, self._key)
+        return best if same and best["epoch"] <= epoch else None
+
+
+class _Stopped(BaseException):
+    """The run ends, and no video is to blame."""
+
+
+class _Poll:
+    """Keeps the processes together while the main one tests: a stop request ends the test.
+
+    The main process calls it between frames, and :meth:`finish`; the others :meth:`wait`.
+    """
+
+    def __init__(self, group: ProcessGroup, stop: StopRequest) -> None:
+        self._group, self._stop = group, stop
+        self._last, self._lost, self._ended = 0.0, None, False
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last < _POLL_SECONDS:
+            return
+        self._last = time.monotonic()
+        try:
+            self._ended = self._group.any([bool(self._stop)])[0]
+        except ProcessLost as error:  # a video's errors are only counted, not so this one
+            self._lost, self._ended = error, True
+        if self._ended:
+            raise _Stopped
+
+    def finish(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+        if not self._ended:
+            self._group.any([True])
+
+    def wait(self) -> None:
+        while not self._group.any([bool(self._stop)])[0]:
+            pass
+
+
+@contextlib.contextmanager
+def _training_undisturbed() -> Iterator[None]:
+    generators, threads = generator_states(), (torch.get_num_threads(), cv2.getNumThreads())
+    torch.set_num_threads(1)  # as fast for one target, and results do not depend on the machine
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
+        set_generators(generators)
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Append to a file what is printed, and what the toolkit warns of."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    package = logging.getLogger("toolkit")
+    with path.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        handler = logging.StreamHandler(file)
+        package.addHandler(handler)
+        try:
+            yield
+        finally:
+            package.removeHandler(handler)
