@@ -6,7 +6,7 @@
 Each pair is a template beside its search image: the target's box is green, cells that are labelled
 as target are blue dots, as background red ones, a mask is tinted. A pair of two different objects
 has a red frame; its box shows the other object. What is in the configuration is in the sheet:
-shift, scale, blur, colours (clipped to what can be shown), grey, flip.
+shift, scale, blur, colors (clipped to what can be shown), gray, flip.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pysot.cli.arguments import Parser, positive
 from pysot.core.config import Config, load_config
 from pysot.core.errors import RunFailed
 from pysot.datasets.build import build_train_dataset
@@ -29,19 +30,15 @@ _BORDER = 2
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; ``python tools/visualize_dataset.py --help`` shows it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cfg", default="config.yaml", help="configuration (%(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("pairs.png"), help="the sheet to write")
-    parser.add_argument("--pairs", type=int, default=24)
-    parser.add_argument("--epoch", type=int, default=1, help="whose pairs to show, from 1")
+    """Parse the command line."""
+    parser = Parser(__doc__)
+    parser.add_config("config.yaml")
+    parser.add_output(text="the sheet to write (default: %(default)s)", default=Path("pairs.png"))
+    parser.add_argument("--pairs", type=positive, default=24, help="default: %(default)s")
+    parser.add_argument("--epoch", type=positive, default=1, help="whose pairs to show, from 1")
     parser.add_argument("--seed", type=int, default=123456, help="as given to tools/train.py")
-    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
-    args = parser.parse_intermixed_args(argv)
-    for name in ("pairs", "epoch"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} {getattr(args, name)}: too small")
-    return args
+    parser.add_overrides()
+    return parser.parse_intermixed_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.output.suffix.lower() not in (".png", ".jpg"):
         raise ValueError(f"--output {args.output}: expected a name that ends in .png or .jpg")
-    cfg = load_config(args.cfg, args.opts)
+    cfg = load_config(args.config, args.opts)
     dataset = build_train_dataset(cfg, args.seed)
     first = (args.epoch - 1) * dataset.epoch_length
     cells, bad, negative = [], [], 0
