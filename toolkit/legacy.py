@@ -16,8 +16,8 @@ from toolkit.datasets import dataset, video
 from toolkit.datasets.benchmarks import OPE, Benchmark
 from toolkit.results.store import ResultStore
 from toolkit.results.trajectory import Code, Trajectory
-from toolkit.visualization.draw_utils import bgr_color
 from toolkit.visualization.overlay import draw_box
+from toolkit.visualization.plots import bgr_color
 
 
 class Video(video.Video):

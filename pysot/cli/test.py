@@ -46,7 +46,7 @@ from toolkit.protocols.runner import (
     run_video,
 )
 from toolkit.results.store import ResultStore
-from toolkit.visualization.result_video import drawn_frames, play, write_video
+from toolkit.visualization.overlay import drawn_frames, play, write_video
 
 STATIC = "static"
 

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from toolkit.visualization import draw_success_precision, save_figure
-from toolkit.visualization.draw_utils import line_style
+from toolkit.visualization.plots import line_style
 
 VIDEOS = ["a", "b"]
 

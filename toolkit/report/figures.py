@@ -19,7 +19,7 @@ from toolkit.visualization import (
     draw_rank,
     draw_success_precision,
 )
-from toolkit.visualization.draw_radar import LEAST_AXES, drawable
+from toolkit.visualization.plots import LEAST_AXES, drawable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

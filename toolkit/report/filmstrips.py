@@ -15,9 +15,8 @@ from toolkit.evaluation.gathering import result_store
 from toolkit.report.timelines import Overlaps
 from toolkit.results.formats import mask_path
 from toolkit.results.trajectory import Code
-from toolkit.visualization.overlay import GREEN, draw_box, draw_text
+from toolkit.visualization.overlay import GREEN, YELLOW, draw_box, draw_text
 
-YELLOW = (0, 255, 255)  # BGR, of results; ground truth is green
 FRAMES = 6  # per strip
 WIDTH = 220  # of a frame, in pixels
 QUALITY = 72  # of the JPEG

@@ -22,7 +22,7 @@ from toolkit.io.files import atomic_write
 from toolkit.report.figures import Plot, attribute_plots, main_plots
 from toolkit.report.filmstrips import Strip, filmstrips
 from toolkit.report.timelines import encoded, frame_overlaps
-from toolkit.visualization.draw_utils import COLOR
+from toolkit.visualization.plots import COLOR
 
 logger = logging.getLogger(__name__)
 

@@ -1,16 +1,23 @@
-"""Boxes, polygons, masks and text on frames (BGR uint8, (H, W, 3)); frames are drawn on in place.
+"""Boxes, polygons, masks and text on frames (BGR uint8, (H, W, 3)), and results over a video.
 
-Every function returns the frame it was given. Regions without finite numbers are not drawn, so
-that absent targets need no special case.
+Frames are drawn on in place; the functions that draw return the frame they were given. Regions
+without finite numbers are not drawn, so that absent targets need no special case.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-GREEN = (0, 255, 0)
-MASK_WEIGHT = 0.23  # PySOT's demo blends 0.77 frame with 0.23 mask colour
+from toolkit.datasets.video import Video
+from toolkit.results.formats import mask_path
+from toolkit.results.store import ResultStore
+
+GREEN = (0, 255, 0)  # of ground truth
+YELLOW = (0, 255, 255)  # of results
+FPS = 25  # of written and shown videos
+MASK_WEIGHT = 0.23  # PySOT's demo blends 0.77 frame with 0.23 mask color
 _FAR = 30000  # OpenCV draws with 16-bit integers plus fraction bits
 
 
@@ -97,7 +104,7 @@ def blend_mask(
         image: Frame to draw on.
         mask: (H, W), true or non-zero on the target.
         color: BGR.
-        weight: Share of the colour in the result, 0 to 1.
+        weight: Share of the color in the result, 0 to 1.
 
     Raises:
         ValueError: If mask and frame differ in size.
@@ -108,3 +115,60 @@ def blend_mask(
     tinted = (1 - weight) * image[inside] + weight * np.array(color)
     image[inside] = np.rint(tinted).astype(np.uint8)
     return image
+
+
+def drawn_frames(video: Video, store: ResultStore) -> Iterator[NDArray]:
+    """Yield the frames, BGR uint8 (H, W, 3), with ground truth (green) and result (yellow).
+
+    Args:
+        video: The video.
+        store: The tracker's results, of which the first repetition is drawn. Masks show in the
+            colors of their labels.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If the result is not of that layout, or has another number of frames.
+    """
+    files = store.files(video.name)
+    if store.layout == "masks":
+        yield from _frames_with_masks(video, files.regions)
+        return
+    regions = store.read(files).regions
+    for index, ((image, truth), region) in enumerate(zip(video, regions, strict=True)):
+        draw_box(image, truth, GREEN, linewidth=2)
+        draw_box(image, region, YELLOW, linewidth=2)
+        yield draw_text(image, f"#{index}", color=YELLOW)
+
+
+def _frames_with_masks(video: Video, folder: Path) -> Iterator[NDArray]:
+    from toolkit.io.labels import label_colors, read_labels
+
+    colors = label_colors()[:, ::-1]
+    for index, (image, _) in enumerate(video):
+        labels = read_labels(mask_path(folder, video.img_names[index]))
+        for label in sorted(set(labels.ravel().tolist()) - {0}):
+            blend_mask(image, labels == label, tuple(colors[label % 256].tolist()))
+        yield draw_text(image, f"#{index}", color=YELLOW)
+
+
+def write_video(path: Path, frames: Iterator[NDArray]) -> None:
+    """Write drawn frames, BGR uint8 (H, W, 3), as a video file.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    from toolkit.io.video import VideoSink
+
+    with VideoSink(path, FPS) as sink:
+        for image in frames:
+            sink.write(image)
+
+
+def play(title: str, frames: Iterator[NDArray]) -> None:
+    """Play drawn frames in a window until their end, or until the user presses q."""
+    from toolkit.io.video import Window
+
+    with Window(title, FPS) as window:
+        for image in frames:
+            if not window.write(image):
+                return

@@ -14,7 +14,7 @@ from toolkit.visualization import (
     draw_rank,
     save_figure,
 )
-from toolkit.visualization.draw_utils import LEGEND_ROWS
+from toolkit.visualization.plots import LEGEND_ROWS
 
 NAN = float("nan")
 TAGS = ("all", "camera_motion", "illum_change", "motion_change", "size_change", "occlusion")
