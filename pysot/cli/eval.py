@@ -23,7 +23,7 @@ from typing import Any
 
 from pysot.cli.arguments import Parser, find_dataset_root, positive
 from pysot.core.errors import RunFailed
-from toolkit.datasets import BENCHMARKS, DatasetFactory
+from toolkit.datasets import BENCHMARKS, Dataset
 from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation
 from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT
 from toolkit.evaluation.tables import comparison_table, csv_text, interval_table, latex_table
@@ -232,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     trackers = find_trackers(args.tracker_path, args.dataset, args.tracker_prefix)
     _check_compared(args.compare or (), trackers)
     root = find_dataset_root(args.dataset, args.dataset_root)
-    dataset = DatasetFactory.create_dataset(name=args.dataset, dataset_root=root)
+    dataset = Dataset(args.dataset, root)
     dataset.set_tracker(args.tracker_path / args.dataset, trackers)
     evaluation = build_evaluation(dataset, args.incomplete, args.strict_gt)
     scored = score(evaluation, trackers, args.workers)

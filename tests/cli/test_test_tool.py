@@ -22,7 +22,6 @@ from toolkit.protocols import StaticTracker
 from toolkit.protocols.runner import Job, run_video
 from toolkit.results.formats import read_boxes
 from toolkit.results.store import ResultStore
-from toolkit.visualization import overlay
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("PYSOT_SHARED", ROOT.parent / "shared"))
@@ -264,7 +263,7 @@ def test_vis_plays_in_a_window_where_there_is_one(arguments, tmp_path, monkeypat
             return len(shown) != 2  # the user presses q in the second frame of A
 
     monkeypatch.setattr(tool, "window_available", lambda: True)
-    monkeypatch.setattr(overlay, "Window", FakeWindow)
+    monkeypatch.setattr("toolkit.io.video.Window", FakeWindow)
     tool.main([*arguments, "--vis"])
     assert "".join(shown) == "AA" + "BBBBBB" + "CCCCCC"
     assert not (tmp_path / "results_vis").exists()

@@ -169,7 +169,9 @@ class Evaluation(ABC):
         """
         todo = [name for name in trackers if name not in self._scores]
         failures = []
-        for name, outcome in zip(todo, self._outcomes(todo, num_workers), strict=True):
+        workers = max(1, min(num_workers, len(todo)))
+        outcomes = run_parallel(self._try_to_score, todo, workers)  # which sends the data set once
+        for name, outcome in zip(todo, outcomes, strict=True):
             if isinstance(outcome, NoResults):
                 failures.append(outcome)
             else:
@@ -276,10 +278,6 @@ class Evaluation(ABC):
 
     def _samples(self, measures: Measures, num_samples: int) -> dict[str, NDArray]:
         return self.combine(measures, draw_weights(len(measures.videos), num_samples))
-
-    def _outcomes(self, trackers: Sequence[str], num_workers: int) -> Iterable[Scores | NoResults]:
-        # the data set, which is part of self, travels once per worker
-        return run_parallel(self._try_to_score, trackers, max(1, min(num_workers, len(trackers))))
 
     def _try_to_score(self, tracker: str) -> Scores | NoResults:
         try:

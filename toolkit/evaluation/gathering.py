@@ -1,23 +1,24 @@
-"""The results of one tracker over a data set, and all that is wrong with them."""
+"""The results of one tracker, video by video as the ground truth has them, and what is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.datasets.dataset import Dataset
 from toolkit.datasets.video import Video
+from toolkit.io.issues import IssueLog
 from toolkit.results.formats import ResultFiles
 from toolkit.results.store import ResultStore
 from toolkit.results.trajectory import Code, Trajectory, empty_trajectory
 
-#: What becomes of missing, unreadable, short and long results.
+#: What to do about missing, unreadable, short and long results.
 INCOMPLETE = {
     "lost": "frames without a result count as lost",
     "skip": "frames without a result are left out of the mean",
     "error": "whatever is wrong with a tracker's results is an error",
 }
 
-#: What is said of several files at once: number, total, names and outcome are filled in.
+#: Lines for several files at once: number, total, names and outcome are filled in.
 _GROUPS = {
     "missing": "{count} of {total} videos have no result ({names}): {outcome}",
     "nan": "{count} file(s) with NaN or infinite numbers ({names}): such frames counted as lost",
@@ -32,47 +33,6 @@ class NoResults(ValueError):
     """A tracker has no result that can be read, for any video."""
 
 
-class Problems:
-    """Collects what is wrong with the results of a tracker and what was done about it.
-
-    Args:
-        incomplete: Key of ``INCOMPLETE``.
-        total: Number of videos.
-    """
-
-    def __init__(self, incomplete: str, total: int) -> None:
-        self.outcome = "left out" if incomplete == "skip" else "counted as lost"
-        self._total, self._single = total, []
-        self._groups: dict[str, list[str]] = {kind: [] for kind in _GROUPS}
-
-    def add(self, text: str) -> None:
-        """Note one problem, as a whole line."""
-        self._single.append(text)
-
-    def group(self, kind: str, name: str) -> None:
-        """Note a file or video of a kind of problem that is told of all at once."""
-        self._groups[kind].append(name)
-
-    def faults(self) -> list[str]:
-        """As `lines`, without the outcome at their ends."""
-        return [line.removesuffix(f": {self.outcome}") for line in self.lines()]
-
-    def lines(self) -> list[str]:
-        """One line per problem or group of problems."""
-        told = {
-            kind: text.format(
-                count=len(names),
-                total=self._total,
-                names=shortened(names),
-                outcome=self.outcome,
-            )
-            for kind, text in _GROUPS.items()
-            if (names := self._groups[kind])
-        }
-        missing = [told.pop("missing")] if "missing" in told else []
-        return [*missing, *self._single, *told.values()]
-
-
 @dataclass(frozen=True)
 class Gathered:
     """Results of one tracker.
@@ -85,12 +45,28 @@ class Gathered:
         problems: What was wrong and what was done about it, one line each.
     """
 
-    runs: dict[str, list[Trajectory]]
+    runs: dict[str, list]
     missing: frozenset[str]
     problems: list[str]
 
 
-def gather(dataset: Dataset, tracker: str, incomplete: str = "lost") -> Gathered:
+#: Reads all repetitions of a video and logs what is wrong; the last argument is the outcome. Each
+#: has a length and a method ``resized``, as a `Trajectory` has.
+Reader = Callable[[Dataset, ResultStore, Video, IssueLog, str], list]
+
+
+def read_runs(
+    dataset: Dataset, store: ResultStore, video: Video, log: IssueLog, outcome: str
+) -> list[Trajectory]:
+    """Read all repetitions of a video; an empty run stands for an unreadable one."""
+    found = store.find(*dataset.benchmark.result_names(video.name))
+    surplus = video.name in dataset.benchmark.cut_results
+    return [_read_run(store, files, (len(video), surplus), log, outcome) for files in found]
+
+
+def gather(
+    dataset: Dataset, tracker: str, incomplete: str = "lost", read: Reader = read_runs
+) -> Gathered:
     """Read the results of a tracker for all videos of a data set.
 
     A frame without a result counts as lost with the policy ``lost``: it holds no region, and in
@@ -100,29 +76,28 @@ def gather(dataset: Dataset, tracker: str, incomplete: str = "lost") -> Gathered
         dataset: The videos; its ``tracker_path`` holds the results.
         tracker: Name of the tracker, a folder there.
         incomplete: Key of ``INCOMPLETE``.
+        read: Reads the results of a video.
 
     Raises:
         NoResults: If there is none for any video.
         ValueError: If anything is wrong with them and the policy is ``error``.
     """
-    problems = Problems(incomplete, len(dataset))
-    store = result_store(dataset, tracker)
-    runs, missing = {}, []
-    for video in dataset:
-        files = store.find(*dataset.benchmark.result_names(video.name))
-        found = [_read(store, each, video, dataset, problems) for each in files]
-        if not any(map(len, found)):
-            missing.append(video.name)
-        if not found:
-            problems.group("missing", video.name)
-        runs[video.name] = found
+    log, store, outcome = IssueLog(), result_store(dataset, tracker), outcome_of(incomplete)
+    runs = {video.name: read(dataset, store, video, log, outcome) for video in dataset}
+    missing = frozenset(name for name, found in runs.items() if not any(map(len, found)))
+    for name in (name for name, found in runs.items() if not found):
+        log.add("missing", name)
     if len(missing) == len(dataset):
-        raise NoResults(nothing_found(store, dataset, problems.faults()))
-    _note_repetitions(runs, problems)
-    for name in foreign_entries(dataset, store):
-        problems.group("foreign", name)
-    lines = checked(tracker, problems.lines(), incomplete)
-    return Gathered(_completed(runs, dataset, incomplete), frozenset(missing), lines)
+        faults = [line.removesuffix(f": {outcome}") for line in _lines(log, dataset, outcome)]
+        raise NoResults(_nothing_found(store, dataset, faults))
+    most = max(map(len, runs.values()))
+    for name in (name for name, found in runs.items() if 0 < len(found) < most):
+        log.warn("repetitions", name)
+    names = (name for video in dataset.videos for name in dataset.benchmark.result_names(video))
+    for name in store.foreign(names):
+        log.note("foreign", name)
+    lines = checked(tracker, _lines(log, dataset, outcome), incomplete)
+    return Gathered(_completed(runs, dataset, incomplete), missing, lines)
 
 
 def result_store(dataset: Dataset, tracker: str) -> ResultStore:
@@ -130,48 +105,39 @@ def result_store(dataset: Dataset, tracker: str) -> ResultStore:
     return ResultStore(Path(dataset.tracker_path or ".") / tracker, dataset.benchmark.layout)
 
 
-def foreign_entries(dataset: Dataset, store: ResultStore) -> list[str]:
-    """Files and folders beside the results that belong to no video."""
-    benchmark = dataset.benchmark
-    return store.foreign(name for video in dataset.videos for name in benchmark.result_names(video))
+def outcome_of(incomplete: str) -> str:
+    """What is done about a frame without a result."""
+    return "left out" if incomplete == "skip" else "counted as lost"
 
 
-def shortened(names: Sequence[str], limit: int = 5) -> str:
-    """Join the first names and count the rest."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+def checked(tracker: str, problems: list[str], incomplete: str) -> list[str]:
+    """Return problems, or raise ValueError if there are any and the policy is ``error``."""
+    if problems and incomplete == "error":
+        raise ValueError("\n  ".join([f"{tracker}:", *problems]))
+    return problems
 
 
-def _read(
-    store: ResultStore, files: ResultFiles, video: Video, dataset: Dataset, problems: Problems
+def _read_run(
+    store: ResultStore, files: ResultFiles, expected: tuple[int, bool], log: IssueLog, outcome: str
 ) -> Trajectory:
-    """Read one run and note what is wrong with it; an empty run stands for an unreadable one."""
+    """Read one run; ``expected`` is the number of frames and whether there may be more."""
     try:
         run = store.read(files)
     except (ValueError, OSError) as error:
-        problems.add(f"{error}: {problems.outcome}")
+        log.add("", files.regions, f"{error}: {outcome}")
         return empty_trajectory(scores=store.layout == "longterm")
     for warning in run.warnings:
-        problems.group(warning, files.regions.name)
-    lines, frames = len(run), len(video)
-    said = f"{files.regions.name} has {lines} lines for {frames} frames"
+        log.warn(warning, files.regions.name)
+    lines, (frames, surplus) = len(run), expected
+    text = f"{files.regions.name} has {lines} lines for {frames} frames"
     if lines < frames:
-        problems.add(f"{said}: the rest {problems.outcome}")
-    elif lines > frames and video.name not in dataset.benchmark.cut_results:
-        problems.add(f"{said}: surplus ignored")
+        log.warn("", files.regions, f"{text}: the rest {outcome}")
+    elif lines > frames and not surplus:
+        log.warn("", files.regions, f"{text}: surplus ignored")
     return run.resized(min(lines, frames))
 
 
-def _note_repetitions(runs: dict[str, list[Trajectory]], problems: Problems) -> None:
-    most = max(map(len, runs.values()))
-    for name, found in runs.items():
-        if 0 < len(found) < most:
-            problems.group("repetitions", name)
-
-
-def _completed(
-    runs: dict[str, list[Trajectory]], dataset: Dataset, incomplete: str
-) -> dict[str, list[Trajectory]]:
+def _completed(runs: dict[str, list], dataset: Dataset, incomplete: str) -> dict[str, list]:
     layout = dataset.benchmark.layout
     if incomplete == "skip":
         kept = {name: [run for run in found if len(run)] for name, found in runs.items()}
@@ -184,19 +150,32 @@ def _completed(
     }
 
 
-def checked(tracker: str, problems: list[str], incomplete: str) -> list[str]:
-    """Return problems, or raise ValueError if there are any and the policy is ``error``."""
-    if problems and incomplete == "error":
-        raise ValueError("\n  ".join([f"{tracker}:", *problems]))
-    return problems
+def _lines(log: IssueLog, dataset: Dataset, outcome: str) -> list[str]:
+    """One line per issue or group of issues: missing videos, single files, other groups."""
+    places = {kind: [issue.where for issue in log if issue.kind == kind] for kind in _GROUPS}
+    groups = {
+        kind: _GROUPS[kind].format(
+            count=len(names), total=len(dataset), names=_shortened(names), outcome=outcome
+        )
+        for kind, names in places.items()
+        if names
+    }
+    first = [groups.pop("missing")] if "missing" in groups else []
+    return [*first, *(issue.text for issue in log if not issue.kind), *groups.values()]
 
 
-def nothing_found(store: ResultStore, dataset: Dataset, faults: Sequence[str]) -> str:
+def _shortened(names: Sequence[str], limit: int = 5) -> str:
+    """Join the first names and count the rest."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _nothing_found(store: ResultStore, dataset: Dataset, faults: Sequence[str]) -> str:
     """Say that a tracker has no result, where it was looked for, and what is there."""
     folder, wanted = store.folder, store.files(dataset[0].name).regions
     there = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    found = f"there is {shortened(there)}" if there else "the folder is empty or missing"
+    found = f"there is {_shortened(there)}" if there else "the folder is empty or missing"
     return (
         f"{folder.name}: no usable result for any of the {len(dataset)} videos of {dataset.name}; "
-        f"looked for {wanted} and so on, {found}; {shortened(faults, 1)}"
+        f"looked for {wanted} and so on, {found}; {_shortened(faults, 1)}"
     )

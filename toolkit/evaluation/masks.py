@@ -6,24 +6,19 @@ object, without the first and the last frame, then objects over the whole set.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.datasets.dataset import Dataset
 from toolkit.datasets.video import Video
 from toolkit.evaluation.evaluation import Evaluation
-from toolkit.evaluation.gathering import (
-    Gathered,
-    NoResults,
-    Problems,
-    checked,
-    foreign_entries,
-    nothing_found,
-    result_store,
-)
+from toolkit.evaluation.gathering import Gathered, checked, gather, outcome_of
 from toolkit.evaluation.metrics import METRICS_OF, Measures
+from toolkit.io.issues import IssueLog
+from toolkit.results.formats import mask_path
 from toolkit.results.store import ResultStore
 
 BOUND = 0.008  # tolerance of boundaries, in diagonals of the frame
@@ -47,56 +42,31 @@ class MaskEvaluation(Evaluation):
 
     def gather(self, tracker: str) -> Gathered:
         """Find the masks of a tracker: by video one path per frame, None where there is none."""
-        store, problems = result_store(self.dataset, tracker), self._problems()
-        runs, missing = {}, []
-        for video in self.dataset:
-            paths = self._masks(store, video)
-            found = len(paths) - paths.count(None)
-            if not found:
-                missing.append(video.name)
-                problems.group("missing", video.name)
-            elif found < len(paths):
-                said = f"{video.name} has {found} masks for {len(paths)} frames"
-                problems.add(f"{said}: the rest {problems.outcome}")
-            if found or self.incomplete != "skip":
-                runs[video.name] = [paths]
-        if len(missing) == len(self.dataset):
-            raise NoResults(nothing_found(store, self.dataset, problems.faults()))
-        for name in foreign_entries(self.dataset, store):
-            problems.group("foreign", name)
-        lines = checked(tracker, problems.lines(), self.incomplete)
-        return Gathered(runs, frozenset(missing), lines)
+        return gather(self.dataset, tracker, self.incomplete, _find_masks)
 
     def measure(self, results: Gathered) -> Measures:
         """Sums over the objects of each video (V,) of mean, recall and decay of J and F."""
         rows, names = [], []
-        for name, (paths,) in results.runs.items():
+        for name, (run,) in results.runs.items():
             video = self.dataset.videos[name]
-            objects = self._measure_objects(video, paths, results.problems)
+            objects = self._measure_objects(video, run.paths, results.problems)
             if objects:
                 names.append(name)
                 rows.append([*np.sum(objects, axis=0), len(objects)])
         columns = np.array(rows, np.float64).reshape(-1, len(_PARTS) + 1).T
         return Measures(names, dict(zip((*_PARTS, "objects"), columns, strict=True)))
 
-    def _problems(self) -> Problems:
-        return Problems(self.incomplete, len(self.dataset))
-
-    def _masks(self, store: ResultStore, video: Video) -> list[Path | None]:
-        masks = store.files(video.name).regions
-        there = {path.stem: path for path in masks.glob("*.png")} if masks.is_dir() else {}
-        return [there.get(Path(name).stem) for name in video.img_names]
-
     def _measure_objects(
         self, video: Video, paths: list[Path | None], problems: list[str]
     ) -> list[list[float]]:
         """Numbers by object in the order of ``_PARTS``; none if no frame is scored."""
+        objects = [int(label) for label in np.unique(_truth(video, 0)) if label]
         frames: dict[int, list[tuple[float, float]]] = {}
         for truth, labels in self._labels(video, paths, problems):
-            for label in truth.objects:
+            for label in objects:
                 similarity = (0.0, 0.0)
                 if labels is not None:
-                    similarity = compare_masks(truth.labels == label, labels == label)
+                    similarity = _compare_masks(truth == label, labels == label)
                 frames.setdefault(label, []).append(similarity)
         return [
             [number for values in zip(*of, strict=True) for number in statistics(np.array(values))]
@@ -105,40 +75,66 @@ class MaskEvaluation(Evaluation):
 
     def _labels(
         self, video: Video, paths: list[Path | None], problems: list[str]
-    ) -> Iterator[tuple["_Truth", NDArray | None]]:
+    ) -> Iterator[tuple[NDArray, NDArray | None]]:
         """Annotation and result of the frames that are scored; None counts as lost."""
-        from toolkit.io.labels import read_labels
-
-        objects = _objects(video, 0)
         for i in range(1, len(video) - 1):
             annotated = video.mask_names[i] is not None
             if not annotated or (paths[i] is None and self.incomplete == "skip"):
                 continue
             truth = _truth(video, i)
             try:
-                labels = None if paths[i] is None else read_labels(paths[i])
-                if labels is not None and labels.shape != truth.shape:
-                    raise ValueError(
-                        f"{paths[i]} is {labels.shape[1]}x{labels.shape[0]}, the annotation "
-                        f"{truth.shape[1]}x{truth.shape[0]}"
-                    )
+                labels = paths[i] and _read_result(paths[i], truth.shape)
             except ValueError as error:
-                problems.append(f"{error}: {self._problems().outcome}")
+                problems.append(f"{error}: {outcome_of(self.incomplete)}")
                 checked(video.name, problems, self.incomplete)
                 if self.incomplete == "skip":
                     continue
                 labels = None
-            yield _Truth(truth, objects), labels
+            yield truth, labels
 
 
-class _Truth(NamedTuple):
-    """Annotation of a frame (H, W) and the labels of the video's objects."""
+@dataclass(frozen=True)
+class _MaskFiles:
+    """Mask of each frame of a video, None where there is none."""
 
-    labels: NDArray
-    objects: list[int]
+    paths: list[Path | None]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def resized(self, length: int, code: int) -> "_MaskFiles":
+        return _MaskFiles([*self.paths, *[None] * (length - len(self))])
 
 
-def compare_masks(truth: NDArray, mask: NDArray) -> tuple[float, float]:
+def _find_masks(
+    dataset: Dataset, store: ResultStore, video: Video, log: IssueLog, outcome: str
+) -> list[_MaskFiles]:
+    """Find the masks of a video; see `toolkit.evaluation.gathering.Reader`."""
+    folder = store.files(video.name).regions
+    there = set(folder.glob("*.png"))
+    paths = [mask_path(folder, name) for name in video.img_names]
+    found = len(there.intersection(paths))
+    if not found:
+        log.add("missing", video.name)
+        return [_MaskFiles([])]
+    if found < len(paths):
+        text = f"{video.name} has {found} masks for {len(paths)} frames: the rest {outcome}"
+        log.warn("", video.name, text)
+    return [_MaskFiles([path if path in there else None for path in paths])]
+
+
+def _read_result(path: Path, shape: tuple[int, ...]) -> NDArray:
+    from toolkit.io.labels import read_labels
+
+    labels = read_labels(path)
+    if labels.shape != shape:
+        raise ValueError(
+            f"{path} is {labels.shape[1]}x{labels.shape[0]}, the annotation {shape[1]}x{shape[0]}"
+        )
+    return labels
+
+
+def _compare_masks(truth: NDArray, mask: NDArray) -> tuple[float, float]:
     """Region similarity J and boundary accuracy F of two masks (H, W) bool."""
     return region_similarity(truth, mask), boundary_accuracy(truth, mask)
 
@@ -214,7 +210,3 @@ def _truth(video: Video, index: int) -> NDArray:
     if labels is None:
         raise ValueError(f"video {video.name!r}: frame {index} has no annotation mask to score by")
     return labels
-
-
-def _objects(video: Video, index: int) -> list[int]:
-    return [int(label) for label in np.unique(_truth(video, index)) if label]
