@@ -23,7 +23,7 @@ import torch
 
 from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
-from pysot.tracker.recipe_builder import Recipe
+from pysot.tracker.tracker_builder import TrackerSpec
 from toolkit.datasets import Video
 from toolkit.protocols.runner import Job, run_together, run_video
 from toolkit.results.store import ResultStore
@@ -41,17 +41,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         video = draw_video(folder, args.frames)
-        recipes = make_recipes(args.config, folder, args.settings)
+        specs = make_specs(args.config, folder, args.settings)
         apart, together = [], []
         for number in range(ROUNDS):
             jobs = [
-                Job(recipe, "one_pass", ResultStore(folder / f"apart{number}" / str(i), "flat"))
-                for i, recipe in enumerate(recipes)
+                Job(spec, "one_pass", ResultStore(folder / f"apart{number}" / str(i), "flat"))
+                for i, spec in enumerate(specs)
             ]
             apart.append(seconds(lambda jobs=jobs: [run_video(job, video) for job in jobs]))
             jobs = [
-                Job(recipe, "one_pass", ResultStore(folder / f"together{number}" / str(i), "flat"))
-                for i, recipe in enumerate(recipes)
+                Job(spec, "one_pass", ResultStore(folder / f"together{number}" / str(i), "flat"))
+                for i, spec in enumerate(specs)
             ]
             together.append(seconds(lambda jobs=jobs: run_together(jobs, video)))
     print(f"{args.settings} settings, {args.frames} frames of 1280 x 720, best of {ROUNDS}")
@@ -71,14 +71,14 @@ def draw_video(folder: Path, length: int) -> Video:
     return Video("drawn", folder, names, [[600, 300, 80, 60]] * length)
 
 
-def make_recipes(config: str, folder: Path, count: int) -> list[Recipe]:
+def make_specs(config: str, folder: Path, count: int) -> list[TrackerSpec]:
     torch.manual_seed(0)
     path = folder / "weights.pth"
     torch.save(build_model(load_config(config)).state_dict(), path)
-    recipe = Recipe.read(config, path)
-    recipe()
+    spec = TrackerSpec.read(config, path)
+    spec()
     lrs = np.linspace(0.2, 0.6, count)
-    return [recipe.with_settings("TRACK.LR", float(lr)) for lr in lrs]
+    return [spec.with_settings("TRACK.LR", float(lr)) for lr in lrs]
 
 
 def seconds(work: Callable[[], object]) -> float:

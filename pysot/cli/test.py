@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from pysot.cli.arguments import Parser, find_dataset_root
 from pysot.core.errors import RunFailed
-from pysot.tracker.recipe_builder import Recipe
+from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Benchmark, Video, find_benchmark, load_videos
 from toolkit.io.pool import WorkerDied, run_parallel
@@ -88,10 +88,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = find_dataset_root(args.dataset, args.dataset_root)
     videos = load_videos(root, args.dataset)
     selected = select_videos(videos, args.video, args.dataset)
-    recipe = read_recipe(args)
-    job = make_job(args, benchmark, recipe)
+    spec = read_spec(args)
+    job = make_job(args, benchmark, spec)
     vis_dir, show = picture_places(args, job.store.folder.name)
-    record = {"tracker": STATIC} if recipe is None else recipe.record()
+    record = {"tracker": STATIC} if spec is None else spec.record()
     job.store.record(record, list(videos), args.overwrite)
     try:
         results = run(job, selected, list(videos), args.workers, vis_dir, show)
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 # ------------------------------------------------------------------------------------- tracker
 
 
-def read_recipe(args: argparse.Namespace) -> Recipe | None:
+def read_spec(args: argparse.Namespace) -> TrackerSpec | None:
     """Read the tracker that the command line names; None for the static baseline.
 
     Raises:
@@ -111,26 +111,26 @@ def read_recipe(args: argparse.Namespace) -> Recipe | None:
         ValueError: If a static baseline is given a configuration.
     """
     if not args.static:
-        return Recipe.read(args.config, args.snapshot, args.opts)
+        return TrackerSpec.read(args.config, args.snapshot, args.opts)
     if args.config or args.snapshot or args.opts:
         raise ValueError("--static takes no --config, --snapshot or overrides")
     return None
 
 
-def make_job(args: argparse.Namespace, benchmark: Benchmark, recipe: Recipe | None) -> Job:
+def make_job(args: argparse.Namespace, benchmark: Benchmark, spec: TrackerSpec | None) -> Job:
     """Decide how the videos are run; what is wrong with the tracker shows here, once.
 
     Raises:
         OSError: If a file of the tracker is missing.
         ValueError: If configuration, snapshot, name or number of repetitions are unusable.
     """
-    build: Callable[[], Any] = recipe or StaticTracker
+    build: Callable[[], Any] = spec or StaticTracker
     repetitions = allowed_repetitions(build(), args.repetitions, benchmark.repetitions)
     if repetitions < (args.repetitions or 1):
         print("this tracker is deterministic: it runs once over each video", file=sys.stderr)
     options = ProtocolOptions(initial_rect)
-    if recipe is not None:
-        options = replace(options, mask_threshold=recipe.config_node().TRACK.MASK_THERSHOLD)
+    if spec is not None:
+        options = replace(options, mask_threshold=spec.cfg.TRACK.MASK_THERSHOLD)
     store = ResultStore(args.output / args.dataset / tracker_name(args), benchmark.layout)
     return Job(build, benchmark.protocol, store, options, repetitions, args.overwrite)
 

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from pysot.cli.arguments import Parser, find_dataset_root, positive
 from pysot.core.errors import RunFailed
-from pysot.tracker.recipe_builder import Recipe
+from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Dataset, Video
 from toolkit.evaluation import build_evaluation
@@ -78,10 +78,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = find_dataset_root(args.dataset, args.dataset_root)
     dataset = Dataset(args.dataset, root)
     check_truth(dataset)
-    recipe = Recipe.read(args.config, args.snapshot, args.opts)
-    recipe()  # what is wrong with the tracker shows here, once
-    jobs = make_jobs(args, dataset, recipe, settings)
-    record = recipe.record()
+    spec = TrackerSpec.read(args.config, args.snapshot, args.opts)
+    spec()  # what is wrong with the tracker shows here, once
+    jobs = make_jobs(args, dataset, spec, settings)
+    record = spec.record()
     for setting, job in jobs.items():
         job.store.record(setting.noted_in(record), list(dataset.videos), args.overwrite)
     failed = search(list(jobs.values()), list(dataset), args.workers)
@@ -198,7 +198,7 @@ def check_truth(dataset: Dataset) -> None:
 
 
 def make_jobs(
-    args: argparse.Namespace, dataset: Dataset, recipe: Recipe, settings: Sequence[Setting]
+    args: argparse.Namespace, dataset: Dataset, spec: TrackerSpec, settings: Sequence[Setting]
 ) -> dict[Setting, Job]:
     """Return how the tracker is run with each setting, and where the results go.
 
@@ -209,10 +209,10 @@ def make_jobs(
     if Path(model).name != model:
         raise ValueError(f"{model!r} cannot begin the name of a folder; choose another --name")
     benchmark, parent = dataset.benchmark, args.output / args.dataset
-    options = ProtocolOptions(initial_rect, recipe.config_node().TRACK.MASK_THERSHOLD)
+    options = ProtocolOptions(initial_rect, spec.cfg.TRACK.MASK_THERSHOLD)
     return {
         setting: Job(
-            recipe.with_settings(*setting.overrides()),
+            spec.with_settings(*setting.overrides()),
             benchmark.protocol,
             ResultStore(parent / setting.folder(model), benchmark.layout),
             options,

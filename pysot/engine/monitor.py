@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from pysot.datasets.pictures import POSITIVE, draw_pair
 from pysot.models.loss import log_softmax_cls
+from pysot.utils.anchor import decode_boxes
 
 logger = logging.getLogger(__name__)
 
@@ -400,8 +401,7 @@ class PairPainter:
         if loc is None:
             return np.concatenate([chosen[:, :2], np.zeros((batch, 2))], axis=1)
         deltas = loc.reshape(batch, 4, -1).float().cpu().numpy()[np.arange(batch), :, best]
-        centers = deltas[:, :2] * chosen[:, 2:] + chosen[:, :2]
-        return np.concatenate([centers, np.exp(deltas[:, 2:].clip(-5, 5)) * chosen[:, 2:]], axis=1)
+        return decode_boxes(deltas.T, chosen)
 
     def _row(self, sample: dict[str, Tensor], answer: NDArray) -> NDArray:
         template, search = (_image(sample[key]) for key in ("template", "search"))

@@ -21,8 +21,7 @@ from pysot.engine.checkpoint import BEST, BEST_SCORE, average_path, checkpoint_p
 from pysot.engine.distributed import ProcessGroup, ProcessLost
 from pysot.engine.monitor import Monitor
 from pysot.engine.trainer import StopRequest, Trainer, generator_states, set_generators
-from pysot.tracker.recipe_builder import Recipe
-from pysot.tracker.tracker_builder import build_tracker, load_network
+from pysot.tracker.tracker_builder import TrackerSpec, build_tracker, load_network
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import DatasetFactory, find_benchmark, load_videos
 from toolkit.evaluation import EVALUATIONS, METRICS, build_evaluation
@@ -136,8 +135,8 @@ class Validation:
         return scores["trackers"][name]["metrics"]
 
     def _run(self, snapshot: Path, name: str, poll: Callable[[], None]) -> None:
-        recipe = Recipe.read(self.config, snapshot, self.opts)
-        model, cfg = load_network(self.config, snapshot, opts=self.opts)
+        spec = TrackerSpec.read(self.config, snapshot, self.opts)
+        model, cfg = load_network(spec.config, snapshot)
 
         def build() -> Any:
             tracker = build_tracker(model, cfg)
@@ -147,7 +146,7 @@ class Validation:
 
         benchmark, videos = self._benchmark, load_videos(self.root, self.dataset)
         store = ResultStore(self.folder / self.dataset / name, benchmark.layout)
-        store.record(recipe.record(), list(videos), overwrite=True)
+        store.record(spec.record(), list(videos), overwrite=True)
         options = ProtocolOptions(initial_rect, mask_threshold=cfg.TRACK.MASK_THERSHOLD)
         repetitions = allowed_repetitions(build(), None, benchmark.repetitions)
         job = Job(build, benchmark.protocol, store, options, repetitions, overwrite=True)

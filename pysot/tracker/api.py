@@ -1,14 +1,20 @@
-"""Tracking in three lines: ``Tracker.from_config``, ``init``, ``track``."""
+"""The package's own interface: :class:`Tracker` for one target, :class:`MultiTracker` for many."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from pysot.inference import join
+from pysot.tracker.base_tracker import as_batch, to_tensor
+from pysot.tracker.geometry import check_frame
 from pysot.tracker.tracker_builder import build_tracker, load_network
 
 
@@ -25,11 +31,11 @@ class TrackResult:
     mask: NDArray | None = None
     """Probability of each pixel, (H, W) float32 in [0, 1], from trackers with masks."""
     lost: bool = False
-    """Whether the target is not in sight; the box is where it was last, or a guess."""
+    """Whether the target is not in sight; the box is the last one, or a guess."""
 
     @classmethod
     def from_dict(cls, result: dict[str, Any]) -> TrackResult:
-        """Take over what the ``track`` of a registered tracker returns."""
+        """Convert what the ``track`` of a registered tracker returns."""
         polygon = result.get("polygon")
         return cls(
             bbox=tuple(float(value) for value in result["bbox"]),
@@ -51,7 +57,7 @@ class Tracker:
             print(tracker.track(frame).bbox)
 
     Args:
-        tracker: What ``build_tracker`` returns.
+        tracker: A registered tracker, as ``build_tracker`` returns.
     """
 
     def __init__(self, tracker: Any) -> None:
@@ -99,3 +105,101 @@ class Tracker:
             ValueError: If :meth:`init` was not called, or the frame is unusable.
         """
         return TrackResult.from_dict(self.tracker.track(frame))
+
+
+_Job = tuple[int, NDArray, float]  # number of a target, its crops (K, S, S, 3), their scale
+
+
+class MultiTracker:
+    """Follows targets that come and go, whose search regions pass through one network together.
+
+    Args:
+        build: Makes the tracker of one target; all of them share one model.
+        max_batch: Search images in one pass of the network, at most; the pass needs memory for
+            each. More than 4 gain nothing on a CPU.
+
+    Attributes:
+        trackers: Trackers of the targets by number.
+    """
+
+    def __init__(self, build: Callable[[], Any], max_batch: int = 4) -> None:
+        if max_batch < 1:
+            raise ValueError(f"max_batch: expected 1 or more, found {max_batch}")
+        self.build = build
+        self.max_batch = max_batch
+        self.trackers: dict[int, Any] = {}
+        self._next = 0
+
+    @classmethod
+    def from_config(
+        cls,
+        config: str | Path,
+        weights: str | Path,
+        device: str = "auto",
+        opts: Sequence[Any] = (),
+        max_batch: int = 4,
+    ) -> MultiTracker:
+        """Build from a YAML file; see :meth:`Tracker.from_config`."""
+        model, cfg = load_network(config, weights, device, opts)
+        return cls(lambda: build_tracker(model, cfg), max_batch)
+
+    def add(self, frame: NDArray, bbox: Sequence[float]) -> int:
+        """Start on one more target; see :meth:`Tracker.init`.
+
+        Returns:
+            The target's number; numbers are not used again.
+        """
+        tracker = self.build()
+        tracker.init(frame, bbox)
+        number, self._next = self._next, self._next + 1
+        self.trackers[number] = tracker
+        return number
+
+    def remove(self, number: int) -> None:
+        """Stop following a target.
+
+        Raises:
+            ValueError: If there is no target of that number.
+        """
+        if number not in self.trackers:
+            raise ValueError(f"no target {number}; there are {sorted(self.trackers)}")
+        del self.trackers[number]
+
+    @torch.inference_mode()
+    def track(self, frame: NDArray) -> dict[int, TrackResult]:
+        """Find all targets in the next frame, BGR uint8 (H, W, 3).
+
+        Returns:
+            Results by number of the target.
+
+        Raises:
+            ValueError: If the frame is unusable.
+        """
+        check_frame(frame)
+        results = {}
+        for jobs in self._batches(frame):
+            for (number, _, scale), found in zip(jobs, self._candidates(jobs), strict=True):
+                tracker = self.trackers[number]
+                results[number] = tracker.update(found, scale, frame.shape)
+                tracker.update_template(frame)
+        return {number: TrackResult.from_dict(results[number]) for number in self.trackers}
+
+    def _batches(self, frame: NDArray) -> Iterator[list[_Job]]:
+        """Group the targets by the shape of their crops: a lost target's may be larger."""
+        groups: dict[tuple[int, ...], list[_Job]] = defaultdict(list)
+        for number, tracker in self.trackers.items():
+            crops, scale = tracker.search_crop(frame)
+            crops = as_batch(crops)
+            jobs = groups[crops.shape]
+            jobs.append((number, crops, scale))
+            if (len(jobs) + 1) * len(crops) > self.max_batch:
+                yield groups.pop(crops.shape)
+        yield from groups.values()
+
+    def _candidates(self, jobs: list[_Job]) -> list[Any]:
+        """Run the network on all crops of a batch and decode its output for each target."""
+        numbers, crops, _ = zip(*jobs, strict=True)
+        first = self.trackers[numbers[0]]
+        kernels = [self.trackers[number].state.kernels for number in numbers]
+        images = to_tensor(np.concatenate(crops), first.model)
+        return first.decode(first.predict(join(kernels, repeats=len(crops[0])), images))

@@ -1,6 +1,6 @@
-"""Geometry that all trackers share: targets, crops, penalties, windows.
+"""Geometry that trackers share: targets, crops, penalties, windows.
 
-Boxes and centres are in 0-based pixels of the frame; ``size`` is (w, h), ``shape`` is (h, w).
+Boxes and centers are in 0-based pixels of the frame; ``size`` is (w, h), ``shape`` is (h, w).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MIN_SIDE = 10
 
 @dataclass(frozen=True)
 class Target:
-    """Centre and size of the tracked object in pixels of the frame."""
+    """Center and size of the tracked object."""
 
     cx: float
     cy: float
@@ -28,16 +28,16 @@ class Target:
 
     @classmethod
     def from_xywh(cls, bbox: Sequence[float]) -> Target:
-        """Take over a first box (x, y, w, h); its centre counts whole pixels, (w - 1) / 2."""
+        """Make a target of a first box, whose center counts whole pixels: x + (w - 1) / 2."""
         x, y, w, h = bbox
         return cls(float(x + (w - 1) / 2), float(y + (h - 1) / 2), float(w), float(h))
 
     def to_xywh(self) -> list[float]:
-        """Box [x, y, w, h] with x = cx - w / 2, as results are written."""
+        """Return [x, y, w, h] with x = cx - w / 2, as results are written."""
         return [self.cx - self.w / 2, self.cy - self.h / 2, self.w, self.h]
 
     def moved(self, offset: Sequence[float], size: Sequence[float], rate: float) -> Target:
-        """Move the centre by ``offset`` and the size a share ``rate`` of the way to ``size``."""
+        """Move the center by ``offset`` and the size a share ``rate`` of the way to ``size``."""
         return Target(
             float(self.cx + offset[0]),
             float(self.cy + offset[1]),
@@ -45,13 +45,12 @@ class Target:
             float(self.h * (1 - rate) + size[1] * rate),
         )
 
-    def clipped(self, frame_size: tuple[int, int]) -> Target:
-        """Keep the centre inside a frame of size (w, h) and the sides between 10 and the frame's.
+    def clipped(self, frame_shape: tuple[int, ...]) -> Target:
+        """Keep the center inside a frame (H, W, ...) and the sides between 10 and the frame's.
 
-        A value that meets a limit becomes that integer, which shows in result files as ``10``
-        instead of ``10.0``.
+        A value that meets a limit becomes that integer: result files show ``10``, not ``10.0``.
         """
-        width, height = frame_size
+        height, width = frame_shape[:2]
         return Target(
             max(0, min(self.cx, width)),
             max(0, min(self.cy, height)),
@@ -61,16 +60,13 @@ class Target:
 
 
 def context_side(size: Sequence[float], context_amount: float) -> float:
-    """Side of the square crop around a box: s = sqrt((w + p)(h + p)), p = amount * (w + h).
-
-    The context rule of SiamFC, section 2.2.
-    """
+    """Return the side sqrt((w + p)(h + p)) of a crop, p = amount * (w + h) (SiamFC, 2.2)."""
     pad = context_amount * (size[0] + size[1])
     return math.sqrt((size[0] + pad) * (size[1] + pad))
 
 
 def crop_window(
-    image: NDArray, centre: Sequence[float], side: int, out_size: int, fill: Sequence[float]
+    image: NDArray, center: Sequence[float], side: int, out_size: int, fill: Sequence[float]
 ) -> NDArray:
     """Cut a square window and scale it; only the window is copied, not the padded frame.
 
@@ -78,17 +74,17 @@ def crop_window(
 
     Args:
         image: BGR uint8, (H, W, 3).
-        centre: cx, cy of the window; it may lie outside the image.
+        center: cx, cy of the window, which may lie outside of the image.
         side: Side of the window in pixels of the image, at least 1.
         out_size: Side of the result in pixels.
-        fill: Colour of pixels outside the image, BGR; truncated to integers.
+        fill: Color of pixels outside the image, BGR; truncated to integers.
 
     Returns:
         BGR uint8, (out_size, out_size, 3).
     """
     height, width = image.shape[:2]
-    left = math.floor(centre[0] - (side + 1) / 2 + 0.5)
-    top = math.floor(centre[1] - (side + 1) / 2 + 0.5)
+    left = math.floor(center[0] - (side + 1) / 2 + 0.5)
+    top = math.floor(center[1] - (side + 1) / 2 + 0.5)
     x1, x2 = max(left, 0), min(left + side, width)
     y1, y2 = max(top, 0), min(top + side, height)
     if (x1, y1, x2, y2) == (left, top, left + side, top + side):
@@ -111,15 +107,8 @@ def template_crop(
     return crop_window(image, (target.cx, target.cy), side, out_size, fill)
 
 
-def first_look(image: NDArray, bbox: Sequence[float]) -> tuple[Target, tuple[float, ...]]:
-    """Check what a tracker is started with.
-
-    Args:
-        image: First frame, BGR uint8, (H, W, 3).
-        bbox: x, y, w, h in 0-based pixels.
-
-    Returns:
-        The target, and the frame's mean colour (BGR) for pixels outside of images.
+def init_state(image: NDArray, bbox: Sequence[float]) -> tuple[Target, tuple[float, ...]]:
+    """Check a first frame and its box (x, y, w, h), and return the target and the mean color.
 
     Raises:
         ValueError: If the frame or the box is unusable.
@@ -130,10 +119,10 @@ def first_look(image: NDArray, bbox: Sequence[float]) -> tuple[Target, tuple[flo
 
 
 def change_penalty(sizes: NDArray, reference: Sequence[float], penalty_k: float) -> NDArray:
-    """Penalty on candidates whose scale or aspect ratio changes much (SiamRPN, section 4.3).
+    """Penalize candidates whose scale or aspect ratio changes much (SiamRPN, section 4.3).
 
     Args:
-        sizes: (N, 2) widths and heights of the candidates, in any unit.
+        sizes: (N, 2) widths and heights of the candidates.
         reference: Width and height of the last box, in the same unit.
         penalty_k: Strength; 0 gives no penalty.
 
@@ -156,7 +145,7 @@ def _padded_side(w: NDArray | float, h: NDArray | float) -> NDArray | float:
 
 
 def cosine_window(size: int, anchors: int) -> NDArray:
-    """Hanning window over the response, repeated for every anchor: (anchors * size * size,)."""
+    """Return a Hanning window per anchor, (anchors * size * size,)."""
     row = np.hanning(size)
     return np.tile(np.outer(row, row).ravel(), anchors)
 
@@ -165,26 +154,22 @@ def check_frame(image: NDArray) -> None:
     """Refuse anything but a BGR uint8 frame (H, W, 3).
 
     Raises:
-        ValueError: Saying what was found instead.
+        ValueError: Naming what was found instead.
     """
     if not isinstance(image, np.ndarray):
         raise ValueError(f"a frame must be a NumPy array (H, W, 3), not {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(
             "a frame must be BGR uint8 of shape (H, W, 3), found "
-            f"{image.dtype} of shape {image.shape}; cv2.cvtColor makes BGR of grey and alpha images"
+            f"{image.dtype} of shape {image.shape}; cv2.cvtColor makes BGR of gray and alpha images"
         )
 
 
 def check_box(bbox: Sequence[float], frame_shape: tuple[int, ...]) -> None:
-    """Refuse a first box that cannot be tracked.
-
-    Args:
-        bbox: x, y, w, h.
-        frame_shape: (H, W, ...) of the frame.
+    """Refuse a first box (x, y, w, h) that cannot be tracked in a frame (H, W, ...).
 
     Raises:
-        ValueError: If the box has not four finite numbers, no area, or lies outside the frame.
+        ValueError: If it has not four finite numbers, no area, or lies outside of the frame.
     """
     box = np.asarray(bbox, dtype=np.float64).ravel()
     if box.size != 4 or not np.isfinite(box).all():

@@ -16,28 +16,17 @@ from torch import Tensor
 from pysot.core.registry import TRACKERS
 from pysot.inference import select
 from pysot.tracker.geometry import Target
-from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, TrackParams
+from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker
 
 MIN_AREA = 100
 """Area in pixels that a mask must exceed to give a polygon."""
 
 
 @dataclass(frozen=True)
-class MaskParams(TrackParams):
-    """Settings of a tracker with masks."""
-
-    mask_thershold: float = 0.3  # spelt as in the configuration
-    """Probability above which a pixel belongs to the target."""
-    mask_output_size: int = 127
-    """Side of the network's masks in their own pixels."""
-
-
-@dataclass(frozen=True)
 class MaskCandidates(Candidates):
-    """Candidates, and what the network can make their masks from."""
+    """Candidates with the prediction that their masks are made from."""
 
     prediction: Any
-    """What ``predict_with_mask`` returned for this search image."""
 
 
 @TRACKERS.register("SiamMaskTracker")
@@ -48,46 +37,32 @@ class SiamMaskTracker(SiamRPNTracker):
     four corners [x1, y1, ..., x4, y4] of the smallest rectangle around the mask's largest part, or
     those of the box where no part exceeds ``MIN_AREA``.
 
-    Args:
-        model: Network with ``encode_template(z)``, ``predict_with_mask(kernels, x)`` and
-            ``refine(prediction, position)``.
-        params: Settings.
+    The model has ``predict_with_mask(kernels, x)`` and ``refine(prediction, position)`` too.
     """
 
-    params_type = MaskParams
-
     def predict(self, kernels: Any, x: Tensor) -> Any:
-        """Run the network on search images (B, 3, S, S), those of other targets included."""
+        """See :meth:`SiameseTracker.predict`."""
         return self.model.predict_with_mask(kernels, x)
 
     def decode(self, prediction: Any) -> list[MaskCandidates]:
-        """Read what the network says of B search images; masks stay where they are."""
+        """Decode a prediction for B search images; masks stay on the device."""
         found = super().decode(prediction)
         samples = [select(prediction, number) for number in range(len(found))]
         return [MaskCandidates(c.scores, c.boxes, s) for c, s in zip(found, samples, strict=True)]
 
     @torch.inference_mode()
     def update(
-        self, candidates: MaskCandidates, zoom: float, frame_shape: tuple[int, ...]
+        self, candidates: MaskCandidates, scale: float, frame_shape: tuple[int, ...]
     ) -> dict[str, Any]:
-        """Choose a candidate, move the target to it, and compute its mask.
-
-        Args:
-            candidates: From :meth:`candidates`.
-            zoom: Crop pixels per frame pixel.
-            frame_shape: (H, W, ...) of the frame.
-
-        Returns:
-            As :meth:`track`.
-        """
-        searched, side = self.state.target, self.search_side()
-        step = self.step(candidates, zoom)
-        result = self.settle(step, frame_shape)
+        """See :meth:`SiamRPNTracker.update`; computes the mask of the chosen candidate."""
+        search_center, side = (self.state.target.cx, self.state.target.cy), self.search_side()
+        step = self.step(candidates, scale)
+        result = self.update_state(step, frame_shape)
         position = self._position(step.index, candidates.scores.size)
         logits = self.model.refine(candidates.prediction, position)
         size = self.params.mask_output_size
         mask = torch.sigmoid(logits.float()).reshape(size, size).cpu().numpy()
-        plane = self._frame_in_mask(position, (searched.cx, searched.cy), side, frame_shape)
+        plane = self._frame_in_mask(position, search_center, side, frame_shape)
         pasted, window = paste_mask(mask, plane, (frame_shape[1], frame_shape[0]))
         corners = largest_part(pasted, window, self.params.mask_thershold)
         if corners is None:
@@ -95,23 +70,23 @@ class SiamMaskTracker(SiamRPNTracker):
         return {**result, "mask": pasted, "polygon": corners.ravel().tolist()}
 
     def _position(self, index: int, count: int) -> tuple[int, int]:
-        """Row and column of a candidate's cell."""
+        """Return row and column of a candidate's cell."""
         cells = count // (len(self.params.ratios) * len(self.params.scales))
         return divmod(index % cells, math.isqrt(cells))
 
     def _frame_in_mask(
         self,
         position: tuple[int, int],
-        centre: tuple[float, float],
+        center: tuple[float, float],
         side: int,
         frame_shape: tuple[int, ...],
     ) -> tuple[float, float, float, float]:
-        """Where the frame lies, x, y, w, h, in the pixels of a cell's mask."""
+        """Return the frame as x, y, w, h in the pixels of a cell's mask."""
         p = self.params
         scale = side / p.instance_size  # frame pixels per crop pixel, and per mask pixel
         row, column = position
-        left = centre[0] - side / 2 + (column - p.base_size / 2) * p.stride * scale
-        top = centre[1] - side / 2 + (row - p.base_size / 2) * p.stride * scale
+        left = center[0] - side / 2 + (column - p.base_size / 2) * p.stride * scale
+        top = center[1] - side / 2 + (row - p.base_size / 2) * p.stride * scale
         mask_scale = scale * p.exemplar_size / p.mask_output_size
         height, width = frame_shape[:2]
         return tuple(value / mask_scale for value in (-left, -top, width, height))
@@ -120,7 +95,7 @@ class SiamMaskTracker(SiamRPNTracker):
 def paste_mask(
     mask: NDArray, plane: Sequence[float], frame_size: tuple[int, int], fill: float = 0.0
 ) -> tuple[NDArray, tuple[int, int, int, int]]:
-    """Show a mask in the frame; only the part of the frame that it reaches is computed.
+    """Warp a mask into the frame, of which only the part that it reaches is computed.
 
     Args:
         mask: (M, M) float.
@@ -148,7 +123,7 @@ def paste_mask(
 
 
 def _reach(start: float, count: int, scale: float, limit: int) -> tuple[int, int]:
-    """Frame pixels that ``count`` mask pixels and the blend around them may touch."""
+    """Return the range of frame pixels that ``count`` mask pixels and their blend may touch."""
     first = math.floor(scale * (-1 - start)) - 1
     last = math.ceil(scale * (count - start)) + 1
     return min(max(first, 0), limit), min(max(last + 1, 0), limit)
@@ -157,12 +132,12 @@ def _reach(start: float, count: int, scale: float, limit: int) -> tuple[int, int
 def largest_part(
     mask: NDArray, window: tuple[int, int, int, int], threshold: float
 ) -> NDArray | None:
-    """Smallest rotated rectangle around the largest connected part of a mask.
+    """Return the smallest rotated rectangle around the largest connected part of a mask.
 
     Args:
         mask: (H, W) probabilities.
-        window: x1, y1, x2, y2: all of the mask that may exceed the threshold.
-        threshold: What a pixel of the target exceeds.
+        window: x1, y1, x2, y2: the part that may exceed the threshold.
+        threshold: Exceeded by pixels of the target.
 
     Returns:
         (4, 2) float32 corners as x, y, or None if no part is larger than ``MIN_AREA``.
@@ -181,6 +156,6 @@ def largest_part(
 
 
 def box_corners(target: Target) -> NDArray:
-    """Corners of a box, (4, 2) as x, y, clockwise from the upper left one."""
+    """Return the corners of a box, (4, 2) as x, y, clockwise from the upper left one."""
     x, y, w, h = target.to_xywh()
     return np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]], dtype=np.float64)

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from pysot.utils.bbox import center2corner
 
+# largest change of a side, as a logarithm: boxes of an untrained network must stay numbers
+_MAX_DELTA = 10.0
+
 
 def anchor_shapes(stride: int, ratios: Sequence[float], scales: Sequence[float]) -> NDArray:
     """Width and height of each anchor, ratios outermost.
@@ -68,6 +71,22 @@ def training_anchors(shapes: NDArray, stride: int, size: int, search_size: int) 
     """
     origin = search_size // 2 - size // 2 * stride
     return anchor_grid(shapes, stride, size, origin)
+
+
+def decode_boxes(deltas: NDArray, anchors: NDArray) -> NDArray:
+    """Apply a network's deltas to anchors (SiamRPN, equation 12).
+
+    Args:
+        deltas: (4, N) as dx, dy, dw, dh.
+        anchors: (N, 4) as cx, cy, w, h.
+
+    Returns:
+        (N, 4) as cx, cy, w, h, in the anchors' unit.
+    """
+    boxes = np.empty_like(anchors)
+    boxes[:, :2] = deltas[:2].T * anchors[:, 2:] + anchors[:, :2]
+    boxes[:, 2:] = np.exp(deltas[2:].T.clip(-_MAX_DELTA, _MAX_DELTA)) * anchors[:, 2:]
+    return boxes
 
 
 class Anchors:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from pysot.core.config import default_config
+from pysot.core.settings import TrackParams
 from pysot.models.loss import mask_logistic_loss, mask_overlaps, mask_windows
 from pysot.models.model_builder import ModelBuilder, build_model
-from pysot.tracker.siammask_tracker import MaskParams, SiamMaskTracker
+from pysot.tracker.siammask_tracker import SiamMaskTracker
 
 # --- windows
 
@@ -41,7 +42,7 @@ def test_windows_beyond_the_image_are_unknown_there():
 
 def paste_of(cell, instance_size, base_size):
     """Pixels of a search image, at a zoom of 1, that the tracker pastes a mask over."""
-    params = MaskParams(instance_size=instance_size, base_size=base_size)
+    params = TrackParams(instance_size=instance_size, base_size=base_size)
     tracker = SiamMaskTracker(model=None, params=params)
     centre, frame = (500.0, 400.0), (900, 1000)
     x, y, w, h = tracker._frame_in_mask(cell, centre, instance_size, frame)

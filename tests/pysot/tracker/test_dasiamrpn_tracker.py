@@ -6,9 +6,11 @@ import torch
 from recorded_model import RecordedModel, recorded, start
 from similarity_model import SimilarityModel, run, scripted_scene
 
+from pysot.core.config import default_config
+from pysot.core.settings import TrackParams
 from pysot.models.head.rpn import MultiRPN, UPChannelRPN
-from pysot.tracker.dasiamrpn_tracker import DaSiamRPNTracker, DistractorParams, suppress, without
-from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, TrackParams
+from pysot.tracker.dasiamrpn_tracker import DaSiamRPNTracker, suppress, without
+from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker
 
 # sizes stay as they are: the similarity has no opinion on them
 FIXED_SIZE = TrackParams(penalty_k=0.0, window_influence=0.3, lr=0.0, ratios=(1,))
@@ -17,13 +19,13 @@ FOLLOWED = 24  # pixels from the target's centre to that of the box: half the ta
 
 def tracker_like(params, model, **settings):
     values = {**vars(params), "distractor_influence": 0.0, **settings}
-    return DaSiamRPNTracker(model, DistractorParams(**values))
+    return DaSiamRPNTracker(model, TrackParams(**values))
 
 
 @pytest.mark.parametrize("name", ["rpn25", "rpn21"])
 def test_without_influence_and_updates_it_is_siamrpn(name):
     base_size, instance_size = (8, 255) if name == "rpn25" else (0, 287)
-    params = TrackParams(0.04, 0.44, 0.33, instance_size=instance_size, base_size=base_size)
+    params = TrackParams(lr=0.33, instance_size=instance_size, base_size=base_size)
     for recording in recorded(f"models/tracker_stub_{name}.json")["runs"]:
         plain = SiamRPNTracker(RecordedModel(base_size), params)
         ours = tracker_like(params, RecordedModel(base_size))
@@ -132,10 +134,10 @@ def test_a_new_target_is_not_lost_and_has_no_distractors():
     frames, boxes = scripted_scene(0, [still(100, 120), still(175, 120)], duration=3)
     tracker = tracker_like(FIXED_SIZE, SimilarityModel(), distractor_influence=0.5, lost_step=64)
     run(tracker, frames, boxes)
-    assert tracker.state.distractor_count > 0
+    assert tracker.state.count > 0
     tracker.state = replace(tracker.state, lost_frames=4)
     tracker.init(frames[0], boxes[0])
-    assert (tracker.state.distractors, tracker.state.lost_frames) == (None, 0)
+    assert (tracker.state.average, tracker.state.lost_frames) == (None, 0)
     assert tracker.state.kernels is tracker.state.template
 
 
@@ -158,7 +160,7 @@ def test_the_cost_of_a_frame_does_not_grow_with_the_distractors():
     model = CountingModel()
     tracker = tracker_like(FIXED_SIZE, model, distractor_influence=0.5, distractor_num=2)
     run(tracker, frames, boxes)
-    assert tracker.state.distractor_count > 2
+    assert tracker.state.count > 2
     assert set(model.searches) == {(1, (1, 3, 7, 7))}
     assert max(model.templates) <= 2
 
@@ -188,8 +190,8 @@ def test_levels_of_a_deep_head_are_treated_alike():
 def test_heads_without_boxes_and_too_much_influence_are_refused():
     with pytest.raises(ValueError, match="class and box kernels"):
         without(torch.zeros(1, 3, 6, 6), torch.zeros(1, 3, 6, 6), influence=0.5)
-    with pytest.raises(ValueError, match=r"TRACK\.DISTRACTOR_INFLUENCE.*found 1\.0"):
-        DistractorParams(distractor_influence=1.0)
+    with pytest.raises(ValueError, match=r"TRACK\.DISTRACTOR_INFLUENCE is 1\.0.*below 1"):
+        default_config().merge_from_list(["TRACK.DISTRACTOR_INFLUENCE", 1.0])
 
 
 def test_the_template_is_a_running_average():
@@ -211,11 +213,11 @@ def test_the_mean_of_distractors_counts_each_alike():
     tracker = tracker_like(FIXED_SIZE, SimilarityModel(), distractor_influence=0.5)
     frames, boxes = scripted_scene(5, [still(160, 120), still(85, 120), still(235, 120)])
     tracker.init(frames[0], boxes[0])
-    rivals = tuple(replace(tracker.state.target, cx=x) for x in (85.0, 235.0))
-    samples = [kernels[0] for kernels in tracker._encode(frames[0], list(rivals))]
-    tracker.state = replace(tracker.state, rivals=rivals)
-    tracker.learn(frames[0])
-    torch.testing.assert_close(tracker.state.distractors[0], sum(samples) / 2)
+    distractors = tuple(replace(tracker.state.target, cx=x) for x in (85.0, 235.0))
+    class_kernels, _ = tracker.encode(frames[0], list(distractors), tracker.state.fill)
+    tracker.state = replace(tracker.state, distractors=distractors)
+    tracker.update_template(frames[0])
+    torch.testing.assert_close(tracker.state.average[0], class_kernels.mean(dim=0, keepdim=True))
 
 
 @pytest.mark.parametrize(

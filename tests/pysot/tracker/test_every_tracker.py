@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from pysot.core.config import load_config
 from pysot.core.registry import TRACKERS
 from pysot.models.model_builder import build_model
-from pysot.tracker.multi import MultiTracker
+from pysot.tracker.api import MultiTracker
 from pysot.tracker.tracker_builder import build_tracker
 
 HEADS = {"SiamFCTracker": "{TYPE: FC, KWARGS: {}}"}

@@ -62,7 +62,7 @@ def test_first_centre_counts_whole_pixels():
 
 
 def test_limits_are_integers():
-    clipped = Target(-3.5, 50.5, 4.2, 700.0).clipped((640, 480))
+    clipped = Target(-3.5, 50.5, 4.2, 700.0).clipped((480, 640))
     assert repr(clipped) == "Target(cx=0, cy=50.5, w=10, h=480)"
 
 

@@ -12,7 +12,7 @@ import torch
 from pysot.core.config import load_config
 from pysot.inference import map_kernels
 from pysot.models.model_builder import build_model
-from pysot.tracker.multi import MultiTracker
+from pysot.tracker.api import MultiTracker
 from pysot.tracker.tracker_builder import build_tracker, prepare_model
 
 ROOT = Path(__file__).parents[3]

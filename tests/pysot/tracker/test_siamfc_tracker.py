@@ -4,16 +4,16 @@ import torch
 import torch.nn.functional as F
 
 from golden import fill
+from pysot.core.settings import TrackParams
 from pysot.core.xcorr import xcorr_fast
 from pysot.tracker.siamfc_tracker import (
-    PyramidParams,
     SiamFCTracker,
     choose_scale,
     peak_of,
     upsampled,
 )
 
-PARAMS = PyramidParams()
+PARAMS = TrackParams(window_influence=0.176, lr=0.59)  # siamfc_alex
 
 
 class FixedModel:
@@ -49,7 +49,7 @@ def enlarged(response):
     return weights @ response @ weights.T
 
 
-def expected_step(responses, target, zoom, scale, first_size):
+def expected_step(responses, target, scale, growth, first_size):
     """The rule of SiamFC's tracker, written out once more."""
     steps = [1.0375**-1, 1, 1.0375]
     large = [enlarged(np.asarray(response, float)) for response in responses]
@@ -61,11 +61,11 @@ def expected_step(responses, target, zoom, scale, first_size):
     window = np.outer(hann, hann) / np.outer(hann, hann).sum()
     mixture = 0.824 * heat + 0.176 * window
     row, column = divmod(int(mixture.argmax()), 272)
-    side = 255 / zoom * steps[best]  # of the search region, in pixels of the frame
+    side = 255 / scale * steps[best]  # of the search region, in pixels of the frame
     cx = target.cx + (column - 135.5) / 16 * 8 * side / 255
     cy = target.cy + (row - 135.5) / 16 * 8 * side / 255
-    scale *= 0.41 + 0.59 * steps[best]
-    w, h = first_size[0] * scale, first_size[1] * scale
+    growth *= 0.41 + 0.59 * steps[best]
+    w, h = first_size[0] * growth, first_size[1] * growth
     return [cx - w / 2, cy - h / 2, w, h], 1 / (1 + np.exp(-large[best][row, column]))
 
 
@@ -80,8 +80,8 @@ def test_a_step_is_what_the_formulas_say(seed):
     image = fill.rule_image(seed, 240, 320)
     tracker.init(image, (120, 90, 50, 40))
     state = tracker.state
-    _, zoom = tracker.search_crop(image)
-    expected, score = expected_step(responses, state.target, zoom, state.scale, (50, 40))
+    _, scale = tracker.search_crop(image)
+    expected, score = expected_step(responses, state.target, scale, state.growth, (50, 40))
     result = tracker.track(image)
     np.testing.assert_allclose(result["bbox"], expected, atol=1e-3)
     assert result["best_score"] == pytest.approx(score, abs=1e-5)
@@ -122,7 +122,7 @@ def test_search_regions_of_all_scales_are_one_batch():
     assert tracker.model.x.shape == (3, 3, 255, 255)
 
 
-def test_scale_stays_within_its_limits():
+def test_growth_stays_within_its_limits():
     responses = np.zeros((3, 17, 17))
     responses[2, 8, 8] = 5
     tracker = SiamFCTracker(FixedModel(responses), PARAMS)
@@ -130,7 +130,7 @@ def test_scale_stays_within_its_limits():
     tracker.init(image, (150, 110, 20, 20))
     for _ in range(90):
         tracker.track(image)
-    assert tracker.state.scale == 5.0
+    assert tracker.state.growth == 5.0
 
 
 class ColourModel:

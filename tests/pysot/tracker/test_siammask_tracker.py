@@ -15,16 +15,17 @@ from recorded_model import (
 )
 
 from golden import fill
+from pysot.core.settings import TrackParams
 from pysot.tracker.geometry import Target
 from pysot.tracker.siammask_tracker import (
-    MaskParams,
     SiamMaskTracker,
     box_corners,
     largest_part,
     paste_mask,
 )
 
-PARAMS = MaskParams(0.1, 0.41, 0.32, mask_thershold=0.15)  # siammask_r50_l3
+# siammask_r50_l3
+PARAMS = TrackParams(penalty_k=0.1, window_influence=0.41, lr=0.32, mask_thershold=0.15)
 RECORDED = recorded("tracker/stub_mask.json")
 RUNS = [pytest.param(run, id=str(i)) for i, run in enumerate(RECORDED["runs"])]
 # pixels so close to the threshold that another interpolation may put them on its other side

@@ -6,14 +6,14 @@ import pytest
 from recorded_model import RecordedModel, check_result, recorded, samples, start
 
 from pysot.core.config import load_config
+from pysot.core.settings import TrackParams
 from pysot.tracker.geometry import Target
 from pysot.tracker.siamrpn_tracker import (
     Candidates,
     SiamRPNTracker,
-    TrackParams,
-    decode_boxes,
 )
 from pysot.tracker.tracker_builder import build_tracker, track_params
+from pysot.utils.anchor import decode_boxes
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,7 +23,7 @@ def recorded_runs():
         config = load_config(ROOT / "experiments" / "siamrpn_alex_dwxcorr" / "config.yaml")
         params = track_params(config)
         if name == "rpn25":
-            params = TrackParams(0.04, 0.44, 0.33)  # siamrpn_r50_l234_dwxcorr_8gpu
+            params = TrackParams(lr=0.33)  # siamrpn_r50_l234_dwxcorr_8gpu
         for number, run in enumerate(recorded(f"models/tracker_stub_{name}.json")["runs"]):
             yield pytest.param(params, run, id=f"{name}-{number}")
 
@@ -48,10 +48,10 @@ def test_single_steps_equal_recorded_ones(params, run):
         pre = Target(*step["pre"]["center_pos"], *step["pre"]["size"])
         tracker.state = replace(tracker.state, target=pre)
         tracker.model.step = step
-        crop, zoom = tracker.search_crop(image)
+        crop, scale = tracker.search_crop(image)
         candidates = tracker.candidates(crop)
         np.testing.assert_allclose(
-            tracker.update(candidates, zoom, image.shape)["bbox"], step["bbox"], atol=1e-5
+            tracker.update(candidates, scale, image.shape)["bbox"], step["bbox"], atol=1e-5
         )
         post = tracker.state.target
         np.testing.assert_allclose((post.cx, post.cy), step["post"]["center_pos"], atol=1e-5)
@@ -59,7 +59,7 @@ def test_single_steps_equal_recorded_ones(params, run):
 
 
 def chosen(scores, window_influence):
-    """Centre that a tracker moves to when the boxes of a 3 x 3 grid have these scores."""
+    """Center that a tracker moves to when the boxes of a 3 x 3 grid have these scores."""
     params = TrackParams(window_influence=window_influence, ratios=(1,), penalty_k=0, lr=1.0)
     tracker = SiamRPNTracker(RecordedModel(8), params)
     tracker.init(np.zeros((240, 320, 3), np.uint8), (100, 80, 40, 40))
@@ -69,7 +69,7 @@ def chosen(scores, window_influence):
     return tracker.state.target.cx - 119.5, tracker.state.target.cy - 99.5
 
 
-def test_window_breaks_ties_towards_the_centre():
+def test_window_breaks_ties_towards_the_center():
     assert chosen(np.ones(9), window_influence=0.4) == (0, 0)
     assert chosen(np.ones(9), window_influence=0.0) == (-8, -8)  # the first of equals
 

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from recorded_model import RecordedModel, check_result, recorded, samples, start
 
+from pysot.core.settings import TrackParams
 from pysot.tracker.geometry import Target
-from pysot.tracker.siamrpnlt_tracker import LongTermParams, SiamRPNLTTracker, is_lost
+from pysot.tracker.siamrpnlt_tracker import SiamRPNLTTracker, is_lost
 
-PARAMS = LongTermParams(0.05, 0.28, 0.22, confidence_low=0.8)  # siamrpn_r50_l234_dwxcorr_lt
+# siamrpn_r50_l234_dwxcorr_lt
+PARAMS = TrackParams(penalty_k=0.05, window_influence=0.28, lr=0.22, confidence_low=0.8)
 RUNS = [
     pytest.param(run, id=str(i)) for i, run in enumerate(recorded("tracker/stub_lt.json")["runs"])
 ]
