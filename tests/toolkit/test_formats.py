@@ -1,20 +1,24 @@
-"""Every layout in miniature, as its owner distributes it, and what may be wrong in one."""
+"""Every distribution in miniature, to test on and to train on, and what may be wrong in one."""
 
 import json
 import os
 import pickle
 import re
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from pysot.datasets.prepare import label_boxes
 from toolkit.datasets import BENCHMARKS, DatasetFactory, formats, load_videos
-from toolkit.datasets.formats import read_records
+from toolkit.datasets.formats import custom, davis, lasot, read_records
 from toolkit.datasets.formats.uav import parse_tracks
-from toolkit.datasets.reading import spans
-from toolkit.io.labels import write_labels
+from toolkit.datasets.reading import Reading, spans
+from toolkit.datasets.sequence import Corners, Sequence
+from toolkit.io.issues import IssueLog
+from toolkit.io.labels import read_labels, write_labels
 
 NAN = float("nan")
 IMAGE = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
@@ -618,6 +622,147 @@ def test_spans():
     assert spans([]) == ""
     assert spans([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
     assert spans([1, 3, 5, 7, 9, 11, 12]) == "1, 3, 5, 7, 9 and 2 more"
+
+
+# --- one reader for testing and training
+
+
+def read_both(root, testing, training):
+    """Videos that testing and training read, with what each has to say."""
+    both = []
+    for is_training, reader in ((False, testing), (True, training)):
+        reading = Reading(root, IssueLog(), is_training)
+        both.append((list(reader(reading)), reading.log))
+    return both
+
+
+def read_own(root):
+    return read_both(root, partial(custom.read_folders, name="mine"), custom.read_any)
+
+
+LINES = "1,2,3,4\n2,2,3,4\n3,2,3,4\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LINES,
+        "\ufeff" + LINES,
+        LINES.replace(",", "\t").replace("\n", "\r\n"),
+        LINES.replace(",", "; "),
+        f"\n{LINES}\n\n",
+    ],
+)
+def test_a_mark_separators_and_blank_ends_do_not_matter(build, text):
+    root = build({**images("a/img/%d.jpg", 1, 2, 10), "a/groundtruth.txt": text})
+    for videos, log in read_own(root):
+        assert not list(log.of("error"))
+        assert [path.name for path in videos[0].images] == ["1.jpg", "2.jpg", "10.jpg"]
+        assert [tracks[0] for tracks in videos[0].regions] == [[x, 2, 3, 4] for x in (1, 2, 3)]
+
+
+def test_numbers_of_boxes_to_train_on_are_floats_as_in_pysots_files(build):
+    root = build({**images("a/%d.jpg", 1, 2, 3), "a/groundtruth.txt": LINES})
+    (tested, _), (trained, _) = read_own(root)
+    assert {type(value) for value in tested[0].record(root)["gt_rect"][0]} == {int}
+    assert {type(value) for value in next(trained[0].frames()).boxes[0]} == {float}
+
+
+def test_training_uses_what_is_right_where_testing_refuses(build):
+    text = "1,2,3,4\nx\nnan,nan,nan,nan\n3,2,3,4\n"
+    root = build({**images("a/%d.jpg", 1, 2, 3, 4), "a/groundtruth.txt": text})
+    (tested, refused), (trained, reported) = read_own(root)
+    assert [len(video) for video in tested] == [0]
+    assert "line 2: expected 4 or 8 numbers, got 'x'" in refused.of("error")[0].text
+    assert [frame.number for frame in trained[0].frames()] == [0, 3]
+    (issue,) = reported
+    assert (issue.kind, issue.text) == ("unusable line", "x")
+    assert issue.where.endswith("groundtruth.txt, line 2")
+
+
+def test_two_images_of_one_number_cannot_be_paired(build):
+    files = {**images("a/%d.jpg", 1, 2), "a/2.png": IMAGE, "a/groundtruth.txt": LINES}
+    for videos, log in read_own(build(files)):
+        assert [len(video) for video in videos] == [0]
+        assert "there are two images of number 2" in log.of("error")[0].text
+
+
+def test_a_polygon_is_kept_to_test_on_and_boxed_to_train_on(build):
+    root = build({**images("a/color/%d.jpg", 1), "a/groundtruth.txt": "5,0,10,5,5,10,0,5"})
+    (tested, _), (trained, _) = read_own(root)
+    assert tested[0].record(root)["gt_rect"] == [[5, 0, 10, 5, 5, 10, 0, 5]]
+    (frame,) = trained[0].frames()
+    assert frame.boxes == {0: (0, 0, 10, 10)} and frame.image.parent.name == "color"
+
+
+def test_lasot_is_absent_in_both_where_either_file_says_so(build):
+    files = {
+        **below("bird", LASOT_VIDEO),
+        "bird/bird-2/full_occlusion.txt": "0,1,0",
+        "bird/bird-2/out_of_view.txt": "0,0,1",
+    }
+    both = read_both(build(files), lasot.read, lasot.read)
+    for (videos, _), expected in zip(both, ([1, 0, 0], [True, False, False]), strict=True):
+        video = next(video for video in videos if video.name == "bird-2")
+        assert (video.flags.get("absent") or video.visible) == expected
+        assert video.categories == {0: "bird"}
+
+
+def test_a_short_file_of_absence_hides_no_other_frame(build):
+    files = {**LASOT_VIDEO, "bird-2/full_occlusion.txt": "0,1", "bird-2/out_of_view.txt": "0"}
+    root = build(below("bird", files))
+    _, (trained, _) = read_both(root, lasot.read, lasot.read)
+    assert trained[0].visible == [True, False, True]
+
+
+def test_labels_of_16_bits_are_other_objects_than_their_low_bytes(build):
+    deep = np.zeros((6, 8), np.uint16)
+    deep[1:3, 1:5], deep[4:6, 0:2] = 300, 44
+    files = {**images("JPEGImages/480p/a/%05d.jpg", 7), "Annotations/480p/a/00007.png": deep}
+    read = partial(davis.read, year=2017, split="all")
+    (tested, _), (trained, _) = read_both(build(files), read, read)
+    assert tested[0].record(Path())["gt_rect"][0] == [0, 1, 5, 5]
+    (frame,) = trained[0].frames()
+    assert frame.number == 7
+    assert label_boxes(read_labels(frame.labels)) == {44: (0, 4, 2, 6), 300: (1, 1, 5, 3)}
+
+
+def test_corners_are_neither_rounded_to_train_nor_to_test_on():
+    box = Corners(0.1, 0.2, 0.3, 0.7)
+    video = Sequence("a", ["a.jpg"], [{0: box}])
+    assert next(video.frames()).boxes == {0: (0.1, 0.2, 0.3, 0.7)}
+    assert video.record(Path())["gt_rect"] == [[0.1, 0.2, 0.3 - 0.1, 0.7 - 0.2]]
+
+
+def test_a_second_box_of_a_track_is_named(build):
+    rows = "video,frame,image,x,y,w,h,track\na,0,a.jpg,1,2,3,4,0\na,0,a.jpg,9,2,3,4,0\n"
+    root = build({"boxes.csv": rows})
+    reading = Reading(root / "boxes.csv", IssueLog(), training=True)
+    (video,) = custom.read_any(reading)
+    assert video.regions == [{0: [1, 2, 3, 4]}]
+    assert [issue.where[-6:] for issue in reading.log.of("error")] == ["line 3"]
+
+
+def test_a_module_in_the_folder_of_formats_is_enough_for_a_new_set(tmp_path, monkeypatch):
+    module = """
+from toolkit.datasets.reading import BoxFile, Format, TrainingSet, read_boxes
+
+def read(reading):
+    for path in sorted(reading.root.glob("*.boxes")):
+        yield read_boxes(BoxFile(path.stem, reading.root / path.stem, path), reading)
+
+TESTING = {"Foo": Format(("*.boxes",), read)}
+TRAINING = {"foo": TrainingSet("Foo", "folder of *.boxes", read)}
+"""
+    (tmp_path / "foo.py").write_text(module)
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
+    monkeypatch.setattr(formats, "testing_formats", formats.testing_formats.__wrapped__)
+    for name in ("a/1.jpg", "a/2.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(IMAGE)
+    (tmp_path / "a.boxes").write_text(lines(2))
+    assert load_videos(tmp_path, "Foo")["a"].boxes.tolist() == boxes(2)
+    assert "foo" in formats.training_sets.__wrapped__()
 
 
 SEQUENCES = Path(os.environ.get("PYSOT_SHARED", Path(__file__).parents[3] / "shared"))
