@@ -46,16 +46,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_set(args: argparse.Namespace) -> tuple[dict[str, Any], IssueLog, Path | None]:
-    """Read the records of the set from its JSON or its folders.
-
-    Returns:
-        The records by video, what was wrong while reading, and the JSON if there is one.
-
-    Raises:
-        OSError: If there is neither.
-        ValueError: If it cannot be read at all.
-    """
+def _read_set(args: argparse.Namespace) -> tuple[dict[str, Any], IssueLog, Path | None]:
+    """Read the records of the set by video, from its JSON, which is returned, or its folders."""
     path = None if args.rebuild else annotation_file(args.dataset_root, args.dataset)
     if path:
         log = IssueLog()
@@ -75,7 +67,7 @@ def _note_doubles(log: IssueLog, pairs: Sequence[tuple[str, Any]]) -> dict[str, 
     return made
 
 
-def print_report(log: IssueLog) -> None:
+def _print_report(log: IssueLog) -> None:
     """Print all issues as one table, the worst first."""
     issues = sorted(log, key=lambda issue: (LEVELS.index(issue.level), issue.where))
     width = max((len(issue.where) for issue in issues), default=0)
@@ -84,12 +76,8 @@ def print_report(log: IssueLog) -> None:
     print(", ".join(f"{len(log.of(level))} {level}s" for level in LEVELS))
 
 
-def write_json(path: Path, records: Mapping[str, Any], videos: Mapping[str, Video]) -> None:
-    """Write the records in PySOT's format, with the sizes of the frames where they are known.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
+def _write_json(path: Path, records: Mapping[str, Any], videos: Mapping[str, Video]) -> None:
+    """Write the records in PySOT's format, with the sizes of the frames where they are known."""
     complete = {}
     for name, video in videos.items():
         record = {**records[name], "gt_rect": [list(region) for region in video.gt_traj]}
@@ -106,13 +94,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read, check, report and write."""
     args = parse_args(argv)
     benchmark = find_benchmark(args.dataset)
-    records, log, path = read_set(args)
+    records, log, path = _read_set(args)
     show = partial(tqdm, desc="check", ncols=100, leave=False, disable=None)
     videos = check_set(records, args.dataset_root, benchmark, log, args.check_images, show)
     frames = sum(map(len, videos.values()))
     source = path or f"the folders in {args.dataset_root}"
     print(f"{args.dataset}: {len(videos)} videos, {frames} frames, from {source}")
-    print_report(log)
+    _print_report(log)
     faults = log.of("error", "warning") if args.strict else log.of("error")
     if faults or not videos:
         raise ValueError(
@@ -120,5 +108,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if args.output or not path:
         output = args.output or args.dataset_root / f"{args.dataset}.json"
-        write_json(output, records, videos)
+        _write_json(output, records, videos)
         print(f"wrote {output}")

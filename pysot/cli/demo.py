@@ -60,7 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="SOURCE",
         help="video file, folder of images, camera number or stream URL (default: camera 0)",
     )
-    add("--init-rect", type=parse_rect, metavar="X,Y,W,H", help="the object in the first frame")
+    add("--init-rect", type=_parse_rect, metavar="X,Y,W,H", help="the object in the first frame")
     parser.add_output(text="write a video (.mp4 or .avi) instead of showing a window")
     add("--json", type=Path, metavar="FILE", help="write the boxes and scores")
     add("--max-frames", type=positive, metavar="N", help="stop after N frames")
@@ -68,12 +68,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_intermixed_args(argv)
 
 
-def parse_rect(text: str) -> tuple[float, ...]:
-    """Read ``x,y,w,h`` in 0-based pixels; w and h are positive.
-
-    Raises:
-        argparse.ArgumentTypeError: If it is something else.
-    """
+def _parse_rect(text: str) -> tuple[float, ...]:
     try:
         box = tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError:
@@ -92,41 +87,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.init_rect is None and not display:
         raise ValueError("there is no display to draw a box on: give --init-rect x,y,w,h")
     source = open_source(args.video_name or 0)
-    title = title_of(source)
+    title = _title_of(source)
     output = args.output or (None if display else Path(f"{title}_tracked.mp4"))
-    check_outputs(source, output, args.json)
+    _check_outputs(source, output, args.json)
     torch.set_num_threads(1)  # sharing the work of one target costs more than it saves
     tracker = build_tracker(*load_network(args.config, args.snapshot, opts=args.opts))
     frames = iter(source)
     first = next(frames)
-    rect = args.init_rect or choose_box(title, first)
+    rect = args.init_rect or _choose_box(title, first)
     frames = islice(chain([first], frames), args.max_frames)
     trajectory = Trajectory()
     pace = 0 if source.live else source.fps
     # the screen is left first and takes its name then: what follows speaks of finished files
     with VideoSink(output, source.fps) if output else Window(title, pace) as screen:
-        problem = follow_to_end(tracker, rect, frames, source, trajectory, screen.write)
+        problem = _follow_to_end(tracker, rect, frames, source, trajectory, screen.write)
     if args.json:
-        write_track(args.json, source.name, first.image.shape, trajectory)
-    print_summary(trajectory, [path for path in (output, args.json) if path])
+        _write_track(args.json, source.name, first.image.shape, trajectory)
+    _print_summary(trajectory, [path for path in (output, args.json) if path])
     if problem:
         raise RunFailed(problem)
 
 
-def title_of(source: FrameSource) -> str:
+def _title_of(source: FrameSource) -> str:
     """Name of a source that may be part of a file name: ``clip`` of ``a/clip.mp4``."""
     path = source.name.rstrip("/\\").split("?")[0].replace("\\", "/")
     name = path.split("/")[-1].split(".")[0].replace(" ", "_")
     return "".join(c for c in name if c.isalnum() or c in "_-") or "video"
 
 
-def check_outputs(source: FrameSource, output: Path | None, boxes: Path | None) -> None:
-    """Refuse, before any work, what could not be written in the end.
-
-    Raises:
-        ValueError: If the output would replace the input, or both outputs are one file.
-        OSError: If a folder cannot be made or written.
-    """
+def _check_outputs(source: FrameSource, output: Path | None, boxes: Path | None) -> None:
+    """Refuse, before any work, what could not be written in the end."""
     for path in (output, boxes):
         if path is None:
             continue
@@ -137,17 +127,12 @@ def check_outputs(source: FrameSource, output: Path | None, boxes: Path | None) 
             raise OSError(f"cannot write {path}: it is a folder, or in a folder closed to you")
 
 
-def choose_box(title: str, frame: Frame) -> tuple[float, ...]:
-    """Let the user draw a box x, y, w, h with the mouse.
-
-    Raises:
-        ValueError: If none was drawn.
-    """
+def _choose_box(title: str, frame: Frame) -> tuple[float, ...]:
     with Window(title) as window:
         return window.select_box(frame.image)
 
 
-def follow_to_end(
+def _follow_to_end(
     tracker: Any,
     rect: Sequence[float],
     frames: Iterable[Frame],
@@ -155,7 +140,7 @@ def follow_to_end(
     trajectory: Trajectory,
     show: Callable[[NDArray], bool | None],
 ) -> str:
-    """Track as `follow` does, with a bar on the terminal; returns what ended the video early.
+    """Track as `_follow` does, with a bar on the terminal; returns what ended the video early.
 
     What there is of a video that is cut short is still worth having, and so is that of a camera
     that is stopped by Ctrl-C.
@@ -163,7 +148,7 @@ def follow_to_end(
     total = source.num_frames or None
     bar = tqdm(frames, "track", total, unit="frame", leave=False, ncols=100, disable=None)
     try:
-        follow(tracker, rect, bar, trajectory, show)
+        _follow(tracker, rect, bar, trajectory, show)
     except CutShortError as error:
         return str(error)
     except KeyboardInterrupt:
@@ -172,7 +157,7 @@ def follow_to_end(
     return ""
 
 
-def follow(
+def _follow(
     tracker: Any,
     rect: Sequence[float],
     frames: Iterable[Frame],
@@ -185,11 +170,8 @@ def follow(
         tracker: With ``init`` and ``track``.
         rect: x, y, w, h in the first frame.
         frames: At least one.
-        trajectory: Where to note what comes out; the first frame has no score.
-        show: Takes a drawn frame, BGR uint8 (H, W, 3); False ends the run.
-
-    Raises:
-        ValueError: If the box does not fit the first frame, or a frame is unusable.
+        trajectory: Takes what comes out; the first frame has no score.
+        show: Takes a drawn frame; False ends the run.
     """
     pace = 0.0  # seconds per frame, smoothed
     for frame in frames:
@@ -211,26 +193,13 @@ def follow(
             return
 
 
-def tracking_speed(trajectory: Trajectory) -> float:
+def _tracking_speed(trajectory: Trajectory) -> float:
     """Tracked frames per second; the first frame is not tracked."""
     return (len(trajectory) - 1) / max(sum(trajectory.seconds[1:]), 1e-9)
 
 
-# -------------------------------------------------------------------------------------- output
-
-
-def write_track(path: Path, video: str, shape: Sequence[int], trajectory: Trajectory) -> None:
-    """Write boxes and scores as JSON, one line per frame.
-
-    Args:
-        path: The file.
-        video: Name of the source.
-        shape: Of the frames, (H, W, ...).
-        trajectory: With names of the frames; a score of NaN becomes null.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
+def _write_track(path: Path, video: str, shape: Sequence[int], trajectory: Trajectory) -> None:
+    """Write boxes and scores as JSON, one line per frame; a score of NaN becomes null."""
     head = {"video": video, "width": shape[1], "height": shape[0]}
     scores = [None if math.isnan(score) else score for score in trajectory.scores]
     rows = zip(trajectory.frame_names, trajectory.regions, scores, strict=True)
@@ -241,11 +210,10 @@ def write_track(path: Path, video: str, shape: Sequence[int], trajectory: Trajec
         file.write("\n]}\n")
 
 
-def print_summary(trajectory: Trajectory, written: Sequence[Path]) -> None:
-    """Say how many frames were tracked, how fast and how surely, and which files there are."""
+def _print_summary(trajectory: Trajectory, written: Sequence[Path]) -> None:
     scores = trajectory.scores[1:]
     print(
-        f"{len(trajectory)} frames, {tracking_speed(trajectory):.1f} fps (tracker alone), "
+        f"{len(trajectory)} frames, {_tracking_speed(trajectory):.1f} fps (tracker alone), "
         f"mean score {sum(scores) / len(scores) if scores else math.nan:.2f}"
     )
     for path in written:

@@ -148,7 +148,7 @@ def test_overrides_reach_the_tracker(arguments):
     ],
 )
 def test_title_can_be_part_of_a_file_name(name, expected):
-    assert tool.title_of(FrameSource(name, [], 25, 0)) == expected
+    assert tool._title_of(FrameSource(name, [], 25, 0)) == expected
 
 
 # ------------------------------------------------------------------------------------- a window
@@ -410,4 +410,4 @@ def test_speed_counts_tracked_frames_only():
     trajectory = Trajectory()
     for seconds in (100.0, 0.5, 0.5, 0.5, 0.5):
         trajectory.append([1.0, 1.0, 2.0, 2.0], seconds=seconds)
-    assert tool.tracking_speed(trajectory) == pytest.approx(2)
+    assert tool._tracking_speed(trajectory) == pytest.approx(2)

@@ -15,7 +15,6 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -148,23 +147,18 @@ def _backend() -> ModuleType:
 
 def parse(data: bytes, commas: bool) -> tuple[NDArray, NDArray] | int:
     """As `parse_numbers`, in Python; for a wrong line its index, from 0, is returned."""
-    separator = b"," if commas else None
-    lines = data.split(b"\n")
-    rows = [line.split(separator) for line in lines]
-    counts = np.array([len(row) for row in rows], np.int64)
-    if not _FOREIGN.search(data) and counts.all():
+    values: list[float] = []
+    counts = []
+    for index, line in enumerate(data.split(b"\n")):
+        tokens = line.split(b"," if commas else None)
         try:
-            return np.array([*map(float, chain.from_iterable(rows))]), counts
+            values += map(float, tokens)
         except ValueError:
-            pass
-    return next(index for index, line in enumerate(lines) if not _is_numbers(line, separator))
-
-
-def _is_numbers(line: bytes, separator: bytes | None) -> bool:
-    try:
-        return not _FOREIGN.search(line) and bool([*map(float, line.split(separator))])
-    except ValueError:
-        return False
+            return index
+        if not tokens or _FOREIGN.search(line):
+            return index
+        counts.append(len(tokens))
+    return np.array(values, np.float64), np.array(counts, np.int64)
 
 
 # -------------------------------------------------------------------------------- lists of regions
