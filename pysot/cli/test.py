@@ -34,7 +34,7 @@ from pysot.core.errors import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Benchmark, Video, find_benchmark, load_videos
-from toolkit.io.pool import WorkerDied, run_parallel
+from toolkit.io.pool import run_parallel
 from toolkit.io.video import window_available
 from toolkit.protocols import ProtocolOptions, StaticTracker
 from toolkit.protocols.runner import (
@@ -93,10 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     vis_dir, show = picture_places(args, job.store.folder.name)
     record = {"tracker": STATIC} if spec is None else spec.record()
     job.store.record(record, list(videos), args.overwrite)
-    try:
-        results = run(job, selected, list(videos), args.workers, vis_dir, show)
-    except WorkerDied as error:
-        raise RunFailed(str(error)) from error
+    results = run(job, selected, list(videos), args.workers, vis_dir, show)
     summarize(job, results, vis_dir)
 
 

@@ -34,7 +34,7 @@ from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Dataset, Video
 from toolkit.evaluation import build_evaluation
-from toolkit.io.pool import WorkerDied, run_parallel
+from toolkit.io.pool import run_parallel
 from toolkit.protocols import ProtocolOptions
 from toolkit.protocols.runner import Job, JobResult, run_together
 from toolkit.results.store import ResultStore
@@ -237,7 +237,7 @@ def search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
         Number of runs that failed.
 
     Raises:
-        RunFailed: If a worker process dies.
+        WorkerDied: If a worker process dies.
     """
     jobs = [jobs[index] for index in np.random.default_rng().permutation(len(jobs))]
     groups = [jobs[i : i + TOGETHER] for i in range(0, len(jobs), TOGETHER)]
@@ -262,21 +262,18 @@ def follow(work: list[Work], workers: int) -> Iterator[tuple[Work, list[JobResul
     """Run groups of settings, print a line for every run, and yield the results of each group.
 
     Raises:
-        RunFailed: If a worker process dies.
+        WorkerDied: If a worker process dies.
     """
     total = sum(len(group) * len(video) for group, video in work)
     with tqdm(
         total=total, desc="search", unit="frame", ncols=100, leave=False, disable=None
     ) as bar:
-        try:
-            done = run_parallel(run_group, work, workers)
-            for (group, video), results in zip(work, done, strict=True):
-                for job, result in zip(group, results, strict=True):
-                    report(job, result, bar)
-                bar.update(len(group) * len(video))
-                yield (group, video), results
-        except WorkerDied as error:
-            raise RunFailed(str(error)) from error
+        done = run_parallel(run_group, work, workers)
+        for (group, video), results in zip(work, done, strict=True):
+            for job, result in zip(group, results, strict=True):
+                report(job, result, bar)
+            bar.update(len(group) * len(video))
+            yield (group, video), results
 
 
 def report(job: Job, result: JobResult, bar: tqdm) -> None:
