@@ -36,8 +36,7 @@ from pysot.core.errors import run
 from pysot.models.model_builder import build_model
 from pysot.tracker.siamrpn_tracker import SiamRPNTracker
 from pysot.tracker.tracker_builder import build_tracker, prepare_model
-from pysot.utils.device import choose_device
-from pysot.utils.model_load import load_weights
+from pysot.utils.model_load import choose_device, load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

@@ -33,7 +33,7 @@ from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.engine.build import build_trainer
 from pysot.engine.distributed import ProcessGroup
 from pysot.engine.trainer import Trainer, batches_on
-from pysot.utils.device import choose_device
+from pysot.utils.model_load import choose_device
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = (

@@ -53,7 +53,7 @@ from pysot.engine.distributed import (
 from pysot.engine.monitor import log_to
 from pysot.engine.trainer import StopRequest, Trainer
 from pysot.engine.validation import Validation
-from pysot.utils.device import choose_device
+from pysot.utils.model_load import choose_device
 
 logger = logging.getLogger(__name__)
 

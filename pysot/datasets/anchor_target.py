@@ -55,7 +55,7 @@ class AnchorTarget:
             target: Box of the target as x1, y1, x2, y2 in pixels of the search image.
             rng: Draws which anchors are kept where there are too many.
             neg: Whether the box is another object than the template's; then only cells around it
-                are labelled, as background.
+                are labeled, as background.
 
         Returns:
             ``cls`` (A, R, R) int64: 1 target, 0 background, -1 ignored; ``delta`` (4, A, R, R)
@@ -104,10 +104,10 @@ class AnchorTarget:
         zeros = np.zeros(shape, dtype=np.float32)
         return cls, np.zeros((4, *shape), dtype=np.float32), zeros, zeros.copy()
 
-    def _cells(self, centre: float) -> slice:
+    def _cells(self, center: float) -> slice:
         """Cells within reach of a coordinate; rounding as the published models were trained."""
         size = self._centers.shape[-1]
-        offset = np.ceil((centre - self._search_size // 2) / self._stride + 0.5)
+        offset = np.ceil((center - self._search_size // 2) / self._stride + 0.5)
         cell = size // 2 + int(offset)
         first, last = cell - _NEGATIVE_REACH, cell + _NEGATIVE_REACH + 1
         return slice(max(0, first), max(0, min(size, last)))
@@ -124,17 +124,17 @@ def _draw(cells: tuple[NDArray, ...], limit: int, rng: np.random.Generator) -> t
 
 
 class CenterTarget:
-    """Labels the cells near the target's centre (SiamFC; Bertinetto et al., 2016, equation 4).
+    """Labels the cells near the target's center (SiamFC; Bertinetto et al., 2016, equation 4).
 
     The paper keeps the target in the middle of every search image, so that one label map serves
     all. Here search images are shifted, and the map moves with the target: a cell is positive
-    whose centre is at most ``radius`` pixels from that of the target, in Euclidean distance.
+    whose center is at most ``radius`` pixels from that of the target, in Euclidean distance.
     Unshifted, this is the paper's map.
 
     Args:
         size: R.
         stride: Distance of two cells in pixels.
-        search_size: Side of the search image in pixels; its middle is the middle cell's centre.
+        search_size: Side of the search image in pixels; its middle is the middle cell's center.
         radius: In pixels of the search image.
     """
 
@@ -165,7 +165,7 @@ class CenterTarget:
 def mask_labels(mask: NDArray | None, label_cls: NDArray, size: int) -> dict[str, NDArray]:
     """Label the mask of one search image (SiamMask, section 3.2).
 
-    A cell's mask is learnt where one of its anchors is positive, and only if the target's mask is
+    A cell's mask is learned where one of its anchors is positive, and only if the target's mask is
     known; so a pair of different targets, which has no positive anchor, teaches none.
 
     Args:
@@ -175,7 +175,7 @@ def mask_labels(mask: NDArray | None, label_cls: NDArray, size: int) -> dict[str
 
     Returns:
         ``label_mask`` (S, S) int8: 1 target, -1 background; ``label_mask_weight`` (R, R) float32:
-        1 where the cell's mask is learnt, else 0.
+        1 where the cell's mask is learned, else 0.
     """
     if mask is None:
         nothing = np.zeros(label_cls.shape[1:], np.float32)

@@ -179,12 +179,9 @@ def write_crops(
 
 
 def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None:
-    """Encode an image by the suffix of its path, and put the file in place only when it is whole.
+    """Write an image, (H, W) or (H, W, 3) uint8 BGR, encoded by the suffix of its path.
 
-    Args:
-        path: Where to; its folder exists.
-        image: (H, W) or (H, W, 3) uint8, BGR.
-        options: Flags of ``cv2.imencode``; OpenCV's defaults where there are none.
+    The file is put in place only when it is whole. ``options`` are flags of ``cv2.imencode``.
 
     Raises:
         OSError: If the file cannot be written.
@@ -196,11 +193,7 @@ def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None
 
 
 def write_annotation(path: Path, annotation: Annotation) -> None:
-    """Write an annotation file: indented by 4, keys sorted.
-
-    Args:
-        path: Where to; its folder is made if it is not there.
-        annotation: Video -> track ``%02d`` -> frame ``%06d`` -> x1, y1, x2, y2.
+    """Write an annotation file, and its folder: indented by 4, keys sorted.
 
     Raises:
         OSError: If the file cannot be written.

@@ -24,8 +24,8 @@ from pysot.datasets.crop_store import CropFolder, EncodedCrop, UnreadableImage
 from pysot.utils.bbox import Center, Corner, center2corner
 
 Labeller = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
-"""What a network should answer, by name: from the target's box in the search image, a source of
-randomness, and whether the template shows another object."""
+"""Makes labels, by name: from the target's box in the search image, a source of randomness, and
+whether the template shows another object."""
 
 IMAGES = ("template", "search")
 _SAMPLE, _ORDER = 0, 1
@@ -42,7 +42,7 @@ class TrainingSet:
 
     Attributes:
         name: Key below ``DATASET``.
-        crops: Where its images are.
+        crops: Its images.
         annotations: Its usable boxes.
         frame_range: Largest distance of the two frames of a pair, counted in annotated frames.
         num_use: Videos per pass over all sets; fewer than there are are drawn at random, more
@@ -87,7 +87,7 @@ class PairDataset(Dataset):
         sets: Where pairs come from.
         template: Augmentation of template images.
         search: Augmentation of search images.
-        labels: What the network should answer to a search image.
+        labels: Makes the labels of a search image.
         epoch_length: Samples per epoch.
         seed: Not negative.
         neg: Probability that the two images show different targets.
@@ -262,7 +262,7 @@ def box_in_crop(shape: tuple[int, int], size: NDArray, exemplar_size: int = 127)
         exemplar_size: In pixels.
 
     Returns:
-        x1, y1, x2, y2 in pixels of the crop, centred at (width // 2, height // 2).
+        x1, y1, x2, y2 in pixels of the crop, centered at (width // 2, height // 2).
     """
     width, height = size
     context = _CONTEXT * (width + height)

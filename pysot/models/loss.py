@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _MASK_STRIDE = 8  # pixels between the windows of two cells: the stride of all networks with masks
+
+
+def box_losses(
+    cls: Tensor, loc: Tensor | None, data: dict[str, Tensor], counts: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Compute ``cls_loss``, and with boxes ``loc_loss``, of what a head found.
+
+    Args:
+        cls: Class logits, (B, 2A, R, R), or (B, 1, R, R) without boxes.
+        loc: Box deltas, (B, 4A, R, R); None for a head without boxes.
+        data: The labels; see ``ModelBuilder.forward``.
+        counts: See :func:`select_cross_entropy_loss`.
+    """
+    label = data["label_cls"]
+    if loc is None:
+        return {"cls_loss": balanced_logistic_loss(cls, label, counts)}
+    return {
+        "cls_loss": select_cross_entropy_loss(log_softmax_cls(cls), label, counts),
+        "loc_loss": weight_l1_loss(loc, data["label_loc"], data["label_loc_weight"]),
+    }
+
+
+def mask_losses(
+    masks: Sequence[Tensor], windows: Tensor, count: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Compute ``mask_loss``, the sum over several masks of each window, and the last's overlaps.
+
+    Args:
+        masks: Logits, (N, M, M) each; see :func:`mask_logistic_loss` for the others.
+        windows: Their labels.
+        count: Number of windows to average over.
+    """
+    loss = sum(mask_logistic_loss(logits, windows, count) for logits in masks)
+    return {"mask_loss": loss, **mask_overlaps(masks[-1], windows)}
 
 
 def log_softmax_cls(cls: Tensor) -> Tensor:
@@ -45,9 +81,9 @@ def select_cross_entropy_loss(
     Args:
         log_prob: (B, A, R, R, 2) as from :func:`log_softmax_cls`.
         label: (B, A, R, R) integers: 1 target, 0 background, -1 ignored.
-        counts: (2,) positives and negatives to average over, in place of the batch's own: a batch
-            that is one of several parts of a step takes the mean of all parts' counts, and the
-            mean of the parts' losses is then the loss of all their samples in one batch.
+        counts: (2,) positives and negatives to average over, in place of the batch's own: one of
+            several micro-batches of a step takes the mean of all their counts, and the mean of
+            their losses is then the loss of all samples in one batch.
 
     Returns:
         Scalar that is connected to the graph even without samples.
@@ -64,7 +100,7 @@ def weight_l1_loss(pred_loc: Tensor, label_loc: Tensor, loss_weight: Tensor) -> 
     Args:
         pred_loc: (B, 4A, R, R).
         label_loc: (B, 4, A, R, R).
-        loss_weight: (B, A, R, R), 0 where no box is learnt.
+        loss_weight: (B, A, R, R), 0 where no box is learned.
 
     Returns:
         Scalar.
@@ -103,7 +139,7 @@ def _mean_of_sides(totals: list[Tensor], label: Tensor, counts: Tensor | None) -
 def mask_windows(label_mask: Tensor, cells: Tensor, response_side: int, side: int) -> Tensor:
     """Cut the part of a search image's mask that each response cell stands for.
 
-    Windows are ``stride`` apart and centred as a whole on the image, so that cell (r, c) has the
+    Windows are ``stride`` apart and centered as a whole on the image, so that cell (r, c) has the
     window that ``SiamMaskTracker`` pastes its mask into: from pixel (8r - 32, 8c - 32) for 25 x 25
     cells over 255 pixels, (8r, 8c) for 3 x 3 cells over 143.
 

@@ -20,48 +20,31 @@ from pysot.core import config as configuration
 from pysot.core.registry import BACKBONES, MASK_HEADS, NECKS, REFINE_HEADS, RPN_HEADS
 from pysot.models.backbone.pretrained import TORCHVISION, load_backbone
 from pysot.models.head.mask import Position
-from pysot.models.loss import (
-    balanced_logistic_loss,
-    count_labels,
-    log_softmax_cls,
-    mask_logistic_loss,
-    mask_overlaps,
-    mask_windows,
-    select_cross_entropy_loss,
-    weight_l1_loss,
-)
+from pysot.models.loss import box_losses, count_labels, mask_losses, mask_windows
 from pysot.models.wiring import check_anchors, check_wiring, refine_inputs
 
 _MASK_SIDE = 127  # pixels of the window that a mask covers: those of a template
 
 
 class MaskKernels(NamedTuple):
-    """What a network with masks computes from templates.
-
-    Attributes:
-        rpn: Kernels of the region proposal head.
-        mask: Kernels of the mask head, (B, hidden, Hz, Hz).
-    """
+    """What a network with masks computes from templates, for each of its heads."""
 
     rpn: Any
     mask: Tensor
+    """(B, hidden, Hz, Hz)."""
 
 
 class MaskPrediction(NamedTuple):
-    """What a network with masks finds in search images.
-
-    Attributes:
-        cls: Class logits, (B, 2A, R, R).
-        loc: Box deltas, (B, 4A, R, R).
-        correlation: Of the mask head, (B, hidden, R, R); ``mask_head.masks`` turns it into the
-            coarse masks of all cells.
-        low: Search features of the backbone before its last map, for :meth:`ModelBuilder.refine`.
-    """
+    """What a network with masks finds in search images."""
 
     cls: Tensor
+    """Class logits, (B, 2A, R, R)."""
     loc: Tensor
+    """Box deltas, (B, 4A, R, R)."""
     correlation: Tensor
+    """(B, hidden, R, R); ``mask_head.masks`` turns it into the coarse masks of all cells."""
     low: tuple[Tensor, ...]
+    """Search features of the backbone before its last map, for :meth:`ModelBuilder.refine`."""
 
 
 class ModelBuilder(nn.Module):
@@ -103,18 +86,15 @@ class ModelBuilder(nn.Module):
 
     @property
     def has_masks(self) -> bool:
-        """Whether there is a mask head."""
+        """Return whether there is a mask head."""
         return hasattr(self, "mask_head")
 
     def encode_template(self, z: Tensor) -> Any:
-        """Compute all that depends on the template alone.
-
-        Args:
-            z: Template images, (B, 3, 127, 127), BGR in 0..255.
+        """Compute all that depends on the template alone, (B, 3, 127, 127), BGR in 0..255.
 
         Returns:
-            Kernels for :meth:`predict`: tensors of first dimension B in nested tuples, whose
-            structure is the head's affair; with masks, :class:`MaskKernels`.
+            Kernels for :meth:`predict`: tensors of first dimension B in nested tuples, as the head
+            makes them; with masks, :class:`MaskKernels`.
         """
         _, zf = self.features(z)
         kernels = self.rpn_head.encode(zf)
@@ -136,13 +116,9 @@ class ModelBuilder(nn.Module):
         return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
 
     def predict_with_mask(self, kernels: MaskKernels, x: Tensor) -> MaskPrediction:
-        """Find the template in search images, and keep what the target's mask is made from.
+        """Find the template in search images as :meth:`predict`, and what masks are made from.
 
         The coarse masks of all cells are not computed: a tracker needs one cell's, refined.
-
-        Args:
-            kernels: What :meth:`encode_template` returned; see :meth:`predict`.
-            x: Search images, (B, 3, S, S), BGR in 0..255.
 
         Raises:
             ValueError: If the network has no mask head.
@@ -196,12 +172,6 @@ class ModelBuilder(nn.Module):
     def mask_refine(self, pos: Position) -> Tensor:
         """Refine the mask at a cell of the image last given to :meth:`track` (PySOT's interface).
 
-        Args:
-            pos: Row and column.
-
-        Returns:
-            Mask logits, (B, 127 * 127).
-
         Raises:
             ValueError: If :meth:`track` was not called before, or there is no refine head.
         """
@@ -217,9 +187,9 @@ class ModelBuilder(nn.Module):
                 ``label_cls`` (B, A, R, R) in {-1, 0, 1}; ``label_loc`` (B, 4, A, R, R);
                 ``label_loc_weight`` (B, A, R, R); all on the model's device. A head without
                 boxes takes ``label_cls`` alone, with A = 1. Masks take ``label_mask`` (B, S, S)
-                in {-1, 1} and ``label_mask_weight`` (B, R, R), 1 where a cell's mask is learnt.
-                A batch that is one of several parts of a step brings ``label_counts``, the mean
-                of all parts' :meth:`label_counts`.
+                in {-1, 1} and ``label_mask_weight`` (B, R, R), 1 where a cell's mask is learned.
+                One of several micro-batches of a step brings ``label_counts``, the mean of all
+                their :meth:`label_counts`.
 
         Returns:
             Scalars ``total_loss`` (weighted sum), ``cls_loss``, with boxes ``loc_loss``, and with
@@ -234,12 +204,11 @@ class ModelBuilder(nn.Module):
         values: dict[str, Tensor] = {}
         if self.loss_weights["cls_loss"] or self.loss_weights["loc_loss"]:
             found = self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
-            values |= _box_losses(*found, data, None if counts is None else counts[:2])
+            values |= box_losses(*found, data, None if counts is None else counts[:2])
         if self.has_masks and self.loss_weights["mask_loss"]:
             correlation = self.mask_head.correlate(kernels.mask, xf)
-            values |= self._mask_losses(
-                low, correlation, data, None if counts is None else counts[2]
-            )
+            count = None if counts is None else counts[2]
+            values |= self._mask_losses(low, correlation, data, count)
         weights = self.loss_weights.items()
         total = sum(weight * values[name] for name, weight in weights if name in values)
         return {"total_loss": total, **values}
@@ -265,13 +234,11 @@ class ModelBuilder(nn.Module):
         """Compare the masks of the chosen cells with their labels.
 
         Coarse masks count while the mask head learns, refined ones if there is a refine head; the
-        overlap is that of the refined ones, if there are any.
+        overlap is that of the last.
         """
         cells = data["label_mask_weight"].nonzero()
         windows = mask_windows(data["label_mask"], cells, correlation.shape[-1], _MASK_SIDE)
-        masks = list(self._masks_at(low, correlation, cells))
-        loss = sum(mask_logistic_loss(logits, windows, count) for logits in masks)
-        return {"mask_loss": loss, **mask_overlaps(masks[-1], windows)}
+        return mask_losses(list(self._masks_at(low, correlation, cells)), windows, count)
 
     def _masks_at(
         self, low: tuple[Tensor, ...], correlation: Tensor, cells: Tensor
@@ -305,18 +272,6 @@ class ModelBuilder(nn.Module):
             *first, maps = maps
             low = tuple(first)
         return low, self.neck(maps, extra) if hasattr(self, "neck") else maps
-
-
-def _box_losses(
-    cls: Tensor, loc: Tensor | None, data: dict[str, Tensor], counts: Tensor | None
-) -> dict[str, Tensor]:
-    label = data["label_cls"]
-    if loc is None:
-        return {"cls_loss": balanced_logistic_loss(cls, label, counts)}
-    return {
-        "cls_loss": select_cross_entropy_loss(log_softmax_cls(cls), label, counts),
-        "loc_loss": weight_l1_loss(loc, data["label_loc"], data["label_loc_weight"]),
-    }
 
 
 def build_model(cfg: configuration.Config) -> ModelBuilder:

@@ -1,10 +1,14 @@
-"""Checks that the parts of a network fit together; messages name the configuration keys."""
+"""Channels and maps of the parts of a network, and checks that they fit together.
+
+Messages name the keys of the configuration.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def check_wiring(
@@ -15,12 +19,8 @@ def check_wiring(
 ) -> None:
     """Follow the channels of the maps through a network.
 
-    Args:
-        backbone: See ``BACKBONES`` for what it states, and so on for the others.
-        neck: None where ``ADJUST.ADJUST`` is false.
-        rpn_head: Always there.
-        mask_head: With it, neck and heads get the last map alone. None where ``MASK.MASK`` is
-            false.
+    With a mask head, neck and heads get the backbone's last map alone. See the registries for what
+    the parts state.
 
     Raises:
         ValueError: If a part takes other channels than it gets.
@@ -100,3 +100,39 @@ def _check_rpn_head(head: nn.Module, maps: list[int], giver: str) -> None:
 
 def _shown(channels: list[int]) -> str:
     return str(channels[0]) if len(channels) == 1 else str(channels)
+
+
+def scaled_widths(widths: Sequence[int], width_mult: float) -> list[int]:
+    """Multiply channel numbers and truncate them to integers.
+
+    Raises:
+        ValueError: If a layer would be left without channels.
+    """
+    scaled = [int(width * width_mult) for width in widths]
+    if min(scaled) < 1:
+        raise ValueError(
+            f"BACKBONE.KWARGS.width_mult: {width_mult!r} leaves a layer of {min(widths)} channels "
+            f"with {min(scaled)}"
+        )
+    return scaled
+
+
+def checked_layers(used_layers: Sequence[int], count: int) -> list[int]:
+    """Return the numbers of the maps that a backbone of ``count`` maps shall return, as a list.
+
+    Raises:
+        ValueError: If there are none, or one is not in 0..count - 1.
+    """
+    layers = list(used_layers) if isinstance(used_layers, Sequence) else []
+    if not layers or any(type(n) is not int or not 0 <= n < count for n in layers):
+        raise ValueError(
+            f"BACKBONE.KWARGS.used_layers: expected a list of numbers from 0 to {count - 1}, "
+            f"found {used_layers!r}"
+        )
+    return layers
+
+
+def selected(maps: Sequence[Tensor], used_layers: Sequence[int]) -> Tensor | list[Tensor]:
+    """Return the maps that ``used_layers`` numbers: one alone, several as a list."""
+    chosen = [maps[number] for number in used_layers]
+    return chosen[0] if len(chosen) == 1 else chosen

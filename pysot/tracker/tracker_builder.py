@@ -23,8 +23,7 @@ from pysot.core.registry import TRACKERS
 from pysot.core.settings import TrackParams
 from pysot.inference import prepare_for_tracking
 from pysot.models.model_builder import ModelBuilder, build_model
-from pysot.utils.device import choose_device
-from pysot.utils.model_load import load_weights
+from pysot.utils.model_load import choose_device, load_weights
 
 # sections of a configuration that change a tracker's boxes
 _SETTINGS = ("BACKBONE", "ADJUST", "RPN", "MASK", "REFINE", "ANCHOR", "TRACK")

@@ -1,6 +1,6 @@
 """Box formats and conversions.
 
-All boxes are in 0-based pixels. ``xyxy`` is (x1, y1, x2, y2), ``cxcywh`` centre and size,
+All boxes are in 0-based pixels. ``xyxy`` is (x1, y1, x2, y2), ``cxcywh`` center and size,
 ``xywh`` left, top, width, height; x2 = x1 + w (no "+1") unless a docstring says otherwise.
 """
 
@@ -18,47 +18,25 @@ Corner = namedtuple("Corner", "x1 y1 x2 y2")
 BBox = Corner
 
 Center = namedtuple("Center", "x y w h")
-"""Centre and size; coordinates may be numbers or arrays."""
+"""Center and size; coordinates may be numbers or arrays."""
 
 
 def corner2center(corner: Corner | NDArray | Sequence[float]) -> Center | tuple:
-    """Convert corners to centre and size.
-
-    Args:
-        corner: x1, y1, x2, y2; a ``Corner``, or anything whose first axis holds the four.
-
-    Returns:
-        cx, cy, w, h: a ``Center`` for a ``Corner``, else a plain tuple.
-    """
+    """Return center and size of corners, (4, ...): a ``Center`` for a ``Corner``, else a tuple."""
     x1, y1, x2, y2 = corner[0], corner[1], corner[2], corner[3]
     values = (x1 + x2) * 0.5, (y1 + y2) * 0.5, x2 - x1, y2 - y1
     return Center(*values) if isinstance(corner, Corner) else values
 
 
 def center2corner(center: Center | NDArray | Sequence[float]) -> Corner | tuple:
-    """Convert centre and size to corners.
-
-    Args:
-        center: cx, cy, w, h; a ``Center``, or anything whose first axis holds the four.
-
-    Returns:
-        x1, y1, x2, y2: a ``Corner`` for a ``Center``, else a plain tuple.
-    """
+    """Return corners of center and size, (4, ...): a ``Corner`` for a ``Center``, else a tuple."""
     cx, cy, w, h = center[0], center[1], center[2], center[3]
     values = cx - w * 0.5, cy - h * 0.5, cx + w * 0.5, cy + h * 0.5
     return Corner(*values) if isinstance(center, Center) else values
 
 
 def IoU(rect1: Sequence, rect2: Sequence) -> NDArray | float:
-    """Intersection over union of corner boxes.
-
-    Args:
-        rect1: x1, y1, x2, y2 as numbers or arrays.
-        rect2: The same; arrays broadcast against those of ``rect1``.
-
-    Returns:
-        Overlap in [0, 1], shaped as the inputs broadcast.
-    """
+    """Return the overlap, in [0, 1], of x1, y1, x2, y2: numbers, or arrays that broadcast."""
     x1, y1, x2, y2 = rect1[0], rect1[1], rect1[2], rect1[3]
     tx1, ty1, tx2, ty2 = rect2[0], rect2[1], rect2[2], rect2[3]
     width = np.maximum(0, np.minimum(x2, tx2) - np.maximum(x1, tx1))
@@ -68,25 +46,25 @@ def IoU(rect1: Sequence, rect2: Sequence) -> NDArray | float:
 
 
 def cxy_wh_2_rect(pos: Sequence[float], sz: Sequence[float]) -> NDArray:
-    """Turn a centre and a size into (4,) x, y, w, h."""
+    """Turn a center and a size into (4,) x, y, w, h."""
     return np.array([pos[0] - sz[0] / 2, pos[1] - sz[1] / 2, sz[0], sz[1]])
 
 
 def rect_2_cxy_wh(rect: Sequence[float]) -> tuple[NDArray, NDArray]:
-    """Turn x, y, w, h into a centre (2,) and a size (2,)."""
-    centre = np.array([rect[0] + rect[2] / 2, rect[1] + rect[3] / 2])
-    return centre, np.array([rect[2], rect[3]])
+    """Turn x, y, w, h into a center (2,) and a size (2,)."""
+    center = np.array([rect[0] + rect[2] / 2, rect[1] + rect[3] / 2])
+    return center, np.array([rect[2], rect[3]])
 
 
 def cxy_wh_2_rect1(pos: Sequence[float], sz: Sequence[float]) -> NDArray:
-    """Turn a 0-based centre and a size into a 1-based rectangle, (4,) x, y, w, h."""
+    """Turn a 0-based center and a size into a 1-based rectangle, (4,) x, y, w, h."""
     return np.array([pos[0] - sz[0] / 2 + 1, pos[1] - sz[1] / 2 + 1, sz[0], sz[1]])
 
 
 def rect1_2_cxy_wh(rect: Sequence[float]) -> tuple[NDArray, NDArray]:
-    """Turn a 1-based rectangle x, y, w, h into a 0-based centre (2,) and a size (2,)."""
-    centre = np.array([rect[0] + rect[2] / 2 - 1, rect[1] + rect[3] / 2 - 1])
-    return centre, np.array([rect[2], rect[3]])
+    """Turn a 1-based rectangle x, y, w, h into a 0-based center (2,) and a size (2,)."""
+    center = np.array([rect[0] + rect[2] / 2 - 1, rect[1] + rect[3] / 2 - 1])
+    return center, np.array([rect[2], rect[3]])
 
 
 def get_axis_aligned_bbox(region: Sequence[float]) -> tuple[float, float, float, float]:
@@ -119,7 +97,7 @@ def get_min_max_bbox(region: Sequence[float]) -> tuple[float, float, float, floa
         region: x, y, w, h, or the corners x1, y1, ..., x4, y4.
 
     Returns:
-        cx, cy, w, h; a polygon's centre is the mean of its corners.
+        cx, cy, w, h; a polygon's center is the mean of its corners.
     """
     region = np.asarray(region, dtype=float)
     if region.size != 8:
@@ -139,7 +117,7 @@ def initial_rect(region: Sequence[float]) -> list[float]:
 
     Returns:
         x, y, w, h. The size keeps its type (an integer box stays integer), and a rectangle moves
-        by half a pixel, because the centre counts (w - 1) / 2: both show in result files.
+        by half a pixel, because the center counts (w - 1) / 2: both show in result files.
     """
     cx, cy, w, h = get_axis_aligned_bbox(region)
     if len(region) == 4:

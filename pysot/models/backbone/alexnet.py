@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pysot.core.registry import BACKBONES
-from pysot.models.backbone.layers import scaled_widths
+from pysot.models.wiring import scaled_widths
 
 _WIDTHS = (96, 256, 384, 384, 256)
 _KERNELS = (11, 5, 3, 3, 3)
@@ -30,7 +30,11 @@ def _layers(width_mult: float) -> list[list[nn.Module]]:
 
 
 class _AlexNetBase(nn.Module):
-    """What both layouts share: 127 -> 6 x 6, 255 -> 22 x 22, 287 -> 26 x 26."""
+    """127 -> 6 x 6, 255 -> 22 x 22, 287 -> 26 x 26 cells.
+
+    Args:
+        width_mult: Factor on every layer's channels, truncated to an integer.
+    """
 
     stride = 8
 
@@ -39,14 +43,7 @@ class _AlexNetBase(nn.Module):
         self.out_channels = [int(_WIDTHS[-1] * width_mult)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute features.
-
-        Args:
-            x: Images, (B, 3, H, W), BGR in 0..255.
-
-        Returns:
-            (B, 256 * width_mult, H', W').
-        """
+        """Compute (B, 3, H, W), BGR in 0..255 -> (B, 256 * width_mult, H', W')."""
         for layer in self.children():
             x = layer(x)
         return x
@@ -54,11 +51,7 @@ class _AlexNetBase(nn.Module):
 
 @BACKBONES.register("alexnet")
 class AlexNet(_AlexNetBase):
-    """Five layers as children ``layer1`` to ``layer5``.
-
-    Args:
-        width_mult: Factor on every layer's channels, truncated to an integer.
-    """
+    """Five layers as children ``layer1`` to ``layer5``."""
 
     def __init__(self, width_mult: float = 1) -> None:
         super().__init__(width_mult)
@@ -68,11 +61,7 @@ class AlexNet(_AlexNetBase):
 
 @BACKBONES.register("alexnetlegacy")
 class AlexNetLegacy(_AlexNetBase):
-    """The same network as one child ``features``, as the first published weights name it.
-
-    Args:
-        width_mult: Factor on every layer's channels, truncated to an integer.
-    """
+    """The same network as one child ``features``, as the first published weights name it."""
 
     def __init__(self, width_mult: float = 1) -> None:
         super().__init__(width_mult)

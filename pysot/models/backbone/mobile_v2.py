@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pysot.core.registry import BACKBONES
-from pysot.models.backbone.layers import checked_layers, scaled_widths, selected
+from pysot.models.wiring import checked_layers, scaled_widths, selected
 
 _STEM_WIDTH = 32
 # expansion, channels, blocks, stride, dilation
@@ -29,12 +29,7 @@ _MAP_STRIDES = (2, 2, 4, 8, 8, 8, 8, 8)
 class InvertedResidual(nn.Module):
     """1x1 expansion, 3x3 depth-wise and 1x1 projection (Sandler et al., 2018, section 3.3).
 
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        stride: Of the depth-wise convolution.
-        expansion: Factor on ``inputs``; the expansion is a convolution even where it is 1.
-        dilation: Of the depth-wise convolution.
+    The expansion is a convolution even where its factor is 1.
     """
 
     def __init__(
@@ -102,14 +97,7 @@ class MobileNetV2(nn.Module):
         self.stride = _MAP_STRIDES[max(self.used_layers)]
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Compute features.
-
-        Args:
-            x: Images, (B, 3, H, W), BGR in 0..255.
-
-        Returns:
-            The map that ``used_layers`` names, (B, C, H', W'), or a list of several.
-        """
+        """Compute the map of images (B, 3, H, W), BGR in 0..255, or a list of several."""
         maps = []
         for number in range(max(self.used_layers) + 1):
             x = self.get_submodule(f"layer{number}")(x)

@@ -2,7 +2,7 @@
 
 torchvision's networks take RGB in 0..1 minus a mean, over a standard deviation; ours BGR in 0..255.
 Both are linear, so the difference goes into the first convolution and its batch norm. That is
-exact because the first convolution does not pad: a zero means another colour in either.
+exact because the first convolution does not pad: a zero means another color in either.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def load_backbone(backbone: nn.Module, source: str | Path) -> None:
     Args:
         backbone: All its parameters must be in the source, bare or below ``backbone.`` or (as
             ``features.``) one level up.
-        source: A file in PySOT's format or one that torchvision's layout is recognised in, or
+        source: A file in PySOT's format or one that torchvision's layout is recognized in, or
             ``torchvision://`` and resnet18, resnet34, resnet50 or mobilenet_v2, which may
             download. What it holds beyond the backbone is named in a warning.
 
@@ -67,11 +67,7 @@ def load_backbone(backbone: nn.Module, source: str | Path) -> None:
 def from_torchvision(weights: Weights) -> Weights:
     """Convert torchvision's weights of a ResNet or MobileNetV2 to our layout and input.
 
-    Args:
-        weights: With torchvision's names; the classifier may be missing.
-
-    Returns:
-        New weights for the backbone of the same name, without the classifier.
+    The result has no classifier.
 
     Raises:
         ValueError: If they are not in torchvision's layout.
@@ -134,7 +130,7 @@ def _identity_expansion(channels: int) -> Weights:
 
 
 def _with_own_input(weights: Weights, conv: str, norm: str) -> Weights:
-    """Let the first layer take BGR in 0..255 where it took normalised RGB.
+    """Let the first layer take BGR in 0..255 where it took normalized RGB.
 
     W * ((x / 255 - mean) / std) = (W / (255 std)) * x - sum(W mean / std), and a constant before
     a batch norm moves the norm's mean.

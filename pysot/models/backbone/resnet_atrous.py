@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pysot.core.registry import BACKBONES
-from pysot.models.backbone.layers import checked_layers, scaled_widths, selected
+from pysot.models.wiring import checked_layers, scaled_widths, selected
 
 _PLANES = (64, 128, 256, 512)
 _STRIDES = (1, 2, 1, 1)
@@ -50,14 +50,7 @@ def _downsample(inputs: int, outputs: int, stride: int, dilation: int) -> nn.Seq
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut.
-
-    Args:
-        inputs: Channels of the input.
-        planes: Channels of the output.
-        stride: Of the first convolution.
-        dilation: Of the stage.
-    """
+    """Two 3x3 convolutions, the first with the stride, and a shortcut."""
 
     expansion = 1
 
@@ -81,14 +74,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut.
-
-    Args:
-        inputs: Channels of the input.
-        planes: Channels of the 3x3 convolution; the output has four times as many.
-        stride: Of the 3x3 convolution.
-        dilation: Of the stage.
-    """
+    """1x1, 3x3 (of ``planes`` channels, with the stride) and 1x1 convolutions and a shortcut."""
 
     expansion = 4
 
@@ -162,17 +148,10 @@ class ResNet(nn.Module):
         self.out_channels = [channels[number] for number in self.used_layers]
         self.strides = [_MAP_STRIDES[number] for number in self.used_layers]
         self.stride = _MAP_STRIDES[max(self.used_layers)]
-        _initialise(self)
+        _initialize(self)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Compute features.
-
-        Args:
-            x: Images, (B, 3, H, W), BGR in 0..255.
-
-        Returns:
-            The map that ``used_layers`` names, (B, C, H', W'), or a list of several.
-        """
+        """Compute the map of images (B, 3, H, W), BGR in 0..255, or a list of several."""
         maps = [self.relu(self.bn1(self.conv1(x)))]
         x = self.maxpool(maps[0])
         for number in range(1, max(self.used_layers) + 1):
@@ -191,7 +170,7 @@ def _stage(
     return nn.Sequential(*blocks)
 
 
-def _initialise(network: nn.Module) -> None:
+def _initialize(network: nn.Module) -> None:
     """Draw convolutions normally, scaled to their fan-out (He et al., 2015, section 2.2)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,3 +1,3 @@
 """Heads; importing the package registers them."""
 
-from pysot.models.head import fc, mask, rpn  # noqa: F401
+from pysot.models.head import mask, rpn  # noqa: F401

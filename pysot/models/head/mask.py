@@ -50,26 +50,21 @@ class MaskCorr(DepthwiseXCorr):
         return self.head(correlation)
 
     def masks_at(self, correlation: Tensor, cells: Tensor) -> Tensor:
-        """Predict the mask logits of some cells alone, in training too.
+        """Predict the mask logits of some cells alone, (N, out_channels), in training too.
+
+        Batch norm sees all cells, as in :meth:`masks`; only the last convolution, which has nearly
+        all of the work, is left out for the others.
 
         Args:
             correlation: (B, hidden, R, R).
             cells: (N, 3) integers: sample, row and column.
-
-        Returns:
-            (N, out_channels), as :meth:`masks` has them. Batch norm sees all cells there and here;
-            only the last convolution, which has nearly all of the work, is left out for the rest.
         """
         sample, row, column = cells.unbind(dim=1)
         chosen = self.head[:-1](correlation)[sample, :, row, column]
         return self.head[-1](chosen[:, :, None, None]).flatten(1)
 
     def forward(self, zf: Tensor, xf: Tensor) -> tuple[Tensor, Tensor]:
-        """Compare template and search features.
-
-        Returns:
-            Masks (B, out_channels, R, R) and correlation (B, hidden, R, R).
-        """
+        """Return masks (B, out_channels, R, R) and correlation (B, hidden, R, R)."""
         correlation = self.correlate(self.encode(zf), xf)
         return self.masks(correlation), correlation
 
@@ -131,16 +126,7 @@ class Refine(nn.Module):
     def masks_at(
         self, low: Sequence[Tensor], correlation: Tensor, cells: Sequence[Sequence[int]]
     ) -> Tensor:
-        """Refine the masks of any cells.
-
-        Args:
-            low: See :meth:`forward`.
-            correlation: The mask head's, (B, C, R, R).
-            cells: N times sample, row and column; at least one.
-
-        Returns:
-            Mask logits, (N, 127 * 127), rows first.
-        """
+        """Refine the masks of ``cells``, N times (N > 0) sample, row and column; see `forward`."""
         # a cell's window in each map: side, padding that the border cells need, map cells per step
         border = _border(correlation.shape[-1], low[2].shape[-1])
         p0 = _patches(low[0], cells, side=61, padding=4 * border, step=4)

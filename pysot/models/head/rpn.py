@@ -1,8 +1,7 @@
-"""Region proposal heads: compare template features with search features.
+"""Heads that find the template in search features: of region proposal networks, and SiamFC's.
 
 B batch, A anchors, C channels, Hz and Hx sides of template and search maps, R response side, L
-levels. zf, xf template and search features. Every head splits its work in two: ``encode`` is all
-that depends on the template alone and runs once per target; ``correlate`` runs once per frame.
+levels. zf, xf template and search features.
 
 Outputs: class logits (B, 2A, R, R), viewed as (B, 2, A, R, R) with background before target; box
 deltas (B, 4A, R, R), viewed as (B, 4, A, R, R): dx, dy, dw, dh.
@@ -11,6 +10,7 @@ deltas (B, 4A, R, R), viewed as (B, 4, A, R, R): dx, dy, dw, dh.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,21 @@ from pysot.core.xcorr import xcorr_depthwise, xcorr_fast
 
 Kernels = tuple[Tensor, Tensor]
 
+# A response sums thousands of products. Learned in these units, its scale is of the size of 1 and
+# moves as slowly as other weights do; released models multiply by this number alone.
+_UNIT = 1e-3
+
+
+class SiameseHead(nn.Module):
+    """Splits its work in two: ``encode``, once per target, and ``correlate``, once per frame."""
+
+    def forward(self, zf: Any, xf: Any) -> Any:
+        """Compare template and search features; see ``correlate``."""
+        return self.correlate(self.encode(zf), xf)
+
 
 @RPN_HEADS.register("UPChannelRPN")
-class UPChannelRPN(nn.Module):
+class UPChannelRPN(SiameseHead):
     """Raises the template's channels to one kernel per output (SiamRPN, section 3.2).
 
     Args:
@@ -51,12 +63,8 @@ class UPChannelRPN(nn.Module):
         loc = self.loc_adjust(xcorr_fast(self.search_loc_conv(xf), loc_kernel))
         return cls, loc
 
-    def forward(self, zf: Tensor, xf: Tensor) -> tuple[Tensor, Tensor]:
-        """Compare template and search features; see the module for the outputs."""
-        return self.correlate(self.encode(zf), xf)
 
-
-class DepthwiseXCorr(nn.Module):
+class DepthwiseXCorr(SiameseHead):
     """One branch of the depth-wise head: correlation per channel, then two 1x1 convolutions.
 
     Args:
@@ -88,10 +96,6 @@ class DepthwiseXCorr(nn.Module):
         """Compare kernels with search features (B, C, Hx, Hx): (B, out_channels, R, R)."""
         return self.head(self.correlation(kernel, xf))
 
-    def forward(self, zf: Tensor, xf: Tensor) -> Tensor:
-        """Compare template and search features: (B, out_channels, R, R)."""
-        return self.correlate(self.encode(zf), xf)
-
 
 def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
     return nn.Sequential(
@@ -102,7 +106,7 @@ def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.S
 
 
 @RPN_HEADS.register("DepthwiseRPN")
-class DepthwiseRPN(nn.Module):
+class DepthwiseRPN(SiameseHead):
     """Scores and refines A anchors per cell by depth-wise cross-correlation (SiamRPN++).
 
     Args:
@@ -128,19 +132,15 @@ class DepthwiseRPN(nn.Module):
         """Compare kernels with search features (B, C, Hx, Hx); see the module for the outputs."""
         return self.cls.correlate(kernels[0], xf), self.loc.correlate(kernels[1], xf)
 
-    def forward(self, zf: Tensor, xf: Tensor) -> tuple[Tensor, Tensor]:
-        """Compare template and search features; see the module for the outputs."""
-        return self.correlate(self.encode(zf), xf)
-
 
 @RPN_HEADS.register("MultiRPN")
-class MultiRPN(nn.Module):
+class MultiRPN(SiameseHead):
     """One :class:`DepthwiseRPN` per level, ``rpn2``, ``rpn3``, ..., whose outputs are averaged.
 
     Args:
         anchor_num: A.
         in_channels: C of each level.
-        weighted: Whether the outputs are summed with learnt weights instead, those of classes
+        weighted: Whether the outputs are summed with learned weights instead, those of classes
             and of boxes apart, each positive and of sum 1 (SiamRPN++, equation 3).
 
     Raises:
@@ -179,12 +179,6 @@ class MultiRPN(nn.Module):
             return sum(cls) / len(cls), sum(loc) / len(loc)
         return _weighted_sum(cls, self.cls_weight), _weighted_sum(loc, self.loc_weight)
 
-    def forward(
-        self, zf: Tensor | Sequence[Tensor], xf: Tensor | Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Compare template and search maps; see the module for the outputs."""
-        return self.correlate(self.encode(zf), xf)
-
 
 def _levels(features: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
     """A backbone or neck returns a single level without a list."""
@@ -194,3 +188,33 @@ def _levels(features: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
 def _weighted_sum(outputs: Iterable[Tensor], weight: Tensor) -> Tensor:
     shares = torch.softmax(weight, dim=0)
     return sum(share * output for share, output in zip(shares, outputs, strict=True))
+
+
+@RPN_HEADS.register("FC")
+class FC(SiameseHead):
+    """Correlates over all channels (Bertinetto et al., 2016, equation 1), then scales and shifts.
+
+    The response is ``weight * 0.001 * correlation + bias`` with two learned numbers, which start at
+    1 and 0.
+    """
+
+    in_channels = None  # any
+    anchor_num = None  # no boxes
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adjust = nn.Conv2d(1, 1, kernel_size=1)
+        nn.init.ones_(self.adjust.weight)
+        nn.init.zeros_(self.adjust.bias)
+
+    def encode(self, zf: Tensor) -> Tensor:
+        """Turn template features into kernels, both (B, C, Hz, Hz)."""
+        return zf * _UNIT
+
+    def correlate(self, kernels: Tensor, xf: Tensor) -> tuple[Tensor, None]:
+        """Compare kernels with search features (B, C, Hx, Hx).
+
+        Returns:
+            Logits (B, 1, R, R) of "the target is here", and None in the place of boxes.
+        """
+        return self.adjust(xcorr_fast(xf, kernels)), None

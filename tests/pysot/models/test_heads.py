@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from pysot.core.registry import RPN_HEADS
-from pysot.models.head.fc import FC
 from pysot.models.head.mask import MaskCorr, Refine, _patches
+from pysot.models.head.rpn import FC
 from pysot.models.loss import balanced_logistic_loss
 
 

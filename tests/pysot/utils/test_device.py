@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pysot.utils.device import choose_device
+from pysot.utils.model_load import choose_device
 
 
 def machine(monkeypatch, cuda=0, mps=False):
