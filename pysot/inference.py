@@ -87,14 +87,8 @@ def fuse_batch_norm(model: nn.Module) -> nn.Module:
     """Return a copy of a network with its batch norms folded into convolutions.
 
     Folded are a convolution and the batch norm right after it in an ``nn.Sequential``, and
-    children ``conv<name>`` and ``bn<name>`` of any other module; an ``nn.Identity`` takes the
-    norm's place. Outputs are the same but for rounding.
-
-    Args:
-        model: In evaluation mode; it is not changed.
-
-    Returns:
-        A network for tracking: without gradients, and with other parameter names.
+    children ``conv<name>`` and ``bn<name>`` of any other module. Outputs are the same but for
+    rounding; there are no gradients, and parameters have other names.
 
     Raises:
         ValueError: If a part of the model is in training mode, where a batch norm depends on the

@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+_Row = tuple[int, float, float]  # frame, width, height
 _TRIES = 50  # draws after which the last one is taken: there may be no other category, or no likes
 
 
@@ -64,22 +66,30 @@ def read_annotations(path: Path) -> Annotations:
     """
     if not path.is_file():
         raise FileNotFoundError(f"training annotations not found: {path}")
-    content = _read_object(path)
     videos: list[str] = []
-    tracks: list[str] = []
-    track_counts: list[int] = []
-    rows: list[list[tuple[int, float, float]]] = []
-    for video, tracks_of_video in content.items():
+    tracks: list[tuple[str, list[_Row]]] = []
+    first_track = [0]
+    for video, tracks_of_video in _read_object(path).items():
         usable = list(_usable_tracks(tracks_of_video, f"{path}: {video}"))
         if usable:
             videos.append(video)
-            track_counts.append(len(usable))
-            tracks += [name for name, _ in usable]
-            rows += [boxes for _, boxes in usable]
+            tracks += usable
+            first_track.append(len(tracks))
     if not videos:
         raise ValueError(f"{path} holds no usable box (width and height above 0)")
-    names, categories = _categories(categories_path(path), videos, tracks, track_counts)
-    return _flattened(videos, tracks, track_counts, rows, names, categories)
+    names, rows = zip(*tracks, strict=True)
+    table = np.array([row for boxes in rows for row in boxes], dtype=np.float64)
+    categories, numbers = _categories(categories_path(path), videos, names, first_track)
+    return Annotations(
+        videos=tuple(videos),
+        tracks=names,
+        first_track=np.array(first_track),
+        first_row=np.cumsum([0, *(len(boxes) for boxes in rows)]),
+        frames=table[:, 0].astype(np.int64),
+        sizes=table[:, 1:].copy(),
+        category_names=categories,
+        categories=numbers,
+    )
 
 
 def categories_path(path: Path) -> Path:
@@ -98,45 +108,22 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _categories(
-    path: Path, videos: list[str], tracks: list[str], track_counts: list[int]
+    path: Path, videos: list[str], tracks: tuple[str, ...], first_track: list[int]
 ) -> tuple[tuple[str, ...], NDArray]:
     """Return the names of all categories, and the index of each track's, -1 for none."""
-    if not path.is_file():
-        return (), np.full(len(tracks), -1)
-    content = _read_object(path)
+    content = _read_object(path) if path.is_file() else {}
     found: list[str | None] = []
-    for video, count in zip(videos, track_counts, strict=True):
+    for video, (first, end) in zip(videos, pairwise(first_track), strict=True):
         named = content.get(video, {})
         if not isinstance(named, dict) or not all(isinstance(v, str) for v in named.values()):
             raise ValueError(f"{path}: {video}: {_expected('an object of names by track', named)}")
-        found += [named.get(track) for track in tracks[len(found) : len(found) + count]]
+        found += [named.get(track) for track in tracks[first:end]]
     names = sorted({name for name in found if name is not None})
     index = {name: number for number, name in enumerate(names)}
     return tuple(names), np.array([index.get(name, -1) for name in found])
 
 
-def _flattened(
-    videos: list[str],
-    tracks: list[str],
-    track_counts: list[int],
-    rows: list[list[tuple[int, float, float]]],
-    category_names: tuple[str, ...],
-    categories: NDArray,
-) -> Annotations:
-    table = np.array([row for boxes in rows for row in boxes], dtype=np.float64)
-    return Annotations(
-        videos=tuple(videos),
-        tracks=tuple(tracks),
-        first_track=np.cumsum([0, *track_counts]),
-        first_row=np.cumsum([0, *(len(boxes) for boxes in rows)]),
-        frames=table[:, 0].astype(np.int64),
-        sizes=table[:, 1:].copy(),
-        category_names=category_names,
-        categories=categories,
-    )
-
-
-def _usable_tracks(tracks: Any, where: str) -> Iterator[tuple[str, list[tuple[int, float, float]]]]:
+def _usable_tracks(tracks: Any, where: str) -> Iterator[tuple[str, list[_Row]]]:
     if not isinstance(tracks, dict):
         raise ValueError(f"{where}: {_expected('an object of tracks', tracks)}")
     for name, frames in tracks.items():
@@ -145,7 +132,7 @@ def _usable_tracks(tracks: Any, where: str) -> Iterator[tuple[str, list[tuple[in
             yield name, boxes
 
 
-def _usable_boxes(frames: Any, where: str) -> list[tuple[int, float, float]]:
+def _usable_boxes(frames: Any, where: str) -> list[_Row]:
     if not isinstance(frames, dict):
         raise ValueError(f"{where}: {_expected('an object of frames', frames)}")
     boxes = []

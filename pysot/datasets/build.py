@@ -177,8 +177,8 @@ def build_train_loader(
 ) -> DataLoader:
     """Build the loader of a whole run.
 
-    Its batches run through all epochs from ``first_epoch`` to the last without a pause; how many
-    there are, ``loader.batch_sampler`` says. See ``PairDataset`` for their keys.
+    Its batches run through all epochs from ``first_epoch`` to the last without a pause;
+    ``loader.batch_sampler`` has their number. See ``PairDataset`` for their keys.
 
     Args:
         cfg: The experiment.

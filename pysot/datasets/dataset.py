@@ -66,18 +66,14 @@ class Crop:
     track: str
     size: NDArray
 
-    def read(self, kind: str = "x") -> NDArray:
-        """Read the image, or with kind "m" its mask; see ``CropFolder.read``."""
-        return self.crops.read(self.video, self.frame, self.track, kind)
-
     def open(self) -> EncodedCrop:
         """Read the image without decoding it."""
         return self.crops.open(self.video, self.frame, self.track)
 
     def mask(self) -> NDArray | None:
         """Read the mask, (H, W) uint8, 0 outside of the target; None where there is none."""
-        known = self.crops.has(self.video, self.frame, self.track, "m")
-        return self.read("m") if known else None
+        place = self.video, self.frame, self.track, "m"
+        return self.crops.read(*place) if self.crops.has(*place) else None
 
 
 class PairDataset(Dataset):
@@ -257,8 +253,8 @@ def box_in_crop(shape: tuple[int, int], size: NDArray, exemplar_size: int = 127)
 
     Args:
         shape: Height and width of the crop.
-        size: Width and height of the target in the original frame. Its zoom follows from how
-            crops are made: target and context (half of width plus height) fill ``exemplar_size``.
+        size: Width and height of the target in the original frame. Target and context (half of
+            width plus height) fill ``exemplar_size`` pixels of the crop.
         exemplar_size: In pixels.
 
     Returns:
@@ -278,10 +274,7 @@ def _generator(seed: int, *words: int) -> np.random.Generator:
 def _pass_order(seed: int, number: int, sizes: tuple[tuple[int, int], ...]) -> NDArray:
     """Order of the videos in one pass: (2, pass length) int32 set and video numbers.
 
-    Args:
-        seed: The run's.
-        number: Of the pass.
-        sizes: Per set, its videos and ``num_use``.
+    ``sizes`` are the number of videos and ``num_use`` of each set.
     """
     columns = []
     for subset, (videos, num_use) in enumerate(sizes):

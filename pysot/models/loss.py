@@ -46,28 +46,14 @@ def mask_losses(
 
 
 def log_softmax_cls(cls: Tensor) -> Tensor:
-    """Log-probabilities of background and target.
-
-    Args:
-        cls: Class logits, (B, 2A, R, R), background channels first.
-
-    Returns:
-        (B, A, R, R, 2), background first.
-    """
+    """Turn class logits (B, 2A, R, R) into log-probabilities (B, A, R, R, 2), background first."""
     batch, channels, rows, columns = cls.shape
     logits = cls.view(batch, 2, channels // 2, rows, columns)
     return F.log_softmax(logits.permute(0, 2, 3, 4, 1).contiguous(), dim=4)
 
 
 def count_labels(label: Tensor) -> Tensor:
-    """Count positives and negatives, which the classification losses average over.
-
-    Args:
-        label: Integers of any shape: 1 target, 0 background, -1 ignored.
-
-    Returns:
-        (2,) integers.
-    """
+    """Count positives (1) and negatives (0), (2,), which the classification losses average over."""
     return torch.stack([(label == value).sum() for value in (1, 0)])
 
 
@@ -101,9 +87,6 @@ def weight_l1_loss(pred_loc: Tensor, label_loc: Tensor, loss_weight: Tensor) -> 
         pred_loc: (B, 4A, R, R).
         label_loc: (B, 4, A, R, R).
         loss_weight: (B, A, R, R), 0 where no box is learned.
-
-    Returns:
-        Scalar.
     """
     distance = (pred_loc.reshape(label_loc.shape) - label_loc).abs().sum(dim=1)
     return torch.sum(distance * loss_weight) / pred_loc.shape[0]
@@ -139,9 +122,9 @@ def _mean_of_sides(totals: list[Tensor], label: Tensor, counts: Tensor | None) -
 def mask_windows(label_mask: Tensor, cells: Tensor, response_side: int, side: int) -> Tensor:
     """Cut the part of a search image's mask that each response cell stands for.
 
-    Windows are ``stride`` apart and centered as a whole on the image, so that cell (r, c) has the
-    window that ``SiamMaskTracker`` pastes its mask into: from pixel (8r - 32, 8c - 32) for 25 x 25
-    cells over 255 pixels, (8r, 8c) for 3 x 3 cells over 143.
+    Windows are centered as a whole on the image, so that cell (r, c) has the window that
+    ``SiamMaskTracker`` pastes its mask into: from pixel (8r - 32, 8c - 32) for 25 x 25 cells over
+    255 pixels, (8r, 8c) for 3 x 3 cells over 143.
 
     Args:
         label_mask: (B, S, S): 1 target, -1 background.

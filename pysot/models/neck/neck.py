@@ -1,6 +1,6 @@
-"""Necks: bring backbone maps to the heads' channels, and cut template maps to their centre.
+"""Necks: bring backbone maps to the heads' channels, and cut template maps to their center.
 
-Template features near the border have seen more padding than image; the centre is enough for the
+Template features near the border have seen more padding than image; the center is enough for the
 correlation and cheaper (SiamRPN++, section 3.3).
 """
 
@@ -18,12 +18,7 @@ _CROP_BELOW = 20
 
 @NECKS.register("AdjustLayer")
 class AdjustLayer(nn.Module):
-    """1x1 convolution with batch norm; maps below 20 cells are cut to their centre.
-
-    Args:
-        in_channels: Of the backbone's map.
-        out_channels: Of the result.
-        center_size: Side of the centre in cells.
+    """1x1 convolution with batch norm; maps below 20 cells are cut to ``center_size`` cells.
 
     Raises:
         ValueError: If a channel number is no number.
@@ -49,12 +44,11 @@ class AdjustLayer(nn.Module):
 
         Args:
             x: A map of the backbone.
-            extra: Cells by which it is wider than the template's. A search map of the second stage
-                of SiamMask is narrow enough to be cut; it loses as many cells at each side as the
-                template's does.
+            extra: Cells by which it is wider than the template's: the narrow search map of
+                SiamMask's second stage loses as many cells at each side as the template's does.
 
         Raises:
-            ValueError: If a map that is to be cut is smaller than the centre.
+            ValueError: If a map that is to be cut is smaller than the center.
         """
         x = self.downsample(x)
         width = x.shape[3]
@@ -63,7 +57,7 @@ class AdjustLayer(nn.Module):
         side = self.center_size + extra
         if width < side:
             raise ValueError(
-                f"ADJUST.KWARGS.center_size: a map of {width} cells has no centre of {side}"
+                f"ADJUST.KWARGS.center_size: a map of {width} cells has no center of {side}"
             )
         start = (width - side) // 2
         stop = start + side
@@ -75,11 +69,6 @@ class AdjustAllLayer(nn.Module):
     """One :class:`AdjustLayer` per level, named ``downsample2``, ``downsample3``, ...
 
     With a single level it is named ``downsample``, and map and result are no lists.
-
-    Args:
-        in_channels: Of each of the backbone's maps.
-        out_channels: Of each result.
-        center_size: Side of the centre in cells.
 
     Raises:
         ValueError: If the two are no lists of the same length.
