@@ -87,26 +87,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     benchmark = find_benchmark(args.dataset)
     root = find_dataset_root(args.dataset, args.dataset_root)
     videos = load_videos(root, args.dataset)
-    selected = select_videos(videos, args.video, args.dataset)
-    spec = read_spec(args)
-    job = make_job(args, benchmark, spec)
-    vis_dir, show = picture_places(args, job.store.folder.name)
+    selected = _select_videos(videos, args.video, args.dataset)
+    spec = _read_spec(args)
+    job = _make_job(args, benchmark, spec)
+    vis_dir, show = _picture_places(args, job.store.folder.name)
     record = {"tracker": STATIC} if spec is None else spec.record()
     job.store.record(record, list(videos), args.overwrite)
-    results = run(job, selected, list(videos), args.workers, vis_dir, show)
-    summarize(job, results, vis_dir)
+    results = _run(job, selected, list(videos), args.workers, vis_dir, show)
+    _summarize(job, results, vis_dir)
 
 
 # ------------------------------------------------------------------------------------- tracker
 
 
-def read_spec(args: argparse.Namespace) -> TrackerSpec | None:
-    """Read the tracker that the command line names; None for the static baseline.
-
-    Raises:
-        OSError: If the snapshot cannot be read.
-        ValueError: If a static baseline is given a configuration.
-    """
+def _read_spec(args: argparse.Namespace) -> TrackerSpec | None:
+    """Read the tracker that the command line names; None for the static baseline."""
     if not args.static:
         return TrackerSpec.read(args.config, args.snapshot, args.opts)
     if args.config or args.snapshot or args.opts:
@@ -114,13 +109,8 @@ def read_spec(args: argparse.Namespace) -> TrackerSpec | None:
     return None
 
 
-def make_job(args: argparse.Namespace, benchmark: Benchmark, spec: TrackerSpec | None) -> Job:
-    """Decide how the videos are run; what is wrong with the tracker shows here, once.
-
-    Raises:
-        OSError: If a file of the tracker is missing.
-        ValueError: If configuration, snapshot, name or number of repetitions are unusable.
-    """
+def _make_job(args: argparse.Namespace, benchmark: Benchmark, spec: TrackerSpec | None) -> Job:
+    """Decide how the videos are run; what is wrong with the tracker shows here, once."""
     build: Callable[[], Any] = spec or StaticTracker
     repetitions = allowed_repetitions(build(), args.repetitions, benchmark.repetitions)
     if repetitions < (args.repetitions or 1):
@@ -128,16 +118,12 @@ def make_job(args: argparse.Namespace, benchmark: Benchmark, spec: TrackerSpec |
     options = ProtocolOptions(initial_rect)
     if spec is not None:
         options = replace(options, mask_threshold=spec.cfg.TRACK.MASK_THERSHOLD)
-    store = ResultStore(args.output / args.dataset / tracker_name(args), benchmark.layout)
+    store = ResultStore(args.output / args.dataset / _tracker_name(args), benchmark.layout)
     return Job(build, benchmark.protocol, store, options, repetitions, args.overwrite)
 
 
-def tracker_name(args: argparse.Namespace) -> str:
-    """Return the tracker's name in the results: PySOT's rule, unless the user chose one.
-
-    Raises:
-        ValueError: If it cannot be the name of a folder.
-    """
+def _tracker_name(args: argparse.Namespace) -> str:
+    """Return the tracker's name in the results: PySOT's rule, unless the user chose one."""
     default = STATIC if args.static else args.snapshot.name.split(".")[0]
     name = default if args.name is None else args.name
     if name in ("", ".", "..") or Path(name).name != name:
@@ -148,12 +134,8 @@ def tracker_name(args: argparse.Namespace) -> str:
 # -------------------------------------------------------------------------------------- videos
 
 
-def select_videos(videos: dict[str, Video], name: str, dataset: str) -> list[Video]:
-    """Return the video of that name, or all if it is empty.
-
-    Raises:
-        ValueError: If there is none; the message lists names that are near.
-    """
+def _select_videos(videos: dict[str, Video], name: str, dataset: str) -> list[Video]:
+    """Return the video of that name, or all if it is empty."""
     if not name:
         return list(videos.values())
     if name in videos:
@@ -163,7 +145,7 @@ def select_videos(videos: dict[str, Video], name: str, dataset: str) -> list[Vid
     raise ValueError(f"no video {name!r} in {dataset}; names near to it: {', '.join(near)}")
 
 
-def picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None, bool]:
+def _picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None, bool]:
     """Return the folder for videos of the results, if any, and whether a window shows them."""
     show = args.vis and not args.vis_dir and window_available()
     if args.vis_dir or not args.vis or show:
@@ -171,7 +153,7 @@ def picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None,
     return args.output.with_name(f"{args.output.name}_vis") / args.dataset / tracker, False
 
 
-def run(
+def _run(
     job: Job,
     videos: Sequence[Video],
     names: Sequence[str],
@@ -191,16 +173,13 @@ def run(
 
     Returns:
         One result per video.
-
-    Raises:
-        WorkerDied: If a worker process dies.
     """
     frames = sum(map(len, videos))
     results = []
     with tqdm(total=frames, desc="test", unit="frame", ncols=100, leave=False, disable=None) as bar:
-        done = run_parallel(partial(run_and_draw, job, vis_dir), videos, workers)
+        done = run_parallel(partial(_run_and_draw, job, vis_dir), videos, workers)
         for video, result in zip(videos, done, strict=True):
-            report(1 + names.index(video.name), result, bar)
+            _report(1 + names.index(video.name), result, bar)
             if show and not result.error:
                 play(video.name, drawn_frames(video, job.store))
             bar.update(len(video))
@@ -208,7 +187,7 @@ def run(
     return results
 
 
-def run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
+def _run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
     """Run the tracker over a video and, if asked for, draw the result of its first run."""
     result = run_video(job, video)
     if vis_dir is None or result.error:
@@ -226,7 +205,7 @@ def run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
 # -------------------------------------------------------------------------------------- report
 
 
-def report(number: int, result: JobResult, bar: tqdm) -> None:
+def _report(number: int, result: JobResult, bar: tqdm) -> None:
     """Print a line per run, as PySOT does, or an error; ``number`` is the video's, from 1."""
     for timing in result.runs:
         bar.write(f"({number:3d}) {timing.line(result.name)}", file=sys.stdout)
@@ -234,12 +213,8 @@ def report(number: int, result: JobResult, bar: tqdm) -> None:
         bar.write(f"error: {result.name}: {result.error}", file=sys.stderr)
 
 
-def summarize(job: Job, results: Sequence[JobResult], vis_dir: Path | None) -> None:
-    """Print sums over the videos.
-
-    Raises:
-        RunFailed: If a video failed.
-    """
+def _summarize(job: Job, results: Sequence[JobResult], vis_dir: Path | None) -> None:
+    """Print sums over the videos."""
     if job.restarts:
         print(f"{job.store.folder.name} total lost: {sum(result.lost for result in results):d}")
     if skipped := sum(result.skipped for result in results):

@@ -73,19 +73,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run all settings over all videos and print the table of the best."""
     args = parse_args(argv)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    settings = choose(read_grid(args), args.random, args.seed)
+    settings = _choose(_read_grid(args), args.random, args.seed)
     print(f"Total search number: {len(settings)}", flush=True)
     root = find_dataset_root(args.dataset, args.dataset_root)
     dataset = Dataset(args.dataset, root)
-    check_truth(dataset)
+    _check_truth(dataset)
     spec = TrackerSpec.read(args.config, args.snapshot, args.opts)
     spec()  # what is wrong with the tracker shows here, once
-    jobs = make_jobs(args, dataset, spec, settings)
+    jobs = _make_jobs(args, dataset, spec, settings)
     record = spec.record()
     for setting, job in jobs.items():
         job.store.record(setting.noted_in(record), list(dataset.videos), args.overwrite)
-    failed = search(list(jobs.values()), list(dataset), args.workers)
-    best = summarize(dataset, jobs, args)
+    failed = _search(list(jobs.values()), list(dataset), args.workers)
+    best = _summarize(dataset, jobs, args)
     if best is not None:
         print(f"best: {' '.join(map(str, best.overrides()))}")
     if failed:
@@ -131,15 +131,10 @@ class Setting:
         return record
 
 
-def read_grid(args: argparse.Namespace) -> list[Setting]:
-    """Return all settings of the ranges on the command line.
-
-    Raises:
-        ValueError: If a range is none, if two of its values would share a folder, or if there are
-            more than ``MAX_SETTINGS``.
-    """
+def _read_grid(args: argparse.Namespace) -> list[Setting]:
+    """Return all settings of the ranges on the command line."""
     values = {
-        name: read_range(getattr(args, name), f"--{name.replace('_', '-')}")
+        name: _read_range(getattr(args, name), f"--{name.replace('_', '-')}")
         for name in ("search_region", "penalty_k", "window_influence", "lr")
     }
     sizes = values["search_region"]
@@ -155,12 +150,8 @@ def read_grid(args: argparse.Namespace) -> list[Setting]:
     return [Setting(*numbers) for numbers in settings]
 
 
-def read_range(text: str, option: str) -> list[float]:
-    """Return the values of ``START,STOP,STEP``, without STOP, or of one number.
-
-    Raises:
-        ValueError: If it is neither, or holds no value or more than ``MAX_SETTINGS``.
-    """
+def _read_range(text: str, option: str) -> list[float]:
+    """Return the values of ``START,STOP,STEP``, without STOP, or of one number."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -177,7 +168,7 @@ def read_range(text: str, option: str) -> list[float]:
     return np.arange(start, stop, step).tolist()
 
 
-def choose(settings: list[Setting], number: int | None, seed: int) -> list[Setting]:
+def _choose(settings: list[Setting], number: int | None, seed: int) -> list[Setting]:
     """Return all settings, or some at random, the same ones for the same seed."""
     if number is None or number >= len(settings):
         return settings
@@ -185,26 +176,18 @@ def choose(settings: list[Setting], number: int | None, seed: int) -> list[Setti
     return [settings[index] for index in sorted(chosen.tolist())]
 
 
-def check_truth(dataset: Dataset) -> None:
-    """Refuse a set by which settings cannot be compared.
-
-    Raises:
-        ValueError: If no frame but the first of each video has a ground truth.
-    """
+def _check_truth(dataset: Dataset) -> None:
+    """Refuse a set by which settings cannot be compared."""
     if not any(video.mask_names or np.isfinite(video.boxes[1:]).any() for video in dataset):
         raise ValueError(
             f"{dataset.name} has only first boxes; a search needs the ground truth of later frames"
         )
 
 
-def make_jobs(
+def _make_jobs(
     args: argparse.Namespace, dataset: Dataset, spec: TrackerSpec, settings: Sequence[Setting]
 ) -> dict[Setting, Job]:
-    """Return how the tracker is run with each setting, and where the results go.
-
-    Raises:
-        ValueError: If the name of the model cannot begin that of a folder.
-    """
+    """Return how the tracker is run with each setting, and where the results go."""
     model = args.name or args.snapshot.name.split(".")[0]
     if Path(model).name != model:
         raise ValueError(f"{model!r} cannot begin the name of a folder; choose another --name")
@@ -227,7 +210,7 @@ def make_jobs(
 Work = tuple[list[Job], Video]
 
 
-def search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
+def _search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
     """Run what is not there yet and print a line per run.
 
     Processes that share the work begin with different settings. What another process has locked is
@@ -235,9 +218,6 @@ def search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
 
     Returns:
         Number of runs that failed.
-
-    Raises:
-        WorkerDied: If a worker process dies.
     """
     jobs = [jobs[index] for index in np.random.default_rng().permutation(len(jobs))]
     groups = [jobs[i : i + TOGETHER] for i in range(0, len(jobs), TOGETHER)]
@@ -246,7 +226,7 @@ def search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
     locked: list[Work] = []
     while waiting:
         locked, progress = [], False
-        for (group, video), results in follow(waiting, workers):
+        for (group, video), results in _follow(waiting, workers):
             others = [job for job, result in zip(group, results, strict=True) if result.locked]
             progress |= len(others) < len(results)
             failed += sum(bool(result.error) for result in results)
@@ -258,25 +238,21 @@ def search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
     return failed
 
 
-def follow(work: list[Work], workers: int) -> Iterator[tuple[Work, list[JobResult]]]:
-    """Run groups of settings, print a line for every run, and yield the results of each group.
-
-    Raises:
-        WorkerDied: If a worker process dies.
-    """
+def _follow(work: list[Work], workers: int) -> Iterator[tuple[Work, list[JobResult]]]:
+    """Run groups of settings, print a line for every run, and yield the results of each group."""
     total = sum(len(group) * len(video) for group, video in work)
     with tqdm(
         total=total, desc="search", unit="frame", ncols=100, leave=False, disable=None
     ) as bar:
-        done = run_parallel(run_group, work, workers)
+        done = run_parallel(_run_group, work, workers)
         for (group, video), results in zip(work, done, strict=True):
             for job, result in zip(group, results, strict=True):
-                report(job, result, bar)
+                _report(job, result, bar)
             bar.update(len(group) * len(video))
             yield (group, video), results
 
 
-def report(job: Job, result: JobResult, bar: tqdm) -> None:
+def _report(job: Job, result: JobResult, bar: tqdm) -> None:
     """Print a line per run, and what went wrong, around a progress bar."""
     for timing in result.runs:
         bar.write(timing.line(result.name), file=sys.stdout)
@@ -285,12 +261,12 @@ def report(job: Job, result: JobResult, bar: tqdm) -> None:
         bar.write(text, file=sys.stderr)
 
 
-def run_group(work: Work) -> list[JobResult]:
+def _run_group(work: Work) -> list[JobResult]:
     """Run a group of settings over a video."""
     return run_together(*work)
 
 
-def summarize(
+def _summarize(
     dataset: Dataset, jobs: dict[Setting, Job], args: argparse.Namespace
 ) -> Setting | None:
     """Print the table of the best settings that have results of all videos.

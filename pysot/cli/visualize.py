@@ -55,16 +55,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         bad += sample.pop("bad_images")
         if not sample:
             raise RunFailed(f"no pair could be read; the last image: {bad[-1]}")
-        cells.append(draw_sample(sample, cfg))
+        cells.append(_draw_sample(sample, cfg))
         negative += not (sample["label_cls"] == 1).any()
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    write_image(args.output, sheet(cells))
+    write_image(args.output, _sheet(cells))
     print(f"{args.output}: {len(cells)} pairs of epoch {args.epoch}, {negative} without a target")
     for message in bad:
         print(f"unreadable, another pair took its place: {message}")
 
 
-def draw_sample(sample: dict[str, NDArray], cfg: Config) -> NDArray:
+def _draw_sample(sample: dict[str, NDArray], cfg: Config) -> NDArray:
     """Draw one sample of a ``PairDataset``.
 
     Args:
@@ -87,7 +87,7 @@ def draw_sample(sample: dict[str, NDArray], cfg: Config) -> NDArray:
     return cv2.copyMakeBorder(canvas, *edge, cv2.BORDER_CONSTANT, value=color)
 
 
-def sheet(cells: Sequence[NDArray]) -> NDArray:
+def _sheet(cells: Sequence[NDArray]) -> NDArray:
     """Lay equal pictures out in rows."""
     columns = min(COLUMNS, len(cells))
     blank = np.zeros_like(cells[0])

@@ -52,7 +52,7 @@ def as_dataset(command, otb_set, name, **fields):
 
 
 def grid(*options):
-    return tool.read_grid(tool.parse_args(["--snapshot", "x", "--dataset", "x", *options]))
+    return tool._read_grid(tool.parse_args(["--snapshot", "x", "--dataset", "x", *options]))
 
 
 def test_default_ranges_are_those_of_pysot():
@@ -95,11 +95,11 @@ def test_bad_ranges_are_named(options, message):
 
 def test_random_settings_are_the_same_for_the_same_seed():
     settings = grid()
-    chosen = tool.choose(settings, 20, seed=3)
+    chosen = tool._choose(settings, 20, seed=3)
     assert len(set(chosen)) == 20 and set(chosen) <= set(settings)
-    assert tool.choose(settings, 20, seed=3) == chosen
-    assert tool.choose(settings, 20, seed=4) != chosen
-    assert tool.choose(settings, 600, seed=0) == settings
+    assert tool._choose(settings, 20, seed=3) == chosen
+    assert tool._choose(settings, 20, seed=4) != chosen
+    assert tool._choose(settings, 600, seed=0) == settings
 
 
 # -------------------------------------------------------------------------------------- the search

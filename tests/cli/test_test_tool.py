@@ -164,7 +164,7 @@ def test_static_repeats_the_first_box(otb_set, tmp_path):
 def test_tracker_is_named_after_its_snapshot(snapshot, name, expected):
     command = ["--dataset", "X", "--config", "c", "--snapshot", snapshot]
     args = tool.parse_args(command + (["--name", name] if name else []))
-    assert tool.tracker_name(args) == expected
+    assert tool._tracker_name(args) == expected
 
 
 # --------------------------------------------------------------------------- going on, and mixing
