@@ -43,7 +43,7 @@ STANDS_ALONE = {"toolkit": ("torch", "yacs")}
 # only the doors of a package see the configuration; what they build takes plain arguments
 READS_CONFIG = ("build.py", "_builder.py", "config.py")
 # slow to import or optional: imported where they are used
-ON_USE = ("matplotlib", "tensorboardX", "torchvision")
+ON_USE = ("jinja2", "matplotlib", "tensorboardX", "torchvision")
 
 
 def imports(path, top_level_only=False):

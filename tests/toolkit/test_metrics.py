@@ -6,7 +6,7 @@ import pytest
 from pysot.cli import eval as tool
 from toolkit.evaluation import METRICS, OnePassEvaluation
 from toolkit.evaluation.metrics import METRICS_OF, Metric, score_of_curve
-from toolkit.report.page import report_page
+from toolkit.report import report_page
 
 SETS = ["OTB100", "VOT2018", "VOT2018-LT", "GOT-10k", "DAVIS2016"]
 

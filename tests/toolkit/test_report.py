@@ -12,9 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.report.filmstrips import FRAMES, filmstrips, longest_loss, window
-from toolkit.report.page import report_page, write_report
-from toolkit.report.timelines import POINTS, encoded, frame_overlaps
+from toolkit.report import report_page, write_report
+from toolkit.report.filmstrips import (
+    FRAMES,
+    POINTS,
+    encoded,
+    filmstrips,
+    frame_overlaps,
+    longest_loss,
+    window,
+)
 
 NAN = float("nan")
 NAMES = ["OTB100", "VOT2018", "VOT2018-LT", "GOT-10k", "DAVIS2016"]
@@ -290,3 +297,9 @@ def test_a_browser_shows_a_video(scored_set, no_plots, tmp_path):
     paths = [attrs["d"] for tag, attrs in page.tags if tag == "path"]
     assert len(paths) == 2
     assert paths[0].count("L") == 23
+
+
+def test_without_jinja_the_report_says_what_to_install(scored_set, no_plots, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ModuleNotFoundError, match="the report needs Jinja2: pip install jinja2"):
+        report_page(scored_set("OTB100"), [GOOD])

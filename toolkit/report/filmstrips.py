@@ -1,8 +1,8 @@
-"""Strips of frames from where a tracker failed worst, if the images of the data set are there."""
+"""Overlap of each frame: in few characters, and as strips of frames from the worst failures."""
 
 import base64
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +12,13 @@ from toolkit.datasets.regions import box_around
 from toolkit.datasets.video import Video
 from toolkit.evaluation import Evaluation
 from toolkit.evaluation.gathering import result_store
-from toolkit.report.timelines import Overlaps
 from toolkit.results.formats import mask_path
 from toolkit.results.trajectory import Code
 from toolkit.visualization.overlay import GREEN, YELLOW, draw_box, draw_text
 
+POINTS = 240  # at most, per video and tracker
+LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"  # 0 to 1
+UNKNOWN = "-"
 FRAMES = 6  # per strip
 WIDTH = 220  # of a frame, in pixels
 QUALITY = 72  # of the JPEG
@@ -28,8 +30,10 @@ SURROUNDINGS = 4  # target sizes that a window shows at least
 LEAST_SHARE = 0.2  # of the frame, that a window shows at least
 SHORTEST = 5  # frames, of what is worth a strip
 
+Overlaps = Mapping[str, Mapping[str, NDArray]]  # by tracker and video
 
-class Failure(NamedTuple):
+
+class _Failure(NamedTuple):
     """A part of a video in which a tracker went wrong.
 
     Attributes:
@@ -57,6 +61,40 @@ class Strip(NamedTuple):
     image: str
 
 
+def frame_overlaps(evaluation: Evaluation, trackers: Sequence[str]) -> Overlaps:
+    """Overlap of each frame by tracker and video; empty where the protocol has none.
+
+    Result files are read anew; a video whose result is missing or cannot be read is left out.
+    """
+    measure = getattr(evaluation, "frame_overlaps", None)
+    if measure is None:
+        return {name: {} for name in trackers}
+    found: dict[str, dict[str, NDArray]] = {}
+    for name in trackers:
+        found[name] = {}
+        for video in evaluation.scores(name).videos:
+            try:
+                found[name][video] = measure(name, video)
+            except (OSError, ValueError, IndexError):
+                continue  # told among the problems of the tracker
+    return found
+
+
+def encoded(overlaps: NDArray) -> str:
+    """Overlaps (N,) as one letter per point, means of as many frames as it takes.
+
+    NaN counts in no mean; a point of nothing else is ``UNKNOWN``.
+    """
+    values = np.asarray(overlaps, np.float64)
+    parts = np.array_split(values, min(POINTS, len(values))) if len(values) else []
+    letters = []
+    for part in parts:
+        known = part[~np.isnan(part)]
+        level = round(float(np.clip(known.mean(), 0, 1)) * (len(LEVELS) - 1)) if len(known) else -1
+        letters.append(LEVELS[level] if level >= 0 else UNKNOWN)
+    return "".join(letters)
+
+
 def filmstrips(
     evaluation: Evaluation, trackers: Sequence[str], overlaps: Overlaps
 ) -> dict[str, list[Strip]]:
@@ -65,7 +103,7 @@ def filmstrips(
     Args:
         evaluation: Has scored the trackers.
         trackers: Their names, the most interesting first.
-        overlaps: Of each frame by tracker and video, see `toolkit.report.timelines`.
+        overlaps: Of each frame by tracker and video, see `frame_overlaps`.
 
     Returns:
         Strips by tracker, worst first; none where images are missing or nothing failed.
@@ -103,18 +141,18 @@ def longest_loss(overlaps: NDArray) -> tuple[int, int] | None:
 
 def _lost(
     evaluation: Evaluation, tracker: str, video: Video, overlaps: dict[str, NDArray]
-) -> Failure | None:
+) -> _Failure | None:
     stretch = longest_loss(overlaps[video.name]) if video.name in overlaps else None
     if stretch is None or stretch[1] - stretch[0] + 1 < SHORTEST:
         return None
     first, last = stretch
     text = f"target lost in frames {first} to {last} of {len(video)}"
-    return Failure(video.name, _spread(max(0, first - LEAD), last), text, last - first)
+    return _Failure(video.name, _spread(max(0, first - LEAD), last), text, last - first)
 
 
 def _restarted(
     evaluation: Evaluation, tracker: str, video: Video, overlaps: dict[str, NDArray]
-) -> Failure | None:
+) -> _Failure | None:
     """The first failure of the first run, in a video with as many as possible."""
     if video.name not in overlaps:
         return None
@@ -127,21 +165,21 @@ def _restarted(
     start = int(starts[-1]) if len(starts) else 0
     times = f"{len(failures)} failures" if len(failures) > 1 else "1 failure"
     text = f"{times} in {len(video)} frames, the first in frame {last}"
-    return Failure(video.name, _spread(max(start, last - LEAD), last), text, len(failures))
+    return _Failure(video.name, _spread(max(start, last - LEAD), last), text, len(failures))
 
 
 def _masked(
     evaluation: Evaluation, tracker: str, video: Video, overlaps: dict[str, NDArray]
-) -> Failure | None:
+) -> _Failure | None:
     scores = evaluation.scores(tracker).videos.get(video.name)
     if scores is None or not scores["jf"] < 1:
         return None
     text = f"J {scores['j']:.3f}, F {scores['f']:.3f}"
-    return Failure(video.name, _spread(0, len(video) - 1), text, 1 - scores["jf"])
+    return _Failure(video.name, _spread(0, len(video) - 1), text, 1 - scores["jf"])
 
 
 #: How the worst part of a video is found, by the benchmark's evaluation.
-_FINDERS: dict[str, Callable[..., Failure | None]] = {
+_FINDERS: dict[str, Callable[..., _Failure | None]] = {
     "ope": _lost,
     "longterm": _lost,
     "got10k": _lost,
@@ -154,7 +192,7 @@ def _spread(first: int, last: int) -> list[int]:
     return sorted(set(np.linspace(first, last, FRAMES).round().astype(int).tolist()))
 
 
-def _strip(evaluation: Evaluation, tracker: str, failure: Failure) -> Strip | None:
+def _strip(evaluation: Evaluation, tracker: str, failure: _Failure) -> Strip | None:
     """Draw a failure; None if one of its images cannot be read."""
     video = evaluation.dataset.videos[failure.video]
     drawn = _masks_drawn if evaluation.dataset.benchmark.layout == "masks" else _regions_drawn
