@@ -269,10 +269,9 @@ def _run_group(work: Work) -> list[JobResult]:
 def _summarize(
     dataset: Dataset, jobs: dict[Setting, Job], args: argparse.Namespace
 ) -> Setting | None:
-    """Print the table of the best settings that have results of all videos.
+    """Print the table of the best settings that have results of all videos; return the best one.
 
-    Returns:
-        The best one; None if none is complete, or if their score is not defined.
+    None if none is complete, or if their score is not defined.
     """
     complete = {
         job.store.folder.name: setting

@@ -12,7 +12,7 @@ from toolkit.protocols.one_pass import OnePass, score, timed
 from toolkit.results.trajectory import Code
 from toolkit.utils.region import vot_overlap
 
-RESTART = 5
+_RESTART = 5
 """Frames between a failure and the new start in the reset protocol (VOT 2013 to 2019)."""
 
 
@@ -53,6 +53,6 @@ class Reset(OnePass):
         output, seconds = timed(self._tracker.track, image)
         region, code = list(output.get("polygon", output["bbox"])), Code.REGION
         if not vot_overlap(region, corners, (image.shape[1], image.shape[0])) > 0:
-            self._next_start = len(self.trajectory) + RESTART
+            self._next_start = len(self.trajectory) + _RESTART
             region, code = [], Code.LOST
         self.trajectory.append(region, code, seconds, score(output))

@@ -108,31 +108,29 @@ class Layout(ABC):
         """
 
 
-class Flat(Layout):
+class _Flat(Layout):
     """A file of boxes: OTB, LaSOT, TrackingNet and others."""
 
     regions = "{video}.txt"
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        """See `Layout.write`."""
         write_boxes(files.regions, trajectory.regions)
 
     def read(self, files: ResultFiles) -> Trajectory:
-        """See `Layout.read`."""
         lines = read_number_lines(files.regions, "4 numbers x,y,w,h")
         lines.check(lines.counts == 4)
         boxes = lines.values.reshape(-1, 4)
         return _read_into(lines, np.full(len(boxes), Code.REGION, np.int8), boxes)
 
 
-class GOT10k(Flat):
+class _GOT10k(_Flat):
     """A file of boxes per repetition, and one of times for all of them."""
 
     regions = "{video}/{video}_{run:03d}.txt"
     times = "{video}/{video}_time.txt"
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        """See `Layout.write`; the times go into a column of their own beside those before."""
+        """Write boxes; the times go into a column of their own beside those before."""
         columns = [f"{seconds:.6f}" for seconds in trajectory.seconds]
         if repetition > 1:
             earlier = files.times.read_text(encoding="utf-8").splitlines()
@@ -142,22 +140,20 @@ class GOT10k(Flat):
         super().write(files, trajectory)
 
 
-class VOT(Layout):
+class _VOT(Layout):
     """A file per repetition of codes, boxes and polygons: VOT's reset protocol."""
 
     regions = "baseline/{video}/{video}_{run:03d}.txt"
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        """See `Layout.write`."""
         with atomic_write(files.regions) as file:
             file.writelines(_lines(trajectory, _vot_text))
 
     def read(self, files: ResultFiles) -> Trajectory:
-        """See `Layout.read`."""
         return _read_with_codes(files.regions, "a code 0, 1 or 2, a box or a polygon")
 
 
-class LongTerm(Layout):
+class _LongTerm(Layout):
     """Regions and confidences of VOT's long-term experiment."""
 
     regions = "longterm/{video}/{video}_{run:03d}.txt"
@@ -165,7 +161,7 @@ class LongTerm(Layout):
     times = "longterm/{video}/{video}_time.txt"
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        """See `Layout.write`; a code stands for the first region, an empty line for its score."""
+        """Write three files; a code stands for the first region, an empty line for its score."""
         with atomic_write(files.scores) as file:
             file.writelines(["\n", *(f"{score:.6f}\n" for score in trajectory.scores[1:])])
         with atomic_write(files.times) as file:
@@ -175,7 +171,7 @@ class LongTerm(Layout):
             file.writelines(_lines(replace(trajectory, codes=codes), _shortest_text))
 
     def read(self, files: ResultFiles) -> Trajectory:
-        """See `Layout.read`; where regions and confidences differ in number, the fewer count."""
+        """Read two files; where regions and confidences differ in number, the fewer count."""
         found = _read_with_codes(files.regions, "a code, a box or a polygon")
         scores = _read_scores(files.scores)
         length = min(len(found), len(scores))
@@ -185,13 +181,13 @@ class LongTerm(Layout):
         return replace(found.resized(length), scores=scores[:length], warnings=warnings)
 
 
-class Masks(Layout):
+class _Masks(Layout):
     """A folder of label images: DAVIS and YouTube-VOS."""
 
     regions = "{video}"
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        """See `Layout.write`; the folder is replaced as a whole."""
+        """Replace the folder as a whole."""
         folder = files.regions
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
@@ -204,7 +200,7 @@ class Masks(Layout):
             shutil.rmtree(temporary, ignore_errors=True)
 
     def read(self, files: ResultFiles) -> Trajectory:
-        """See `Layout.read`; all masks that are there, in the order of their names."""
+        """Read all masks that are there, in the order of their names."""
         names = sorted(path.stem for path in files.regions.glob("*.png"))
         if not names:
             raise FileNotFoundError(f"{files.regions}: there is no mask")
@@ -219,11 +215,11 @@ _REGION, _SKIPPED, _STARTED, _LOST = map(int, Code)  # arrays are slower to comp
 
 #: Layouts by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
 LAYOUTS: dict[str, Layout] = {
-    "flat": Flat(),
-    "vot": VOT(),
-    "longterm": LongTerm(),
-    "got10k": GOT10k(),
-    "masks": Masks(),
+    "flat": _Flat(),
+    "vot": _VOT(),
+    "longterm": _LongTerm(),
+    "got10k": _GOT10k(),
+    "masks": _Masks(),
 }
 
 
@@ -262,7 +258,7 @@ def read_boxes(path: str | os.PathLike) -> NDArray:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty or a line is not four numbers, naming file and line.
     """
-    return Flat().read(ResultFiles(Path(path))).boxes
+    return _Flat().read(ResultFiles(Path(path))).boxes
 
 
 def read_times(path: str | os.PathLike) -> NDArray:

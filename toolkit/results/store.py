@@ -16,7 +16,7 @@ from toolkit.io.files import atomic_write
 from toolkit.results.formats import LAYOUTS, ResultFiles
 from toolkit.results.trajectory import Code, Trajectory
 
-RECORD = ".run.json"
+_RECORD = ".run.json"
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,14 @@ class ResultStore:
             ValueError: If the folder holds results of another snapshot or other settings.
             OSError: If it cannot be written.
         """
-        path = self.folder / RECORD
+        path = self.folder / _RECORD
         text = json.dumps(made_with, indent=1)
         finished = [name for name in videos if self.files(name).regions.exists()]
         stale = _read(path) not in (None, json.loads(text))
         if stale and finished and not overwrite:
             raise ValueError(
                 f"{self.folder} holds results of another snapshot or of other settings (its "
-                f"{RECORD} says which); keep both with --name, or replace them with --overwrite"
+                f"{_RECORD} says which); keep both with --name, or replace them with --overwrite"
             )
         for name in finished if stale else ():
             self.remove(name)
