@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -16,17 +16,11 @@ from toolkit.io.issues import Issue, IssueLog
 _BEYOND = 2.0  # pixels by which boxes may reach beyond their image without a word
 
 
-@dataclass
-class Summary:
-    """What a data set holds.
+class Summary(NamedTuple):
+    """What a data set holds: annotated images by video, usable boxes by (video, track)."""
 
-    Attributes:
-        frames: Video -> annotated images.
-        tracks: (video, track) -> usable boxes.
-    """
-
-    frames: Counter = field(default_factory=Counter)
-    tracks: Counter = field(default_factory=Counter)
+    frames: Counter[str]
+    tracks: Counter[tuple[str, int]]
 
     def __str__(self) -> str:
         return (
@@ -47,7 +41,7 @@ def check_set(frames: Iterable[Frame], log: IssueLog, workers: int = 1) -> Summa
     Returns:
         What is there.
     """
-    summary = Summary()
+    summary = Summary(Counter(), Counter())
     with tqdm(unit=" frames", desc="check", dynamic_ncols=True) as bar:
         for job, (tracks, found) in in_parallel(in_jobs(frames), _check_frames, workers):
             summary.frames.update(frame.video for frame in job)

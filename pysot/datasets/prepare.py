@@ -32,7 +32,7 @@ from pysot.datasets.crop import (
 )
 from pysot.datasets.crop_store import UnreadableImage, decode_crop
 from toolkit.datasets.regions import ABSENT
-from toolkit.datasets.sequence import Frame
+from toolkit.datasets.sequence import Corners, Frame, to_xywh
 from toolkit.io.files import write_bytes
 from toolkit.io.issues import Issue, IssueLog
 from toolkit.io.labels import mask_box, read_labels
@@ -332,7 +332,9 @@ def _boxes(frame: Frame, log: IssueLog) -> Mapping[int, Sequence[float]]:
 
 def _record(name: str, boxes: list[tuple[Frame, dict]], track: int) -> dict[str, Any]:
     first = next(place for place, (_, found) in enumerate(boxes) if track in found)
-    truth = [_xywh(found[track]) if track in found else ABSENT for _, found in boxes[first:]]
+    truth = [
+        to_xywh(Corners(*found[track])) if track in found else ABSENT for _, found in boxes[first:]
+    ]
     return {
         "video_dir": name,
         "init_rect": truth[0],
@@ -340,8 +342,3 @@ def _record(name: str, boxes: list[tuple[Frame, dict]], track: int) -> dict[str,
         "gt_rect": truth,
         "attr": [],
     }
-
-
-def _xywh(box: Sequence[float]) -> list[float]:
-    x1, y1, x2, y2 = box
-    return [x1, y1, x2 - x1, y2 - y1]

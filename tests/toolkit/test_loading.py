@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.datasets import load_videos
-from toolkit.datasets.loading import read_records
-from toolkit.datasets.sequence import Rows
+from toolkit.datasets.loading import parse_records
+from toolkit.datasets.sequence import Late, Rows
 
 NUMBERS = st.one_of(
     st.integers(-999, 999), st.floats(width=32), st.just(math.nan), st.just(-math.inf)
@@ -50,7 +50,7 @@ def plain(value):
     """Lists for late lists, and NaN as something equal to itself."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, Rows)):
+    if isinstance(value, (list, Late)):
         return [plain(item) for item in value]
     return "NaN" if value != value else (type(value).__name__, value)
 
@@ -59,7 +59,7 @@ def plain(value):
 @given(RECORDS, st.sampled_from(STYLES))
 def test_reads_what_json_reads(records, style):
     text = json.dumps(records, **style)
-    assert plain(read_records(text.encode())) == plain(json.loads(text))
+    assert plain(parse_records(text.encode())) == plain(json.loads(text))
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,13 +75,13 @@ def test_a_damaged_text_is_refused_or_read_alike(records, data):
         expected = json.loads(damaged)
     except ValueError:
         try:
-            found = read_records(damaged)
+            found = parse_records(damaged)
         except ValueError:
             return
         # what it takes beyond JSON are numbers that any other reader of text would take
         assert all(map(rows_are_numbers, found.values()))
         return
-    assert plain(read_records(damaged)) == plain(expected)
+    assert plain(parse_records(damaged)) == plain(expected)
 
 
 def rows_are_numbers(record):
@@ -92,8 +92,9 @@ def rows_are_numbers(record):
 @pytest.mark.parametrize("style", STYLES)
 def test_regular_lists_are_read_by_the_quick_ways(style):
     record = {"img_names": ["a/1.jpg", "a/2.jpg"], "gt_rect": [[1, 2.5, 3, math.nan]] * 2}
-    found = read_records(json.dumps({"a": record, "b": record}, **style).encode())["a"]
-    assert found["img_names"] == record["img_names"]
+    found = parse_records(json.dumps({"a": record, "b": record}, **style).encode())["a"]
+    assert type(found["img_names"]) is Late and len(found["img_names"]) == 2
+    assert list(found["img_names"]) == record["img_names"]
     assert type(found["gt_rect"]) is Rows
     np.testing.assert_array_equal(found["gt_rect"].values, record["gt_rect"])
     assert [type(value) for value in found["gt_rect"][1]] == [int, float, int, float]
@@ -103,7 +104,7 @@ def test_regular_lists_are_read_by_the_quick_ways(style):
 def test_many_lists_without_an_end_take_no_longer(text):
     begin = time.perf_counter()
     with pytest.raises(ValueError):
-        read_records(text.encode() * 100_000)
+        parse_records(text.encode() * 100_000)
     assert time.perf_counter() - begin < 5  # minutes, if each were searched to the end of the file
 
 

@@ -1,8 +1,8 @@
 """From a folder to its videos: the reader of the benchmarks' JSON.
 
-Most of a large JSON is names of images and boxes. Both are read by quicker ways than that of
-`json`, which would make four million objects of LaSOT's boxes where scoring wants an array; `json`
-reads the rest, and the whole of a file in which anything looks unusual.
+Most of a large JSON is names of images, which scoring does not need, and boxes, which it needs as
+an array: both are kept as text, where `json` would make five million objects of LaSOT's. It reads
+the rest, and the whole of a file in which anything looks unusual.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 
 from toolkit.datasets.benchmarks import Benchmark, find_benchmark
 from toolkit.datasets.regions import ABSENT, NAN, Region
-from toolkit.datasets.sequence import MaskBoxes, Rows
+from toolkit.datasets.sequence import Late, MaskBoxes, Rows
 from toolkit.datasets.video import Labels, Video
 from toolkit.io.boxes import NotNumbers, parse_numbers
 
@@ -72,7 +72,7 @@ def read_json(path: Path, make_object: Callable[..., Any] | None = None) -> dict
     try:
         data = _unpack(path)
         records = (
-            json.loads(data, object_pairs_hook=make_object) if make_object else read_records(data)
+            json.loads(data, object_pairs_hook=make_object) if make_object else parse_records(data)
         )
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
@@ -92,8 +92,8 @@ def _unpack(path: Path) -> bytes:
         raise ValueError(f"cannot be unpacked: {error}") from None
 
 
-def read_records(data: bytes) -> Any:
-    """Read the JSON of a set, in which regular lists of boxes become `Rows`.
+def parse_records(data: bytes) -> Any:
+    """Read the JSON of a set, in which regular lists of names and boxes become `Late` and `Rows`.
 
     Raises:
         ValueError: If the text is not valid JSON.
@@ -133,12 +133,19 @@ def _lists(data: bytes) -> Iterator[tuple[int, int, Callable[[bytes], Any]]]:
                 yield opening.end() - 1, end + 1, read
 
 
-def _read_names(text: bytes) -> list[str] | None:
-    """Read a list of texts without escapes; None if it is something else."""
-    pieces = text.decode().split('"')
-    between = {piece.strip() for piece in set(pieces[2:-1:2])}
-    regular = pieces[0].strip() == "[" and pieces[-1].strip() == "]" and between <= {","}
-    return pieces[1::2] if regular and len(pieces) > 2 and b"\\" not in text else None
+def _read_names(text: bytes) -> Late | None:
+    """Set a list of plain texts aside; None if it is something else.
+
+    If all quotes are at its ends or belong to its separator, nothing else stands between texts.
+    """
+    pieces = text.split(b'"', 4)
+    if len(pieces) < 5:
+        return None
+    before, _, between, _, _ = pieces
+    count = text.count(b'"%b"' % between) + 1
+    regular = before.strip() == b"[" and between.strip() == b"," and text.count(b'"') == 2 * count
+    ends = text[:-1].rstrip(_BLANK)[-1:] == b'"'
+    return Late(text, count) if regular and ends and b"\\" not in text and text.isascii() else None
 
 
 def _read_rows(text: bytes) -> Rows | None:
@@ -249,7 +256,7 @@ def _mask_names(record: dict[str, Any], length: int) -> list[str | None]:
 
 def _texts(record: dict[str, Any], field: str, optional: bool = False) -> list[str]:
     values = _list_field(record, field, optional)
-    if not set(map(type, values)) <= {str}:
+    if not isinstance(values, Late) and not set(map(type, values)) <= {str}:
         raise ValueError(f"{field}: expected text only")
     return values
 
@@ -277,7 +284,7 @@ def _list_field(record: dict[str, Any], field: str, optional: bool = False) -> l
     if field not in record:
         raise ValueError(f"field {field!r} is missing; there are {', '.join(record) or 'none'}")
     value = record[field]
-    if not isinstance(value, (list, Rows, MaskBoxes)):
+    if not isinstance(value, (list, Late, MaskBoxes)):
         raise ValueError(f"{field}: expected a list, got {type(value).__name__}")
     if not value and not optional:
         raise ValueError(f"{field}: is empty")

@@ -11,7 +11,9 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -92,21 +94,6 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class Flags:
-    """Files of one small number per frame, for a field of the record.
-
-    Attributes:
-        paths: The files; a frame is flagged if any of them flags it.
-        invert: The files say the opposite of what the field means.
-        missing: Level of a missing file; with ``"warning"`` the list is empty then. None: no word.
-    """
-
-    paths: tuple[Path, ...]
-    invert: bool = False
-    missing: str | None = "error"
-
-
-@dataclass(frozen=True)
 class BoxFile:
     """Where the files of a video of one object lie, and how they are to be read.
 
@@ -119,17 +106,19 @@ class BoxFile:
         frames: Numbers of its first and last image, by file name; None is open.
         pattern: Name of an image by number, for sets that are here without images.
         start: Number of the first image.
-        parse: Makes of the text of ``truth`` into boxes.
+        parse: Makes boxes of the text of ``truth``.
         origin: Coordinate of the first pixel in ``truth``, 0 or 1.
         step: At most one in so many boxes belongs to an image (see `_pair`).
         slack: Boxes that may be missing or too many without a word.
         surplus: More images than boxes are known of and no fault.
         boxes: The boxes by number of their image, in place of those in ``truth``.
         first_only: In testing a single box is that of the first frame; no other frame has one.
-        flags: Files of numbers per frame, by the field of the record.
-        hidden: Files that flag the frames without the object, which training leaves out.
+        flags: Files of a small number per frame, by the field of the record that it fills.
+        expected: Whether a missing one is a warning (its list is then empty) or nothing.
+        hidden: Files of which any may flag a frame without the object, left out by training.
+        absent: Whether testing needs those files, for the field ``absent`` (1: not flagged).
         attr_file: File of one 0 or 1 per attribute.
-        attr_names: The names of these attributes.
+        attr_names: The names of these attributes, those of PySOT's JSON.
     """
 
     name: str
@@ -147,10 +136,12 @@ class BoxFile:
     surplus: bool = False
     boxes: Mapping[int, Region] | None = None
     first_only: bool = False
-    flags: Mapping[str, Flags] = field(default_factory=dict)
+    flags: Mapping[str, Path] = field(default_factory=dict)
+    expected: bool = False
     hidden: tuple[Path, ...] = ()
+    absent: bool = False
     attr_file: Path | None = None
-    attr_names: tuple[str, ...] = ()
+    attr_names: Items[str] = ()
 
 
 def read_boxes(source: BoxFile, reading: Reading) -> Sequence:
@@ -219,6 +210,7 @@ def read_labels(
 # ------------------------------------------------------------------------------ finding folders
 
 
+@cache
 def table(name: str) -> Mapping[str, Any]:
     """Return a list of names that belongs to a set; see the folder ``data``."""
     return json.loads((files("toolkit.datasets") / "data" / f"{name}.json").read_bytes())
@@ -403,35 +395,34 @@ def _visible(source: BoxFile, regions: list[Region], reading: Reading) -> list[b
 
 
 def _flags(source: BoxFile, length: int, reading: Reading) -> dict[str, list[int]]:
-    found = {}
-    for name, flags in source.flags.items():
+    """Fields of the record with a number per frame."""
+    found: dict[str, list[int]] = {}
+    if source.absent:
         try:
-            found[name] = _any_flag(flags, length)
-        except FileNotFoundError as error:
-            reading.report("missing flags", "", f"{error}: no {name}", flags.missing)
-        except ValueError as error:
-            level = "error" if flags.missing == "error" else "warning"
-            reading.report("unusable annotation", "", f"{error}: no {name}", level)
-        if flags.missing == "warning":
-            found.setdefault(name, [])
+            columns = [_numbers(path, length) for path in source.hidden]
+            found["absent"] = [int(not any(values)) for values in zip(*columns, strict=True)]
+        except (FileNotFoundError, ValueError) as error:
+            reading.report("unusable annotation", "", f"{error}: no absent")
+    for name, path in source.flags.items():
+        if source.expected:
+            found[name] = []
+        try:
+            found[name] = _numbers(path, length)
+        except (FileNotFoundError, ValueError) as error:
+            if source.expected or not isinstance(error, FileNotFoundError):
+                reading.report("unusable annotation", "", f"{error}: no {name}", "warning")
     return found
 
 
-def _any_flag(flags: Flags, length: int) -> list[int]:
-    columns = []
-    for path in flags.paths:
-        columns.append(_numbers(path)[:length])
-        if len(columns[-1]) < length:
-            raise ValueError(f"{path} has {len(columns[-1])} numbers for {length} frames")
-    values = [max(values) for values in zip(*columns, strict=True)]
-    return [int(not value) for value in values] if flags.invert else values
-
-
-def _numbers(path: Path) -> list[int]:
+def _numbers(path: Path, length: int = 0) -> list[int]:
+    """Read the first ``length`` numbers of a file, which may have more; all for 0."""
     try:
-        return [int(float(token)) for token in _tokens(path)]
+        values = [int(float(token)) for token in _tokens(path)]
     except (ValueError, OverflowError):
         raise ValueError(f"{path}: expected numbers only") from None
+    if len(values) < length:
+        raise ValueError(f"{path} has {len(values)} numbers for {length} frames")
+    return values[: length or None]
 
 
 def _tokens(path: Path) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -179,10 +179,6 @@ class MaskBoxes(Items):
     def __len__(self) -> int:
         return len(self._paths)
 
-    @overload
-    def __getitem__(self, index: int) -> Region: ...
-    @overload
-    def __getitem__(self, index: slice) -> MaskBoxes: ...
     def __getitem__(self, index: Any) -> Any:
         """Box x, y, w, h in pixels, or the boxes of a slice."""
         if isinstance(index, slice):
@@ -200,30 +196,41 @@ def _box(path: str | None) -> Region:
     return mask_box(labels) if labels is not None and labels.any() else ABSENT
 
 
-class Rows(Items):
-    """The boxes of a JSON as an array; as lists, in which ints stay ints, when they are asked for.
+class Late(Items):
+    """A list of a JSON, kept as text until an item is asked for.
 
     Args:
-        text: The rows as JSON.
-        values: The numbers, (N, 4) or (N, 8) float64.
+        text: The list as JSON.
+        length: How many items it has.
     """
 
-    def __init__(self, text: bytes, values: NDArray) -> None:
-        self._text, self.values = text, values
+    def __init__(self, text: bytes, length: int) -> None:
+        self._text, self._length = text, length
 
     def __len__(self) -> int:
-        return len(self.values)
+        return self._length
 
-    @overload
-    def __getitem__(self, index: int) -> Region: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Region]: ...
     def __getitem__(self, index: Any) -> Any:
-        """Row of numbers, or the rows of a slice."""
-        return self._rows[index]
+        """Item, or the items of a slice."""
+        return self._items[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
 
     @cached_property
-    def _rows(self) -> list[Region]:
+    def _items(self) -> list[Any]:
+        return json.loads(self._text, strict=False)
+
+
+class Rows(Late):
+    """Boxes or polygons with their array ``values``, (N, 4) or (N, 8); as items, ints stay ints."""
+
+    def __init__(self, text: bytes, values: NDArray) -> None:
+        super().__init__(text, len(values))
+        self.values = values
+
+    @cached_property
+    def _items(self) -> list[Region]:
         try:
             return json.loads(self._text)
         except ValueError:  # numbers that JSON does not have, such as .5

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from toolkit.datasets.reading import (
     BoxFile,
-    Flags,
     Format,
     Reading,
     TrainingSet,
@@ -36,7 +35,7 @@ def read(reading: Reading, split: str) -> Iterator[Sequence]:
             folder,
             folder / "groundtruth.txt",
             category=_category(folder / "meta_info.ini") if reading.training else "",
-            flags={"cover": Flags((folder / "cover.label",), missing=None)},
+            flags={"cover": folder / "cover.label"},
             hidden=(folder / "absence.label",),
             first_only=split == "test",
         )

@@ -7,7 +7,6 @@ from pathlib import Path
 from toolkit.datasets.benchmarks import find_benchmark
 from toolkit.datasets.reading import (
     BoxFile,
-    Flags,
     Format,
     Reading,
     TrainingSet,
@@ -15,24 +14,6 @@ from toolkit.datasets.reading import (
     table,
 )
 from toolkit.datasets.sequence import Sequence
-
-# columns of the attribute files; the names are those of PySOT's JSON
-_ATTRIBUTES = (
-    "Illumination Variation",
-    "Partial Occlusion",
-    "Deformation",
-    "Motion Blur",
-    "Camera Motion",
-    "Rotation",
-    "Background Clutter",
-    "Viewpoint Change",
-    "Scale Variation",
-    "Full Occlusion",
-    "Fast Motion",
-    "Out-of-View",
-    "Low Resolution",
-    "Aspect Ration Change",
-)
 
 
 def read(reading: Reading, split: str = "test") -> Iterator[Sequence]:
@@ -65,17 +46,16 @@ def _folder(root: Path, name: str) -> Path:
 
 
 def _source(folder: Path, root: Path) -> BoxFile:
-    absent = (folder / "full_occlusion.txt", folder / "out_of_view.txt")
     return BoxFile(
         folder.name,
         folder / "img",
         folder / "groundtruth.txt",
         group=folder.parent.name,
         category=folder.name.rpartition("-")[0],
-        flags={"absent": Flags(absent, invert=True)},
-        hidden=absent,
+        hidden=(folder / "full_occlusion.txt", folder / "out_of_view.txt"),
+        absent=True,
         attr_file=root / "att" / f"{folder.name}.txt",
-        attr_names=_ATTRIBUTES,
+        attr_names=table("attributes")["LaSOT"],
         surplus=folder.name in find_benchmark("LaSOT").cut_results,
     )
 

@@ -15,22 +15,6 @@ from toolkit.datasets.regions import Region
 from toolkit.datasets.sequence import Sequence
 from toolkit.io.boxes import check_regions, split_fields
 
-# columns of the attribute files; the names are those of PySOT's JSON
-_ATTRIBUTES = (
-    "Scale Variation",
-    "Aspect Ratio Change",
-    "Low Resolution",
-    "Fast Motion",
-    "Full Occlusion",
-    "Partial Occlusion",
-    "Out-of-View",
-    "Background Clutter",
-    "Illumination Variation",
-    "Viewpoint Change",
-    "Camera Motion",
-    "Similar Object",
-)
-
 
 def read(
     reading: Reading, frames: str, images: str, truths: str, every: int = 1
@@ -53,7 +37,7 @@ def read(
             frames=((first - 1) // every + 1, (last - 1) // every + 1),
             pattern="%06d.jpg",
             attr_file=annotations / "att" / f"{name}.txt",
-            attr_names=_ATTRIBUTES,
+            attr_names=table("attributes")["UAV123"],
         )
         yield read_boxes(source, reading)
 

@@ -6,7 +6,6 @@ from functools import partial
 from toolkit.datasets.benchmarks import find_benchmark
 from toolkit.datasets.reading import (
     BoxFile,
-    Flags,
     Format,
     Reading,
     image_folder,
@@ -20,9 +19,10 @@ def read(reading: Reading, tags: tuple[str, ...] = ()) -> Iterator[Sequence]:
     """VOT: ``<name>/color/%08d.jpg`` or ``<name>/%08d.jpg``, ``groundtruth.txt``, ``<tag>.tag``."""
     for name in listed(reading.root, "*/groundtruth.txt"):
         folder = reading.root / name
-        flags = {tag: Flags((folder / f"{tag}.tag",), missing="warning") for tag in tags}
+        flags = {tag: folder / f"{tag}.tag" for tag in tags}
         images = image_folder(folder, ("color", "."))
-        yield read_boxes(BoxFile(name, images, folder / "groundtruth.txt", flags=flags), reading)
+        truth = folder / "groundtruth.txt"
+        yield read_boxes(BoxFile(name, images, truth, flags=flags, expected=True), reading)
 
 
 TESTING = {
