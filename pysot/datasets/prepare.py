@@ -113,28 +113,39 @@ def crop_set(
     """
     root = output / f"crop{form.size}"
     root.mkdir(parents=True, exist_ok=True)
-    annotations, done = Annotations(), _read_finished(output / _FINISHED)
+    annotations, work = Annotations(), partial(_crop_frames, root, form)
     bar = tqdm(unit=" frames", desc=f"crops in {root}", dynamic_ncols=True)
 
-    def unfinished() -> Iterator[list[Frame]]:
-        for job in in_jobs(frames):
-            rows = done.get(_key(job, form))
-            if rows is None or not _whole(root, rows):
-                yield job
-                continue
-            _add_rows(annotations, job, rows)
-            bar.update(len(job))
+    def add(job: list[Frame], rows: list[Row]) -> None:
+        for frame, (_, _, boxes) in zip(job, rows, strict=True):
+            annotations.add(frame, boxes)
+        bar.update(len(job))
 
+    jobs = _unfinished(frames, root, form, _read_finished(output / _FINISHED), add)
     with _append(output / _FINISHED) as finished, bar:
-        work = partial(_crop_frames, root, form)
-        for job, (rows, found) in in_parallel(unfinished(), work, workers):
-            _add_rows(annotations, job, rows)
+        for job, (rows, found) in in_parallel(jobs, work, workers):
+            add(job, rows)
             log.extend(found)
             if not found:
                 finished.write(json.dumps([_key(job, form), rows]) + "\n")
                 finished.flush()
-            bar.update(len(job))
     return annotations
+
+
+def _unfinished(
+    frames: Iterable[Frame],
+    root: Path,
+    form: CropForm,
+    done: Mapping[str, list[Row]],
+    add: Callable[[list[Frame], list[Row]], None],
+) -> Iterator[list[Frame]]:
+    """Yield the jobs whose crops are not there; ``add`` receives the others."""
+    for job in in_jobs(frames):
+        rows = done.get(_key(job, form))
+        if rows is not None and _whole(root, rows):
+            add(job, rows)
+        else:
+            yield job
 
 
 def _crop_frames(root: Path, form: CropForm, job: list[Frame]) -> tuple[list[Row], list[Issue]]:
@@ -253,11 +264,6 @@ def _key(job: list[Frame], form: CropForm) -> str:
     """Fingerprint of some frames, with their annotations, and of the form of their crops."""
     text = repr([(f.video, f.number, str(f.image), f.boxes, f.masks, f.labels) for f in job])
     return hashlib.blake2b(f"{form}{text}".encode(), digest_size=12).hexdigest()
-
-
-def _add_rows(annotations: Annotations, job: list[Frame], rows: list[Row]) -> None:
-    for frame, (_, _, boxes) in zip(job, rows, strict=True):
-        annotations.add(frame, boxes)
 
 
 def _whole(root: Path, rows: list[Row]) -> bool:

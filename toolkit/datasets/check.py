@@ -34,7 +34,7 @@ def check_set(
         records: Fields of the videos, as the JSON has them.
         root: Folder that image names are relative to.
         benchmark: What the set needs.
-        log: Takes what is found.
+        log: Receives what is found.
         all_images: Look into every image; otherwise only into the first of each video.
         progress: Wraps the names of the videos while they are checked.
 

@@ -35,7 +35,7 @@ class Reading:
 
     Attributes:
         root: Folder or file of the set.
-        log: Takes all that is wrong.
+        log: Receives all that is wrong.
         training: Whether the set is prepared for training, else it is tested on.
     """
 
@@ -181,7 +181,7 @@ def read_labels(
         name: Name of the video.
         images: Folder of the frames.
         masks: Folder of the label images; frames may lack one.
-        reading: Takes what is wrong.
+        reading: Receives what is wrong.
         categories: Label -> name of the category.
     """
     try:
@@ -249,7 +249,7 @@ def subfolders(root: Path) -> list[Path]:
 # -------------------------------------------------------------------------------------- images
 
 
-def image_number(name: str) -> int:
+def _image_number(name: str) -> int:
     """Return the number at the end of an image's name, -1 if there is none."""
     match = _NUMBER.search(os.path.splitext(name)[0])
     return int(match[1]) if match else -1
@@ -260,7 +260,7 @@ def _select(folder: Path, within: tuple[int | None, int | None], reading: Readin
     images = list_images(folder)
     if not images:
         return []
-    numbers = [image_number(path.name) for path in images]
+    numbers = [_image_number(path.name) for path in images]
     first = min(numbers) if within[0] is None else within[0]
     last = max(numbers) if within[1] is None else within[1]
     chosen = [n for n, k in zip(images, numbers, strict=True) if first <= k <= last]
@@ -354,7 +354,7 @@ def _numbered(source: BoxFile, images: list[Path]) -> list[Region]:
     """Boxes in the order of the images; NaN for an image without one."""
     if not images:
         raise ValueError(f"no images in {source.images}")
-    numbers = [image_number(image.name) for image in images]
+    numbers = [_image_number(image.name) for image in images]
     lacking = sorted(set(source.boxes) - set(numbers))
     if lacking:
         raise ValueError(f"{source.truth}: no images {spans(lacking)} in {source.images}")

@@ -107,7 +107,7 @@ class Sequence:
                 video,
                 self.numbers[i] if self.numbers is not None else i,
                 Path(image),
-                {track: to_corners(region) for track, region in regions.items()},
+                {track: _to_corners(region) for track, region in regions.items()},
                 self.masks[i] if self.masks is not None else {},
                 self.categories,
                 labels,
@@ -136,7 +136,7 @@ class Sequence:
         return record | dict(self.flags)
 
 
-def to_corners(region: Region) -> tuple[float, ...]:
+def _to_corners(region: Region) -> tuple[float, ...]:
     """Return a region's box as x1, y1, x2, y2."""
     if isinstance(region, Corners):
         return tuple(region)

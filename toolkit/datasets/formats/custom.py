@@ -35,7 +35,7 @@ def formats(name: str) -> tuple[Format, ...]:
     """Return the formats in which a set that is no known benchmark may be tested on."""
     folders = ("*/groundtruth.txt", "*/groundtruth_rect.txt", "*.txt", "*/init_rect.txt", "*/*.txt")
     return (
-        Format((f"{name}.csv",), partial(read_table, name=name)),
+        Format((f"{name}.csv",), partial(_read_table, name=name)),
         Format(folders, partial(read_folders, name=name)),
     )
 
@@ -63,17 +63,8 @@ def read_any(reading: Reading, masks: Path | None = None) -> Iterator[Sequence]:
     """Find out what a path holds, and yield its videos to train on.
 
     Args:
-        reading: Its root is one of
-            - a folder of videos, or of one: each a folder of frames (or with the frames in
-              ``img`` or ``color``) with ``groundtruth.txt`` (or ``groundtruth_rect.txt``), a line
-              x, y, w, h for each frame;
-            - the same with masks, PNG files named as the frames, in ``<video>/mask`` or in
-              ``<masks>/<video>``;
-            - a JSON file in COCO's format, beside its images;
-            - a folder with XML files as PASCAL VOC has them, each beside its image, or in
-              ``Annotations`` with the images in ``JPEGImages`` or ``images``;
-            - a CSV file with the columns video, frame, image, x, y, w, h, and perhaps ``track`` and
-              ``kind``; images are relative to its folder.
+        reading: Its root is a folder of videos with boxes or masks, a JSON file in COCO's format, a
+            folder with PASCAL VOC's XML files, or a CSV file; see `training_dataset/README.md`.
         masks: Folder of masks that is not within the root.
 
     Raises:
@@ -86,7 +77,7 @@ def read_any(reading: Reading, masks: Path | None = None) -> Iterator[Sequence]:
     if root.suffix.lower() == ".json":
         return coco.read_file(root, root.parent, "", reading)
     if root.suffix.lower() == ".csv":
-        return _read_stills_table(reading)
+        return _read_images(reading)
     if root.is_dir():
         if any(root.rglob("*.xml")):
             return voc.read_voc(reading)
@@ -119,7 +110,7 @@ def _trained(folder: Path, annotation: Path, reading: Reading) -> Sequence:
 # -------------------------------------------------------------------------------------- tables
 
 
-def read_table(reading: Reading, name: str) -> Iterator[Sequence]:
+def _read_table(reading: Reading, name: str) -> Iterator[Sequence]:
     """Videos to test on with one table of boxes, ``<root>/<name>.csv``.
 
     Its header names the columns video, frame, x, y, w and h in any order. ``frame`` is the number
@@ -141,7 +132,7 @@ def read_table(reading: Reading, name: str) -> Iterator[Sequence]:
         yield read_boxes(source, reading)
 
 
-def _read_stills_table(reading: Reading) -> Iterator[Sequence]:
+def _read_images(reading: Reading) -> Iterator[Sequence]:
     """Images to train on, of videos or not, named in a CSV file; rows of one may be apart."""
     path = reading.root
     videos: dict[str, dict[tuple[int, str], dict[int, Region]]] = {}

@@ -42,7 +42,7 @@ def read(
         yield read_boxes(source, reading)
 
 
-def read_nfs(reading: Reading, rate: int) -> Iterator[Sequence]:
+def _read_nfs(reading: Reading, rate: int) -> Iterator[Sequence]:
     """NFS: ``<name>/<rate>/<name>.txt``, boxes at 240 fps; images in a folder ``<name>`` there."""
     for name in listed(reading.root, f"*/{rate}/*.txt", levels=2):
         folder = reading.root / name / str(rate)
@@ -77,6 +77,6 @@ TESTING = {
     "UAV123": _uav("UAV123", "UAV123", "UAV123"),
     "UAV123_10fps": _uav("UAV123_10fps", "UAV123", "UAV123_10fps", every=3),
     "UAV20L": _uav("UAV20L", "UAV20L", "UAV123"),
-    "NFS30": Format(("*/30/*.txt",), partial(read_nfs, rate=30)),
-    "NFS240": Format(("*/240/*.txt",), partial(read_nfs, rate=240)),
+    "NFS30": Format(("*/30/*.txt",), partial(_read_nfs, rate=30)),
+    "NFS240": Format(("*/240/*.txt",), partial(_read_nfs, rate=240)),
 }
