@@ -207,8 +207,8 @@ def _run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
 
 def _report(number: int, result: JobResult, bar: tqdm) -> None:
     """Print a line per run, as PySOT does, or an error; ``number`` is the video's, from 1."""
-    for timing in result.runs:
-        bar.write(f"({number:3d}) {timing.line(result.name)}", file=sys.stdout)
+    for line in result.lines:
+        bar.write(f"({number:3d}) {line}", file=sys.stdout)
     if result.error:
         bar.write(f"error: {result.name}: {result.error}", file=sys.stderr)
 

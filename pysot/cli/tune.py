@@ -254,8 +254,8 @@ def _follow(work: list[Work], workers: int) -> Iterator[tuple[Work, list[JobResu
 
 def _report(job: Job, result: JobResult, bar: tqdm) -> None:
     """Print a line per run, and what went wrong, around a progress bar."""
-    for timing in result.runs:
-        bar.write(timing.line(result.name), file=sys.stdout)
+    for line in result.lines:
+        bar.write(line, file=sys.stdout)
     if result.error:
         text = f"error: {job.store.folder.name}: {result.name}: {result.error}"
         bar.write(text, file=sys.stderr)

@@ -6,12 +6,13 @@ from toolkit.io.files import acquire
 from toolkit.protocols import StaticTracker
 from toolkit.protocols.runner import (
     Job,
-    Timing,
     allowed_repetitions,
     run_together,
     run_video,
+    timing_line,
 )
 from toolkit.results.store import ResultStore
+from toolkit.results.trajectory import Code, Trajectory
 
 
 class Drawn(Video):
@@ -37,9 +38,12 @@ def job(folder, name="a", build=StaticTracker):
 
 
 def test_lines_are_those_of_pysot():
-    assert Timing(12.34, 8.123).line("Tennis") == "Video: Tennis       Time:  12.3s Speed: 8.1fps"
+    run = Trajectory([Code.STARTED, Code.LOST], seconds=[12.34 / 101] * 101)
+    line = "Video: Tennis       Time:  12.3s Speed: 8.1fps"
+    assert timing_line("Tennis", run, restarts=False) == line
+    run.seconds = [2.9 / 12] * 12
     line = "Video: a_long_video_name Time:  2.9s Speed: 3.8fps Lost: 1"
-    assert Timing(2.9, 3.8, 1).line("a_long_video_name") == line
+    assert timing_line("a_long_video_name", run, restarts=True) == line
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ def test_several_trackers_share_the_frames(tmp_path):
     jobs = [job(tmp_path, "a"), job(tmp_path, "b", Failing), job(tmp_path, "c")]
     first, second, third = run_together(jobs, video)
     assert video.reads == 4
-    assert len(first.runs) == len(third.runs) == 1
+    assert len(first.lines) == len(third.lines) == 1
     assert second.error == "out of luck"
     assert jobs[0].is_finished(video) and not jobs[1].is_finished(video)
     again = run_together(jobs[::2], video)

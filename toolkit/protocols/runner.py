@@ -65,36 +65,12 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """How long a run took."""
-
-    seconds: float
-    fps: float
-    lost: int | None = None
-    """Failures; None where the protocol does not count them."""
-
-    @classmethod
-    def of(cls, run: Trajectory, restarts: bool) -> Timing:
-        """Return the timing of a run."""
-        return cls(sum(run.seconds), run.fps, run.lost if restarts else None)
-
-    def line(self, video: str) -> str:
-        """Return the line that PySOT's tools print for a run."""
-        if self.lost is None:
-            return f"Video: {video:12s} Time: {self.seconds:5.1f}s Speed: {self.fps:3.1f}fps"
-        return (
-            f"Video: {video:12s} Time: {self.seconds:4.1f}s Speed: {self.fps:3.1f}fps "
-            f"Lost: {self.lost:d}"
-        )
-
-
-@dataclass(frozen=True)
 class JobResult:
     """What a job did with a video."""
 
     name: str
-    runs: tuple[Timing, ...] = ()
-    """One per repetition that was run."""
+    lines: tuple[str, ...] = ()
+    """What PySOT's tools print, a line per repetition that was run."""
     skipped: bool = False
     """Whether all results were there."""
     lost: int = 0
@@ -123,12 +99,19 @@ def allowed_repetitions(tracker: Any, asked: int | None, most: int) -> int:
     return 1 if getattr(tracker, "deterministic", True) else asked
 
 
+def timing_line(video: str, trajectory: Trajectory, restarts: bool) -> str:
+    """Return the line that PySOT's tools print for a run; with failures if it restarts."""
+    width, lost = (4, f" Lost: {trajectory.lost:d}") if restarts else (5, "")
+    seconds = f"{sum(trajectory.seconds):{width}.1f}"
+    return f"Video: {video:12s} Time: {seconds}s Speed: {trajectory.fps:3.1f}fps{lost}"
+
+
 def run_video(job: Job, video: Video) -> JobResult:
     """Run a tracker over a video as often as asked for, and write what is not there yet.
 
     An error is part of the result, so that the other videos go on.
     """
-    timings, store = [], job.store
+    lines, store = [], job.store
     try:
         if job.overwrite:
             store.remove(video.name)
@@ -138,11 +121,11 @@ def run_video(job: Job, video: Video) -> JobResult:
             store.discard(video.name, number)
             trajectory = job.session().run(video)
             store.write(video.name, trajectory, number)
-            timings.append(Timing.of(trajectory, job.restarts))
+            lines.append(timing_line(video.name, trajectory, job.restarts))
         lost = sum(store.count_lost(video.name, n) for n in job.numbers()) if job.restarts else 0
-        return JobResult(video.name, tuple(timings), not timings, lost)
+        return JobResult(video.name, tuple(lines), not lines, lost)
     except FAILURES as error:
-        return JobResult(video.name, tuple(timings), error=describe(error))
+        return JobResult(video.name, tuple(lines), error=describe(error))
 
 
 def run_together(jobs: Sequence[Job], video: Video) -> list[JobResult]:
@@ -203,8 +186,8 @@ def _write(job: Job, session: OnePass, video: Video) -> JobResult:
         job.store.write(video.name, trajectory)
     except FAILURES as error:
         return JobResult(video.name, error=describe(error))
-    timing = Timing.of(trajectory, job.restarts)
-    return JobResult(video.name, (timing,), lost=trajectory.lost)
+    line = timing_line(video.name, trajectory, job.restarts)
+    return JobResult(video.name, (line,), lost=trajectory.lost)
 
 
 def describe(error: BaseException) -> str:
