@@ -3,7 +3,7 @@
     python tools/visualize_dataset.py --cfg experiments/siamrpn_alex_tiny/config.yaml
     python tools/visualize_dataset.py --cfg CONFIG.yaml --pairs 40 --epoch 3 --output pairs.png
 
-Each pair is a template beside its search image: the target's box is green, cells that are labelled
+Each pair is a template beside its search image: the target's box is green, cells that are labeled
 as target are blue dots, as background red ones, a mask is tinted. A pair of two different objects
 has a red frame; its box shows the other object. What is in the configuration is in the sheet:
 shift, scale, blur, colors (clipped to what can be shown), gray, flip.
@@ -25,7 +25,7 @@ from pysot.datasets.crop import write_image
 from pysot.datasets.pictures import NEGATIVE, POSITIVE, draw_pair
 from toolkit.visualization.overlay import blend_mask, draw_text
 
-COLUMNS = 4
+_COLUMNS = 4
 _BORDER = 2
 
 
@@ -89,7 +89,7 @@ def _draw_sample(sample: dict[str, NDArray], cfg: Config) -> NDArray:
 
 def _sheet(cells: Sequence[NDArray]) -> NDArray:
     """Lay equal pictures out in rows."""
-    columns = min(COLUMNS, len(cells))
+    columns = min(_COLUMNS, len(cells))
     blank = np.zeros_like(cells[0])
     padded = [*cells, *[blank] * (-len(cells) % columns)]
     rows = [np.concatenate(padded[i : i + columns], axis=1) for i in range(0, len(padded), columns)]

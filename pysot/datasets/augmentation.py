@@ -71,7 +71,7 @@ class Augmentation:
             clipped), and the target in it.
         """
         window = draw_window(image.shape[:2], size, self.scale, self.shift, rng)
-        image = cut_window(_to_gray(image) if gray else image, window, size).astype(np.float32)
+        image = _cut_window(_to_gray(image) if gray else image, window, size).astype(np.float32)
         image, offset, box, _ = self._change(image, box, None, window, size, rng)
         return image - offset, box
 
@@ -102,7 +102,7 @@ class Augmentation:
         """
         window = draw_window(image.shape[:2], size, self.scale, self.shift, rng)
         part, shown = _part_of(image, window)
-        part = cut_window(_to_gray(part) if gray else part, shown, size)
+        part = _cut_window(_to_gray(part) if gray else part, shown, size)
         return self._change(part, box, mask, window, size, rng)
 
     def _change(
@@ -116,7 +116,7 @@ class Augmentation:
     ) -> tuple[NDArray, NDArray, Corner, NDArray | None]:
         """All that comes after the warp of the image; a blur leaves the color offset as it is."""
         if mask is not None:
-            mask = cut_window(mask, window, size, cv2.INTER_NEAREST)
+            mask = _cut_window(mask, window, size, cv2.INTER_NEAREST)
         box = _box_in_window(box, window, size)
         offset = _color_offset(rng) if self.color > rng.random() else np.zeros(3, np.float32)
         if self.blur > rng.random():
@@ -156,7 +156,7 @@ def draw_window(
     return Corner(low[0], low[1], high[0], high[1])
 
 
-def cut_window(
+def _cut_window(
     image: NDArray, window: Corner, size: int, interpolation: int = cv2.INTER_LINEAR
 ) -> NDArray:
     """Warp a window to (size, size); its corners become the centers of the corner pixels."""

@@ -19,9 +19,8 @@ from pysot.core.registry import RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget, CenterTarget
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
-from pysot.datasets.batches import RunBatches
 from pysot.datasets.crop_store import CropFolder
-from pysot.datasets.dataset import Labeller, PairDataset, TrainingSet, collate
+from pysot.datasets.dataset import Labeler, PairDataset, RunBatches, TrainingSet, collate
 from pysot.utils.anchor import anchor_shapes, training_anchors
 
 logger = logging.getLogger(__name__)
@@ -34,12 +33,14 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
 
     Raises:
         FileNotFoundError: If annotations or a folder of crops are missing.
-        ValueError: If annotations are malformed, or sizes do not fit each other.
+        ValueError: If annotations are malformed, a set is unknown, or sizes do not fit each other.
     """
     logger.info("build train dataset")
-    sets = build_training_sets(cfg)
+    if not cfg.DATASET.NAMES:
+        raise ValueError("DATASET.NAMES lists no training set")
+    sets = [_training_set(cfg, name) for name in cfg.DATASET.NAMES]
     if cfg.MASK.MASK and cfg.TRAIN.MASK_WEIGHT:
-        check_masks(sets)
+        _check_masks(sets)
     videos = cfg.DATASET.VIDEOS_PER_EPOCH
     epoch_length = videos if videos > 0 else sum(subset.num_use for subset in sets)
     if epoch_length < cfg.TRAIN.BATCH_SIZE:
@@ -52,7 +53,7 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
         sets,
         template=_augmentation(cfg, "TEMPLATE"),
         search=_augmentation(cfg, "SEARCH"),
-        labels=build_labeller(cfg),
+        labels=_labeler(cfg),
         epoch_length=epoch_length,
         seed=seed,
         neg=cfg.DATASET.NEG,
@@ -63,18 +64,6 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
         neg_same_category=cfg.DATASET.NEG_SAME_CATEGORY,
         masks=cfg.MASK.MASK,
     )
-
-
-def build_training_sets(cfg: Config) -> list[TrainingSet]:
-    """Read the sets that ``DATASET.NAMES`` lists.
-
-    Raises:
-        FileNotFoundError: If annotations or a folder of crops are missing.
-        ValueError: If no set or an unknown one is listed, or annotations are malformed.
-    """
-    if not cfg.DATASET.NAMES:
-        raise ValueError("DATASET.NAMES lists no training set")
-    return [_training_set(cfg, name) for name in cfg.DATASET.NAMES]
 
 
 def _training_set(cfg: Config, name: str) -> TrainingSet:
@@ -93,7 +82,7 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
     return TrainingSet(name, CropFolder(root), annotations, node.FRAME_RANGE, num_use)
 
 
-def check_masks(sets: Sequence[TrainingSet]) -> None:
+def _check_masks(sets: Sequence[TrainingSet]) -> None:
     """Look for masks beside some crops of each set; the log tells what was found.
 
     Raises:
@@ -103,13 +92,10 @@ def check_masks(sets: Sequence[TrainingSet]) -> None:
     for subset in sets:
         known = subset.annotations
         tracks = np.unique(np.linspace(0, len(known.tracks) - 1, _PROBES).astype(int))
+        rows = known.first_row[tracks]
         crops = [
-            (
-                known.videos[known.video_of(track)],
-                int(known.frames[known.first_row[track]]),
-                known.tracks[track],
-            )
-            for track in tracks
+            (known.videos[known.video_of(track)], frame, known.tracks[track])
+            for track, frame in zip(tracks, known.frames[rows].tolist(), strict=True)
         ]
         found = sum(subset.crops.has(*crop, "m") for crop in crops)
         logger.info("%s: %d of %d crops looked at have masks", subset.name, found, len(crops))
@@ -121,26 +107,13 @@ def check_masks(sets: Sequence[TrainingSet]) -> None:
         )
 
 
-def build_labeller(cfg: Config) -> Labeller:
-    """Build the labelling that the head ``RPN.TYPE`` learns from: of anchors, or of centres.
+def _labeler(cfg: Config) -> Labeler:
+    """Build the labels that the head ``RPN.TYPE`` learns from: of anchors, or of centers.
 
     Raises:
         ValueError: If the head is unknown, or the response's side does not follow from the image
             sizes.
     """
-    _check_output_size(cfg)
-    if _predicts_boxes(cfg):
-        return build_anchor_target(cfg).labels
-    train = cfg.TRAIN
-    return CenterTarget(train.OUTPUT_SIZE, cfg.ANCHOR.STRIDE, train.SEARCH_SIZE).labels
-
-
-def _predicts_boxes(cfg: Config) -> bool:
-    # the class of a head without boxes says so; the others count their anchors in their KWARGS
-    return getattr(RPN_HEADS.get(cfg.RPN.TYPE), "anchor_num", 1) is not None
-
-
-def _check_output_size(cfg: Config) -> None:
     train, stride = cfg.TRAIN, cfg.ANCHOR.STRIDE
     expected = (train.SEARCH_SIZE - train.EXEMPLAR_SIZE) / stride + 1 + train.BASE_SIZE
     if expected != train.OUTPUT_SIZE:
@@ -148,22 +121,17 @@ def _check_output_size(cfg: Config) -> None:
             f"TRAIN.OUTPUT_SIZE is {train.OUTPUT_SIZE}, but (SEARCH_SIZE - EXEMPLAR_SIZE) / "
             f"ANCHOR.STRIDE + 1 + BASE_SIZE = {expected:g}"
         )
-
-
-def build_anchor_target(cfg: Config) -> AnchorTarget:
-    """Build the labelling of anchors."""
-    train, stride = cfg.TRAIN, cfg.ANCHOR.STRIDE
+    # the class of a head without boxes says so; the others count their anchors in their KWARGS
+    if getattr(RPN_HEADS.get(cfg.RPN.TYPE), "anchor_num", 1) is None:
+        return CenterTarget(train.OUTPUT_SIZE, stride, train.SEARCH_SIZE).labels
     shapes = anchor_shapes(stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
+    limits = ("THR_HIGH", "THR_LOW", "POS_NUM", "TOTAL_NUM", "NEG_NUM")
     return AnchorTarget(
         training_anchors(shapes, stride, train.OUTPUT_SIZE, train.SEARCH_SIZE),
-        stride=stride,
-        search_size=train.SEARCH_SIZE,
-        thr_high=train.THR_HIGH,
-        thr_low=train.THR_LOW,
-        pos_num=train.POS_NUM,
-        total_num=train.TOTAL_NUM,
-        neg_num=train.NEG_NUM,
-    )
+        stride,
+        train.SEARCH_SIZE,
+        **{name.lower(): train[name] for name in limits},
+    ).labels
 
 
 def build_train_loader(

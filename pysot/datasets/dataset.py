@@ -1,4 +1,4 @@
-"""Training pairs: which two crops a sample shows, and what the network should answer.
+"""Training pairs: which two crops a sample shows, its labels, and which samples make a batch.
 
 A sample is a pure function of (seed, epoch, index): the number of workers, their order and an
 interruption change nothing. Every draw comes from
@@ -9,13 +9,13 @@ interruption change nothing. Every draw comes from
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from pysot.datasets.anchor_target import mask_labels
 from pysot.datasets.annotation import Annotations, Negatives
@@ -23,7 +23,7 @@ from pysot.datasets.augmentation import Augmentation
 from pysot.datasets.crop_store import CropFolder, EncodedCrop, UnreadableImage
 from pysot.utils.bbox import Center, Corner, center2corner
 
-Labeller = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
+Labeler = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
 """Makes labels, by name: from the target's box in the search image, a source of randomness, and
 whether the template shows another object."""
 
@@ -87,7 +87,7 @@ class PairDataset(Dataset):
         epoch_length: Samples per epoch.
         seed: Not negative.
         neg: Probability that the two images show different targets.
-        gray: Probability that both images lose their colours.
+        gray: Probability that both images lose their colors.
         exemplar_size: Side of template images in pixels.
         search_size: Side of search images in pixels.
         max_attempts: Samples that may take the place of one with an unreadable image.
@@ -101,7 +101,7 @@ class PairDataset(Dataset):
         sets: Sequence[TrainingSet],
         template: Augmentation,
         search: Augmentation,
-        labels: Labeller,
+        labels: Labeler,
         epoch_length: int,
         seed: int,
         neg: float = 0.2,
@@ -212,6 +212,69 @@ class PairDataset(Dataset):
     def _read(self, crop: Crop) -> tuple[EncodedCrop, Corner]:
         image = crop.open()
         return image, box_in_crop(image.shape[:2], crop.size, self._exemplar_size)
+
+
+class RunBatches(Sampler):
+    """Items of every batch of a run, epoch after epoch, so that workers never pause between them.
+
+    A step takes the next pairs of an epoch, in their order: as many as all processes and
+    accumulated batches take together. Each ``batch_size`` of them are one micro-batch of one
+    process, so the pairs of a step do not depend on the number of processes.
+
+    Args:
+        epoch_length: Samples per epoch.
+        batch_size: Samples per batch; the rest of an epoch that fills no step is left out.
+        first_epoch: Epoch to begin with, counted from 0.
+        epochs: Epoch to stop before.
+        rank: Number of this process, which gets every ``world_size``-th micro-batch.
+        world_size: Number of processes.
+        accumulate: Micro-batches that each of them takes per step.
+        done: Samples of the first epoch that were used before.
+    """
+
+    def __init__(
+        self,
+        epoch_length: int,
+        batch_size: int,
+        first_epoch: int,
+        epochs: int,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+        done: int = 0,
+    ) -> None:
+        self._rank, self._world_size, self._accumulate = rank, world_size, accumulate
+        self._epoch_length, self._batch_size = epoch_length, batch_size
+        self._epochs, self._done = range(first_epoch, epochs), done
+
+    @property
+    def pairs_per_step(self) -> int:
+        """Samples that all processes together take per step."""
+        return self._batch_size * self._world_size * self._accumulate
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch from its beginning."""
+        return self._epoch_length // self.pairs_per_step
+
+    def steps_in(self, epoch: int) -> int:
+        """Return the steps of an epoch that are yet to do."""
+        return (self._epoch_length - self._done_in(epoch)) // self.pairs_per_step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for epoch in self._epochs:
+            first = epoch * self._epoch_length + self._done_in(epoch)
+            for step in range(self.steps_in(epoch)):
+                for turn in range(self._accumulate):
+                    number = turn * self._world_size + self._rank  # of the step's micro-batches
+                    start = first + step * self.pairs_per_step + number * self._batch_size
+                    yield list(range(start, start + self._batch_size))
+
+    def __len__(self) -> int:
+        return sum(map(self.steps_in, self._epochs)) * self._accumulate
+
+    def _done_in(self, epoch: int) -> int:
+        return self._done if epoch == self._epochs.start else 0
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

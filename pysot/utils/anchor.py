@@ -33,34 +33,34 @@ def anchor_shapes(stride: int, ratios: Sequence[float], scales: Sequence[float])
     return np.array(shapes, dtype=np.float32)
 
 
-def anchor_grid(shapes: NDArray, stride: int, size: int, origin: float) -> NDArray:
+def _anchor_grid(shapes: NDArray, stride: int, size: int, origin: float) -> NDArray:
     """Place every anchor shape on every cell of a square grid.
 
     Args:
         shapes: (A, 2) widths and heights.
         stride: Distance of neighbouring cells in pixels.
         size: R, cells per side.
-        origin: x and y of the centre of cell (0, 0) in pixels.
+        origin: x and y of the center of cell (0, 0) in pixels.
 
     Returns:
         (A, R, R, 4) float32 as cx, cy, w, h; axis 1 is the row (y), axis 2 the column (x).
     """
-    centre = (origin + stride * np.arange(size)).astype(np.float32)
+    center = (origin + stride * np.arange(size)).astype(np.float32)
     grid = np.empty((len(shapes), size, size, 4), dtype=np.float32)
-    grid[..., 0] = centre[None, None, :]
-    grid[..., 1] = centre[None, :, None]
+    grid[..., 0] = center[None, None, :]
+    grid[..., 1] = center[None, :, None]
     grid[..., 2:] = shapes[:, None, None, :]
     return grid
 
 
 def tracking_anchors(shapes: NDArray, stride: int, size: int) -> NDArray:
-    """Anchors around the centre of a search crop, as trackers use them.
+    """Anchors around the center of a search crop, as trackers use them.
 
     Returns:
-        (A * R * R, 4) float32 as cx, cy, w, h in pixels from the crop's centre; order: anchor,
+        (A * R * R, 4) float32 as cx, cy, w, h in pixels from the crop's center; order: anchor,
         row, column, like the channels of the network's output.
     """
-    return anchor_grid(shapes, stride, size, origin=-(size // 2) * stride).reshape(-1, 4)
+    return _anchor_grid(shapes, stride, size, origin=-(size // 2) * stride).reshape(-1, 4)
 
 
 def training_anchors(shapes: NDArray, stride: int, size: int, search_size: int) -> NDArray:
@@ -70,7 +70,7 @@ def training_anchors(shapes: NDArray, stride: int, size: int, search_size: int) 
         (A, R, R, 4) float32 as cx, cy, w, h in pixels of the search image.
     """
     origin = search_size // 2 - size // 2 * stride
-    return anchor_grid(shapes, stride, size, origin)
+    return _anchor_grid(shapes, stride, size, origin)
 
 
 def decode_boxes(deltas: NDArray, anchors: NDArray) -> NDArray:
@@ -99,7 +99,7 @@ class Anchors:
 
     Attributes:
         anchors: (A, 4) float32 corners x1, y1, x2, y2 around 0.
-        all_anchors: After :meth:`generate_all_anchors`: corners and centres, each (4, A, R, R).
+        all_anchors: After :meth:`generate_all_anchors`: corners and centers, each (4, A, R, R).
     """
 
     def __init__(self, stride: int, ratios: Sequence[float], scales: Sequence[float]) -> None:
@@ -111,15 +111,15 @@ class Anchors:
         self._grid: tuple[int, int] | None = None
 
     def generate_all_anchors(self, im_c: int, size: int) -> bool:
-        """Place the anchors on ``size`` x ``size`` cells around the image centre ``im_c``.
+        """Place the anchors on ``size`` x ``size`` cells around the image center ``im_c``.
 
         Returns:
             False if that grid is there already.
         """
         if self._grid == (im_c, size):
             return False
-        grid = anchor_grid(self.shapes, self.stride, size, im_c - size // 2 * self.stride)
-        centre = grid.transpose(3, 0, 1, 2)
-        self.all_anchors = np.stack(center2corner(centre)), centre
+        grid = _anchor_grid(self.shapes, self.stride, size, im_c - size // 2 * self.stride)
+        center = grid.transpose(3, 0, 1, 2)
+        self.all_anchors = np.stack(center2corner(center)), center
         self._grid = (im_c, size)
         return True

@@ -90,7 +90,7 @@ def _conversion(weights: Weights) -> Callable[[Weights], Weights] | None:
 
 
 def _from_resnet(weights: Weights) -> Weights:
-    """Widen the shortcuts' 1x1 kernels to the centre of 3x3 ones, as the main branch is centred."""
+    """Widen the shortcuts' 1x1 kernels to the center of 3x3 ones, as the main branch is centerd."""
     ours = {key: value for key, value in weights.items() if not key.startswith("fc.")}
     for key, value in ours.items():
         if re.fullmatch(r"layer[234]\.0\.downsample\.0\.weight", key):

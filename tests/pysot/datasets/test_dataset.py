@@ -12,9 +12,9 @@ from training_crops import boxless_config, tiny_config, write_training_set
 
 from pysot.core.config import load_config
 from pysot.datasets.annotation import read_annotations
-from pysot.datasets.batches import RunBatches
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.datasets.dataset import (
+    RunBatches,
     _generator,
     as_floats,
     box_in_crop,
