@@ -58,6 +58,11 @@ class Video(video.Video):
         """Drop the frames held in memory."""
         self.imgs = None
 
+    @property
+    def tag_names(self) -> list[str]:
+        """Names of the tags, in the order of tables and plots."""
+        return list(self.tags)
+
     def select_tag(self, tag: str, start: int = 0, end: int = 0) -> Sequence[int]:
         """Return the flags of a tag from frame ``start`` up to before ``end``, 0 = to the last.
 

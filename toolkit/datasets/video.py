@@ -130,11 +130,6 @@ class Video:
         empty = [int(not any(flags)) for flags in zip(*known, strict=True)]
         return {"all": [1] * len(self), **given, "empty": empty}
 
-    @property
-    def tag_names(self) -> list[str]:
-        """Names of the tags, in the order of tables and plots."""
-        return list(self.tags)
-
     @cached_property
     def gt_traj(self) -> Sequence[Sequence[float]]:
         """Ground truth per frame: x, y, w, h or a polygon x1, y1, ... in 0-based pixels.
