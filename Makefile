@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 CONFIG := experiments/siamrpn_alex_tiny/config.yaml
 SNAPSHOT := snapshot/siamrpn_alex_tiny/checkpoint_e10.pth
 CLIP := FastMotion1
-RECT := 22,154,45,48
+RECT := 61,52,50,32
 OUT := demo_output
 
 .PHONY: help setup demo test lint clean

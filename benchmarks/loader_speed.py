@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -38,7 +39,6 @@ from pysot.datasets.annotation import read_annotations
 from pysot.datasets.build import build_train_dataset
 from pysot.datasets.crop import CropForm, write_annotation, write_crops, write_image
 from pysot.datasets.dataset import PairDataset, as_floats, collate
-from toolkit.synthetic import make_video
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "experiments" / "siamrpn_r50_l234_dwxcorr_8gpu" / "config.yaml"
@@ -80,11 +80,14 @@ def photographs() -> Any:
 
 
 def drawings() -> Any:
+    sys.path.insert(0, str(ROOT))  # demo/ is not installed
+    from demo.synthetic.scenes import Effects, build_stage
+
     for index in range(8):
-        video = make_video((1, 0, index), 8, [])
-        for number, (frame, box) in enumerate(zip(video.frames, video.boxes, strict=True)):
-            if np.isfinite(box).all():
-                yield f"scene{index}", number, frame, box.tolist()
+        stage = build_stage(np.random.default_rng(index), Effects(), (320, 240), 8)
+        for number, shot in enumerate(map(stage.shoot, range(8))):
+            if np.isfinite(shot.boxes).all():
+                yield f"scene{index}", number, shot.image, shot.boxes[0].tolist()
 
 
 def with_markers(source: Path, target: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from demo.synthetic import make as make_synthetic
 from pysot.cli import train
 from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
 from pysot.utils.model_load import load_weights, read_checkpoint
-from tools import make_synthetic
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SYSTEMS = (

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from demo.synthetic.scenes import Effects, build_stage
 from pysot.core.xcorr import xcorr_fast
-from toolkit.synthetic import Effects, build_stage
 
 CELL = 8  # pixels
 SIDE = 7  # cells of the template that are compared: 56 of the target's 64 pixels
@@ -47,7 +47,7 @@ class SimilarityModel:
 
 CALM = Effects(
     length=(48, 48), speed=0, zoom=1.0, turn=0.0, squeeze=0.0, bend=0.0, exposure=0.0,
-    light=0.0, pan=0.0, jointed=False,
+    light=0.0, pan=0.0, kinds=("round",),
 )  # fmt: skip
 
 
@@ -64,13 +64,14 @@ def scripted_scene(seed, paths, turns=None, size=(320, 240), duration=60):
     """
     effects = replace(CALM, siblings=len(paths) - 1)
     rng = np.random.default_rng(seed)
-    stage = build_stage(rng, effects, size, duration, num_targets=len(paths))
+    stage = build_stage(rng, effects, size, duration, targets=len(paths))
     actors = list(stage.actors)
-    for number, actor in enumerate(stage.watched):
-        changes = {"path": paths[number]}
+    light = actors[stage.watched[0]].figure.light  # on all, so that they are truly alike
+    for number, index in enumerate(stage.watched):
+        changes = {"path": paths[number], "figure": replace(actors[index].figure, light=light)}
         if turns:
             changes["angle"] = turns[number]
-        actors[actor] = replace(actors[actor], **changes)
+        actors[index] = replace(actors[index], **changes)
     stage = replace(stage, actors=actors, exposure=0.0)
     shots = [stage.shoot(time) for time in range(duration)]
     return [shot.image for shot in shots], np.array([shot.boxes[0] for shot in shots])

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.synthetic import ATTRIBUTES
-from toolkit.synthetic.puppets import JOINTED, RIGID
-from tools import make_synthetic
-from tools.make_synthetic import STAMP, main
+from demo.synthetic import make as make_synthetic
+from demo.synthetic.figures import JOINTED, RIGID
+from demo.synthetic.make import STAMP, main
+from demo.synthetic.scenes import ATTRIBUTES
 
 SMALL = ["--train-videos", "3", "--train-frames", "3", "--test-videos", "2", "--test-frames", "4"]
 
@@ -123,7 +123,7 @@ def test_second_run_changes_nothing(made, capsys):
 @pytest.fixture
 def training_only(tmp_path, monkeypatch):
     """Calls the tool in a folder where the benchmark costs nothing."""
-    monkeypatch.setattr(make_synthetic, "make_benchmark", lambda *args, **kwargs: None)
+    monkeypatch.setattr(make_synthetic, "write_test_video", lambda *args: {"video_dir": "none"})
     return lambda *more: make(tmp_path, "--workers", "1", "--train-videos", "2", *more)
 
 

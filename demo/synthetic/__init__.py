@@ -1,0 +1,1 @@
+"""Short videos with exact boxes and masks, drawn from a seed."""
