@@ -102,7 +102,7 @@ def busy(tmp_path):
     notes = [tmp_path / "1", tmp_path / "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, script, *notes],
+        [sys.executable, script, *notes, tmp_path / "3", tmp_path / "4"],
         env=environment,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -128,6 +128,7 @@ def test_ctrl_c_lets_the_work_tidy_up_and_ends_all(busy):
     assert errors.count("Traceback") == 1  # that of this process
     assert "KeyboardInterrupt" in errors
     assert all(note.with_name(f"{note.name}.end").exists() for note in notes)
+    assert not notes[0].with_name("3").exists()  # what waited is not begun
     assert wait_for(lambda: not any(map(is_alive, pids)))
 
 

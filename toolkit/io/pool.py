@@ -15,7 +15,9 @@ Result = TypeVar("Result")
 
 _AHEAD = 4  # items per worker that are taken before a result is there
 
-_work: Callable[[Any], Any]  # of a worker process
+# of a worker process
+_work: Callable[[Any], Any]
+_interrupted = False
 
 
 class WorkerDied(RuntimeError):
@@ -31,8 +33,8 @@ def run_parallel(
     """Do some work on every item and yield the results in the order of the items.
 
     Processes are spawned: forking one that has threads may hang, and CUDA does not survive it.
-    Ctrl-C ends an idle worker at once and raises ``KeyboardInterrupt`` in the work of a busy one;
-    workers also end when this process is killed.
+    Ctrl-C raises ``KeyboardInterrupt`` here and in the work of all workers, which begin no other
+    item; they also end when this process is killed.
 
     Args:
         work: Sent once to each worker, with all that it is bound to (a method's object, a
@@ -81,7 +83,7 @@ def _results(pool: Any, items: Iterator[Any], ahead: int) -> Iterator[Any]:
 
 def _begin_worker(work: Callable[[Any], Any], begin: Callable[[], object] | None) -> None:
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends an idle worker without a traceback
+    signal.signal(signal.SIGINT, _note_interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _work = work
     if begin:
@@ -97,11 +99,20 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _note_interrupt(*signal_and_frame: object) -> None:
+    """Take Ctrl-C between two items: if the worker died of it, the pool would kill the others."""
+    global _interrupted
+    _interrupted = True
+
+
 def _do(item: Any) -> Any:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # time to remove temporary files
+    if _interrupted:  # the item was in the queue already
+        raise KeyboardInterrupt
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # time to remove temporary files
         return _work(item)
     except KeyboardInterrupt:
-        os._exit(130)  # else the pool would go on with the next item that is queued
+        _note_interrupt()
+        raise
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, _note_interrupt)
