@@ -80,3 +80,16 @@ def boxless_config(folder, **train):
     content["RPN"] = {"TYPE": "FC", "KWARGS": {}}
     path.write_text(json.dumps(content))
     return path
+
+
+def write_benchmark(folder):
+    """A benchmark ``Tiny`` of one video of four frames."""
+    boxes = [[100 + 4 * frame, 80, 60, 50] for frame in range(4)]
+    names = [f"A/{frame:04d}.jpg" for frame in range(4)]
+    (folder / "A").mkdir(parents=True)
+    for (x, y, w, h), name in zip(boxes, names, strict=True):
+        image = np.full((240, 320, 3), 60, np.uint8)
+        cv2.rectangle(image, (x, y), (x + w, y + h), (0, 200, 255), -1)
+        cv2.imwrite(str(folder / name), image)
+    video = {"video_dir": "A", "init_rect": boxes[0], "img_names": names, "gt_rect": boxes}
+    (folder / "Tiny.json").write_text(json.dumps({"A": {**video, "attr": []}}))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 
 from pysot.core.errors import RunFailed
@@ -153,8 +152,7 @@ class Validation:
         failed = []
         for video in videos.values():
             result = run_video(job, video)
-            for timing in result.runs:
-                print(timing.line(video.name))
+            print(*result.lines, sep="\n")
             if result.error:
                 failed.append(f"{video.name}: {result.error}")
         if failed:
@@ -224,14 +222,12 @@ class _Poll:
 
 @contextlib.contextmanager
 def _training_undisturbed() -> Iterator[None]:
-    generators, threads = generator_states(), (torch.get_num_threads(), cv2.getNumThreads())
+    generators, threads = generator_states(), torch.get_num_threads()
     torch.set_num_threads(1)  # as fast for one target, and results do not depend on the machine
-    cv2.setNumThreads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads[0])
-        cv2.setNumThreads(threads[1])
+        torch.set_num_threads(threads)
         set_generators(generators)
 
 

@@ -8,11 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
-from training_crops import boxless_config, tiny_config, write_training_set
+from training_crops import boxless_config, tiny_config, write_benchmark, write_training_set
 
 from pysot.cli.train import main, parse_args
 from pysot.core.errors import run
@@ -240,19 +238,6 @@ def test_options_of_pysot_are_accepted():
     assert (args.config, args.seed, args.opts) == ("a.yaml", 3, ["A.B", "-1", "C", "2"])
     assert parse_args(["--local_rank", "1"]).config == "config.yaml"
     assert parse_args([]).seed == 123456
-
-
-def write_benchmark(folder):
-    """A benchmark ``Tiny`` of one video of four frames."""
-    boxes = [[100 + 4 * frame, 80, 60, 50] for frame in range(4)]
-    names = [f"A/{frame:04d}.jpg" for frame in range(4)]
-    (folder / "A").mkdir(parents=True)
-    for (x, y, w, h), name in zip(boxes, names, strict=True):
-        image = np.full((240, 320, 3), 60, np.uint8)
-        cv2.rectangle(image, (x, y), (x + w, y + h), (0, 200, 255), -1)
-        cv2.imwrite(str(folder / name), image)
-    video = {"video_dir": "A", "init_rect": boxes[0], "img_names": names, "gt_rect": boxes}
-    (folder / "Tiny.json").write_text(json.dumps({"A": {**video, "attr": []}}))
 
 
 def test_the_best_tracker_of_those_tested_is_kept(folder, capsys):

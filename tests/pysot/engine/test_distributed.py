@@ -99,13 +99,15 @@ def test_accumulated_batches_are_as_good_as_processes(crops, rule):
 
 
 class Line(torch.nn.Module):
-    """Loss = weight * x."""
+    """Loss = weight * x; counts its batches, as batch norm does."""
 
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(()))
+        self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, batch):
+        self.batches += 1
         return {"total_loss": self.weight * batch["x"]}
 
 
@@ -189,7 +191,7 @@ def test_processes_that_a_launcher_starts_again_find_each_other():
         assert run_ranks(lambda rank, attempt=attempt: work(rank, attempt), timeout=60) == [9, 9]
 
 
-def test_a_process_that_dies_in_a_step_is_one_line():
+def test_a_process_that_dies_in_a_step_is_one_line_and_leaves_the_last_whole_step():
     def work(rank):
         group = find_process_group()
         with init_process_group(group, torch.device("cpu")):
@@ -200,9 +202,11 @@ def test_a_process_that_dies_in_a_step_is_one_line():
             ]  # so that the backward pass finds out
             if rank:
                 os._exit(9)
+            whole = []
             with pytest.raises(RunFailed, match="another process of this run is gone"):
-                trainer.step([{"x": torch.tensor(0.5)}])
-                trainer.step([{"x": torch.tensor(0.5)}])
+                for _ in range(2):
+                    whole.append(trainer.step([{"x": torch.tensor(0.5)}]))
+            assert model.batches.item() == len(whole)
             os._exit(0)
 
     assert run_ranks(work, timeout=60) == [0, 9]

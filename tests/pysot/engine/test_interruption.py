@@ -18,7 +18,7 @@ from ranks import CONTEXT, kill, run_ranks, start_ranks, wait_for
 from training_crops import tiny_config, write_training_set
 
 from pysot.cli.train import main
-from pysot.core.errors import RunFailed
+from pysot.core.errors import RunFailed, run
 from pysot.engine import build, checkpoint
 from pysot.utils.model_load import read_checkpoint
 
@@ -142,9 +142,12 @@ def test_torchrun_starts_a_run_again_after_a_process_was_lost(crops, whole, tmp_
     assert_same_end(whole(2), final(tmp_path))
 
 
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def workers_of(pid):
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    named = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in children}
+    named = {child: Path(f"/proc/{child}/cmdline").read_text() for child in children(pid)}
     return [child for child, command_line in named.items() if "train.py" in command_line]
 
 
@@ -175,6 +178,48 @@ def test_a_signal_stops_after_the_step(crops, whole, tmp_path, ranks, number, co
     assert json.loads(lines[-1])["event"] == "checkpoint"
     assert run_ranks(job, ranks) == [0] * ranks
     assert_same_end(whole(ranks), final(tmp_path))
+
+
+def fails(job):
+    """What each process does, through the door of the tool: a failure is one line and a code."""
+    return lambda rank: run(lambda: job(rank))
+
+
+def check_saved_and_resumed(crops, whole, folder, ranks, capfd):
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    saved = [line for line in errors if "--resume auto goes on from it" in line]
+    assert len(saved) == ranks or len(saved) == 1
+    newest = checkpoint.newest_checkpoint(folder / "snapshot")[0]
+    assert str(newest) in saved[0]
+    assert run_ranks(work(crops, folder, ranks), ranks) == [0] * ranks
+    assert_same_end(whole(ranks), final(folder))
+    return errors
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_dead_loader_worker_costs_no_step(crops, whole, tmp_path, ranks, capfd):
+    job = work(crops, tmp_path, ranks, SAVE_MINUTES=0, NUM_WORKERS=1)
+    processes = start_ranks(fails(job), ranks)
+    wait_for_line(tmp_path, "Epoch: [2][1/")
+    (worker,) = children(processes[-1].pid)
+    os.kill(worker, signal.SIGKILL)
+    codes = wait_for(processes)
+    if codes == [0] * ranks:
+        pytest.skip("the worker had read everything")
+    assert codes == [1] * ranks
+    errors = check_saved_and_resumed(crops, whole, tmp_path, ranks, capfd)
+    assert "a loader worker died, perhaps for lack of memory" in errors[0]
+    assert "TRAIN.NUM_WORKERS" in errors[0]
+
+
+def test_a_lost_process_costs_no_step(crops, whole, tmp_path, capfd):
+    processes = start_ranks(fails(work(crops, tmp_path, 2, SAVE_MINUTES=0)), 2)
+    wait_for_line(tmp_path, "Epoch: [2][2/")
+    processes[1].kill()
+    assert wait_for(processes) == [1, -signal.SIGKILL]
+    assert list((tmp_path / "snapshot").glob("partial_e1_p*.pth"))
+    errors = check_saved_and_resumed(crops, whole, tmp_path, 2, capfd)
+    assert "another process of this run is gone" in errors[0]
 
 
 def test_a_cut_checkpoint_costs_the_steps_since_the_one_before(crops, whole, tmp_path):
