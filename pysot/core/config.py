@@ -159,6 +159,8 @@ def _accepted_values(
                 yield node, key, keys[key].convert(value, name) if key in keys else value
             except ValueError as error:
                 problems.append(str(error))
+            except OverflowError:
+                problems.append(f"{name}: the number is too large")
 
 
 def _new_dataset(node: Config, key: str, value: dict, problems: list[str]) -> Iterator[_Leaf]:

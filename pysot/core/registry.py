@@ -12,47 +12,29 @@ class Registry:
     """A table of classes by name.
 
     Args:
-        kind: What the entries are, as error messages should call them ("head", "tracker").
+        kind: Word for the entries in messages ("head", "tracker").
         key: The configuration key that selects an entry, such as ``RPN.TYPE``.
     """
 
     def __init__(self, kind: str, key: str) -> None:
-        self.kind = kind
-        self.key = key
+        self.kind, self.key = kind, key
         self._entries: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that enters a class or function under ``name``.
-
-        Raises:
-            ValueError: If the name is taken.
-        """
-
-        def enter(entry: T) -> T:
-            if name in self._entries:
-                raise ValueError(f"{self.kind} {name!r} is registered already")
-            self._entries[name] = entry
-            return entry
-
-        return enter
+        """Return a decorator that enters a class or function; ``ValueError`` if taken."""
+        if name in self._entries:
+            raise ValueError(f"{self.kind} {name!r} is registered already")
+        return lambda entry: self._entries.setdefault(name, entry)
 
     def get(self, name: str) -> Callable[..., Any]:
-        """Return the entry called ``name``.
-
-        Raises:
-            ValueError: If there is none; the message lists the known names.
-        """
+        """Return the entry called ``name``; ``ValueError`` lists the known names."""
         if name not in self._entries:
             known = ", ".join(sorted(self._entries))
             raise ValueError(f"{self.key}: unknown {self.kind} {name!r}; known: {known}")
         return self._entries[name]
 
     def build(self, name: str, **kwargs: Any) -> Any:
-        """Call the entry ``name`` with keyword arguments taken from the configuration.
-
-        Raises:
-            ValueError: If the name is unknown or does not accept the arguments.
-        """
+        """Call an entry with keyword arguments of the configuration; ``ValueError`` if unfit."""
         entry = self.get(name)
         try:
             return entry(**kwargs)
@@ -60,9 +42,6 @@ class Registry:
             section = self.key.rsplit(".", 1)[0]
             message = f"{section}.KWARGS do not fit {self.kind} {name!r}: {error}"
             raise ValueError(message) from error
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))

@@ -357,7 +357,7 @@ class Track:
     winograd: bool = own(
         True,
         "wide 3x3 convolutions by Winograd's algorithm, on a CPU in fp32: faster, for four times "
-        "the memory of their weights",
+        "the memory of their weights (all of siamrpn_r50_l234_dwxcorr: 674 instead of 216 MB)",
     )
 
 

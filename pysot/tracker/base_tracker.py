@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pysot.core.settings import TrackParams
-from pysot.tracker.geometry import Target, check_frame, init_state, template_crop
+from pysot.tracker.geometry import Target, check_box, check_frame, context_side, crop_window
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class SiameseTracker(BaseTracker):
     @torch.inference_mode()
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
         """See :meth:`BaseTracker.init`."""
-        target, fill = init_state(image, bbox)
+        check_frame(image)
+        check_box(bbox, image.shape)
+        target, fill = Target.from_xywh(bbox), tuple(image.mean(axis=(0, 1)))
         self.state = self.state_type(target, fill, self.encode(image, [target], fill))
 
     @torch.inference_mode()
@@ -91,8 +93,11 @@ class SiameseTracker(BaseTracker):
 
     def encode(self, image: NDArray, targets: list[Target], fill: tuple[float, ...]) -> Any:
         """Compute the kernels of targets in a frame, one batch."""
-        p = self.params
-        crops = [template_crop(image, t, p.context_amount, p.exemplar_size, fill) for t in targets]
+        p, crops = self.params, []
+        for target in targets:
+            side = max(1, round(context_side((target.w, target.h), p.context_amount)))
+            center = target.cx, target.cy
+            crops.append(crop_window(image, center, side, p.exemplar_size, fill))
         return self.model.encode_template(to_tensor(np.stack(crops), self.model))
 
     def candidates(self, crop: NDArray) -> Any:

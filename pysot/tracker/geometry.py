@@ -99,25 +99,6 @@ def crop_window(
     return np.ascontiguousarray(window)
 
 
-def template_crop(
-    image: NDArray, target: Target, context_amount: float, out_size: int, fill: Sequence[float]
-) -> NDArray:
-    """Cut a target with its context as a template, (out_size, out_size, 3) BGR uint8."""
-    side = max(1, round(context_side((target.w, target.h), context_amount)))
-    return crop_window(image, (target.cx, target.cy), side, out_size, fill)
-
-
-def init_state(image: NDArray, bbox: Sequence[float]) -> tuple[Target, tuple[float, ...]]:
-    """Check a first frame and its box (x, y, w, h), and return the target and the mean color.
-
-    Raises:
-        ValueError: If the frame or the box is unusable.
-    """
-    check_frame(image)
-    check_box(bbox, image.shape)
-    return Target.from_xywh(bbox), tuple(image.mean(axis=(0, 1)))
-
-
 def change_penalty(sizes: NDArray, reference: Sequence[float], penalty_k: float) -> NDArray:
     """Penalize candidates whose scale or aspect ratio changes much (SiamRPN, section 4.3).
 

@@ -133,6 +133,7 @@ def test_wrong_values_are_one_clear_error(tmp_path, text, words):
         ("TRACK.INSTANCE_SIZE", 255.5, "TRACK.INSTANCE_SIZE is 255.5; expected a whole number"),
         ("TRACK.WINDOW_INFLUENCE", 40, "is 40.0; expected a number from 0 to 1"),
         ("TRACK.DISTRACTOR_INFLUENCE", 1, "is 1.0; expected a number from 0 to below 1"),
+        ("TRACK.LR", 10**400, "TRACK.LR: the number is too large"),
         ("TRACK.SCALE_STEP", 0, "is 0.0; expected a number above 0"),
         ("TRACK.PRECISION", "fp8", "TRACK.PRECISION: unknown 'fp8'; known: fp32, bf16, fp16"),
         ("ANCHOR.STRIDE", 0, "ANCHOR.STRIDE is 0; expected a whole number of 1 or more"),
