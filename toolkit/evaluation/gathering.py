@@ -134,7 +134,7 @@ def _read_run(
         log.warn("", files.regions, f"{text}: the rest {outcome}")
     elif lines > frames and not surplus:
         log.warn("", files.regions, f"{text}: surplus ignored")
-    return run.resized(min(lines, frames))
+    return run.resized(frames) if lines > frames else run
 
 
 def _completed(runs: dict[str, list], dataset: Dataset, incomplete: str) -> dict[str, list]:
@@ -144,10 +144,13 @@ def _completed(runs: dict[str, list], dataset: Dataset, incomplete: str) -> dict
         return {name: found for name, found in kept.items() if found}
     code = Code.LOST if layout == "vot" else Code.REGION
     nothing = [empty_trajectory(scores=layout == "longterm")]
-    return {
-        name: [run.resized(len(dataset.videos[name]), code) for run in found or nothing]
-        for name, found in runs.items()
-    }
+    completed = {}
+    for name, found in runs.items():
+        length = len(dataset.videos[name])
+        completed[name] = [
+            run if len(run) == length else run.resized(length, code) for run in found or nothing
+        ]
+    return completed
 
 
 def _lines(log: IssueLog, dataset: Dataset, outcome: str) -> list[str]:
