@@ -346,5 +346,5 @@ def _comparison(
 
 
 def wants_color(color: bool | None) -> bool:
-    """Whether to print in colour; None asks the terminal."""
+    """Whether to print in color; None asks the terminal."""
     return sys.stdout.isatty() if color is None else color

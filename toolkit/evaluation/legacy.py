@@ -81,16 +81,7 @@ class OPEBenchmark(OnePassEvaluation):
         }
         print(one_pass_table(scores, (), top))
         if show_video_level and precision_ret is not None and len(success_ret) <= VIDEO_TABLE_LIMIT:
-            videos = {
-                name: {
-                    video: {
-                        "success": np.mean(curve),
-                        "precision": np.mean(precision_ret[name][video]),
-                    }
-                    for video, curve in curves.items()
-                }
-                for name, curves in success_ret.items()
-            }
+            videos = {n: _curve_means(of, precision_ret[n]) for n, of in success_ret.items()}
             columns = _with_threshold(self.video_columns, helight_threshold)
             print("\n\n", video_table(videos, columns, 21, wants_color(color)), sep="\n")
 
@@ -276,6 +267,14 @@ def _mean_score(key: str, curves: Curves) -> float:
     if not curves:
         raise ValueError(f"no video to average {key} over")
     return score_of_curve(key, np.mean(list(curves.values()), axis=0))
+
+
+def _curve_means(success: Curves, precision: Curves) -> dict[str, dict[str, float]]:
+    """What PySOT's table of the videos shows."""
+    return {
+        video: {"success": np.mean(curve), "precision": np.mean(precision[video])}
+        for video, curve in success.items()
+    }
 
 
 def _long_term_scores(curves: Mapping[str, Curves]) -> dict[str, float]:

@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 def format_table(
     headers: Sequence[Sequence[tuple[str, int]]], rows: Sequence[Sequence[Cell]]
 ) -> str:
-    """Lay out a table with centred cells and dashed rules.
+    """Lay out a table with centered cells and dashed rules.
 
     Args:
         headers: Header lines of (text, column width); the first sets the length of the rules,

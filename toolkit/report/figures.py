@@ -39,7 +39,7 @@ class Plot(NamedTuple):
     figure: "Figure"
 
 
-Trackers = Mapping[str, Scores]  # in the order that decides their colours
+Trackers = Mapping[str, Scores]  # in the order that decides their colors
 
 
 def main_plots(evaluation: Evaluation, trackers: Sequence[str]) -> Iterator[Plot]:
@@ -47,7 +47,7 @@ def main_plots(evaluation: Evaluation, trackers: Sequence[str]) -> Iterator[Plot
 
     Args:
         evaluation: Has scored the trackers.
-        trackers: Names; trackers have the same colour in all plots.
+        trackers: Names; trackers have the same color in all plots.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
@@ -76,7 +76,7 @@ def attribute_plots(
     scores = {name: evaluation.scores(name) for name in trackers}
     success, precision = (_by_video(scores, metric) for metric in ("success", "precision"))
     for attribute, videos in evaluation.dataset.attr.items():
-        # a tracker that is left out must not change the colours of the others
+        # a tracker that is left out must not change the colors of the others
         having = {name: set(videos) & set(of) for name, of in success.items()}
         if attribute == "ALL" or not all(having.values()):
             continue

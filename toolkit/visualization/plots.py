@@ -87,11 +87,8 @@ def draw_success_precision(
     Raises:
         ValueError: If a tracker has no score on any of the videos.
     """
-    given = {
-        "success": success_ret,
-        "precision": precision_ret,
-        "norm_precision": norm_precision_ret,
-    }
+    names = ("success", "precision", "norm_precision")
+    given = dict(zip(names, (success_ret, precision_ret, norm_precision_ret), strict=True))
     colors = {tracker: i for i, tracker in enumerate(success_ret)}
     subject = f"of OPE on {name}" if attr == "ALL" else f"of OPE - {attr}"
     figures = {}
@@ -99,11 +96,7 @@ def draw_success_precision(
         if curves is not None:
             means = {tracker: _mean(tracker, curves[tracker], videos) for tracker in curves}
             figures[metric] = _draw_means(metric, means, colors, bold_name, show)
-            axes = figures[metric].axes[0]
-            axes.set_title(plain_text(f"{axes.get_title()} {subject}"), weight="bold")
-            axes.set_ylim(axis[0], axis[1] + 0.03)
-            axes.set_yticks(np.arange(axis[0], axis[1] + 1e-9, 0.1))
-            add_legend(axes, CURVES[metric].corner, bold_name)
+            _finish_means(figures[metric].axes[0], metric, subject, axis, bold_name)
     _show(show)
     return figures
 
@@ -130,12 +123,22 @@ def _draw_means(
         style = {"linewidth": _line_width(tracker, bold_name), **line_style(colors.get(tracker, 0))}
         axes.plot(curve.thresholds, means[tracker], label=label, **style)
     unit = f" [{curve.unit}]" if curve.unit else ""
-    axes.set(title=f"{curve.title.title()} plots", xlabel=curve.x + unit, ylabel=curve.y)
+    axes.set(xlabel=curve.x + unit, ylabel=curve.y)
     first, last = curve.thresholds[[0, -1]]
     axes.set_xlim(first, last)
     axes.set_xticks(np.linspace(first, last, 11))
     axes.grid(**_GRID)
     return figure
+
+
+def _finish_means(
+    axes: "Axes", metric: str, subject: str, limits: Sequence[float], bold_name: str | None
+) -> None:
+    title = f"{CURVES[metric].title.title()} plots {subject}"
+    axes.set_title(plain_text(title), weight="bold")
+    axes.set_ylim(limits[0], limits[1] + 0.03)
+    axes.set_yticks(np.arange(limits[0], limits[1] + 1e-9, 0.1))
+    add_legend(axes, CURVES[metric].corner, bold_name)
 
 
 def draw_f1(
@@ -212,11 +215,10 @@ def draw_radar(
 ) -> "Figure":
     """Draw scores as one polygon per tracker, with an axis per tag or attribute.
 
-    Each axis ends at its best tracker and says (lowest, highest) score. Tags that no tracker has a
-    score for get no axis. The legend is sorted by the score ``overall``.
+    Each axis ends at its best tracker and says (lowest, highest) score.
 
     Args:
-        scores: By tracker and tag or attribute, higher is better; NaN where not defined.
+        scores: By tracker and tag or attribute; a tag without any gets no axis.
         title: Of the plot.
         names: What to call tags; others are shown as they are.
         overall: Tag or attribute that stands for all frames or videos.
