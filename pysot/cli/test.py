@@ -36,7 +36,7 @@ from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Benchmark, Video, find_benchmark, load_videos
 from toolkit.io.pool import run_parallel
 from toolkit.io.video import window_available
-from toolkit.protocols import ProtocolOptions, StaticTracker
+from toolkit.protocols.one_pass import ProtocolOptions, StaticTracker
 from toolkit.protocols.runner import (
     FAILURES,
     Job,

@@ -35,7 +35,7 @@ from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Dataset, Video
 from toolkit.evaluation import build_evaluation
 from toolkit.io.pool import run_parallel
-from toolkit.protocols import ProtocolOptions
+from toolkit.protocols.one_pass import ProtocolOptions
 from toolkit.protocols.runner import Job, JobResult, run_together
 from toolkit.results.store import ResultStore
 

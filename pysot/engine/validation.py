@@ -25,7 +25,7 @@ from pysot.utils.bbox import initial_rect
 from toolkit.datasets import DatasetFactory, find_benchmark, load_videos
 from toolkit.evaluation import EVALUATIONS, METRICS, build_evaluation
 from toolkit.io.files import atomic_path, atomic_write
-from toolkit.protocols import ProtocolOptions
+from toolkit.protocols.one_pass import ProtocolOptions
 from toolkit.protocols.runner import Job, allowed_repetitions, describe, run_video
 from toolkit.results.store import ResultStore
 

@@ -18,7 +18,7 @@ from pysot.models.model_builder import build_model
 from toolkit.datasets import Video
 from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.io.video import open_source
-from toolkit.protocols import StaticTracker
+from toolkit.protocols.one_pass import StaticTracker
 from toolkit.protocols.runner import Job, run_video
 from toolkit.results.formats import read_boxes
 from toolkit.results.store import ResultStore

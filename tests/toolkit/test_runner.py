@@ -3,7 +3,7 @@ import pytest
 
 from toolkit.datasets import Video
 from toolkit.io.files import acquire
-from toolkit.protocols import StaticTracker
+from toolkit.protocols.one_pass import StaticTracker
 from toolkit.protocols.runner import (
     Job,
     allowed_repetitions,

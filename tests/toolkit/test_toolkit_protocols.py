@@ -5,21 +5,16 @@ import pytest
 
 from toolkit.datasets import Video
 from toolkit.io.labels import read_labels, write_labels
-from toolkit.protocols import (
-    DEFAULT_OPTIONS,
-    PROTOCOLS,
-    ProtocolOptions,
-    StaticTracker,
-    frame_names,
-    merge_masks,
-)
+from toolkit.protocols import PROTOCOLS
+from toolkit.protocols.masks import merge_masks
+from toolkit.protocols.one_pass import ProtocolOptions, StaticTracker
 from toolkit.results.trajectory import Code
 
 REGION, SKIPPED, STARTED, LOST = Code
 
 
-def run_protocol(protocol, build, video, options=DEFAULT_OPTIONS):
-    return PROTOCOLS[protocol](build, options).run(video)
+def run_protocol(protocol, build, video, options=None):
+    return PROTOCOLS[protocol](build, options or ProtocolOptions()).run(video)
 
 
 class Mover:
@@ -111,7 +106,7 @@ class Scripted:
 GOOD, AWAY = {"bbox": [5, 5, 8, 8]}, {"bbox": [20, 14, 4, 4]}
 
 
-def reset(video, *outputs, options=DEFAULT_OPTIONS):
+def reset(video, *outputs, options=None):
     tracker = Scripted(*outputs)
     return run_protocol("reset", lambda: tracker, video, options), tracker
 
@@ -320,7 +315,7 @@ def test_what_masks_need_is_named(tmp_path):
         run_protocol("masks", StaticTracker, video)
     twice = masked_video(tmp_path, TWO, names=["a/1.jpg", "b/1.jpg", "b/2.jpg"])
     with pytest.raises(ValueError, match="two frames have the same file name"):
-        frame_names(twice)
+        run_protocol("masks", StaticTracker, twice)
 
 
 def test_every_protocol_says_whether_it_restarts():

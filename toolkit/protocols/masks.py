@@ -1,4 +1,4 @@
-"""Passes over videos of several objects whose masks are wanted."""
+"""Tracking of several objects of a video at once, by their masks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.io.labels import mask_box
-from toolkit.protocols.one_pass import (
-    OnePass,
-    ProtocolOptions,
-    Tracker,
-    score,
-    size_text,
-    timed,
-)
+from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker, score, size_text, timed
 from toolkit.results.trajectory import Trajectory
 
 
 class Masks(OnePass):
-    """Give every object a tracker of its own, and merge what they see (DAVIS, YouTube-VOS).
+    """Give every object its own tracker and merge their masks (DAVIS, YouTube-VOS).
 
     A tracker starts where its object is annotated first, on the box around its mask, which is its
-    result for that frame; later annotation of an object is not looked at. In the frames that
-    follow a pixel belongs to the object that finds it most probable, to the one of the lower
-    number where two agree, and to none if no probability exceeds the threshold. A tracker without
-    masks stands for the area of its polygon or box, as probable as its score.
+    result for that frame; later annotation of the object is ignored. In the frames that follow a
+    pixel belongs to the object that is most probable there, to the lower number in a tie, and to
+    none if no probability exceeds the threshold. The polygon or box of a tracker without masks
+    counts as its mask, as probable as its score.
     """
 
     def __init__(self, build: Callable[[], Tracker], options: ProtocolOptions) -> None:
@@ -38,11 +31,7 @@ class Masks(OnePass):
 
     @staticmethod
     def frames(video: Any) -> Iterator[tuple[NDArray, NDArray | None]]:
-        """Yield the frames of a `toolkit.datasets.Video`, each with its label image or None.
-
-        Raises:
-            ValueError: If the video has no masks.
-        """
+        """Yield the frames of a `toolkit.datasets.Video`, each with its label image or None."""
         if not any(video.mask_names or ()):
             raise ValueError("the video has no annotation masks, which this protocol starts from")
         for index, (image, _) in enumerate(video):
@@ -52,7 +41,7 @@ class Masks(OnePass):
         """Take the next frame, BGR uint8 (H, W, 3), and its label image (H, W) if it has one.
 
         Raises:
-            ValueError: If the labels do not fit the frame, or if it differs in size from the first.
+            ValueError: If the labels do not fit the frame, or it differs in size from the first.
         """
         self._check_size(image)
         outputs, total = {}, 0.0
@@ -67,18 +56,21 @@ class Masks(OnePass):
         self.trajectory.masks.append(merged)
 
     def finish(self, video: Any) -> Trajectory:
-        """Return what the trackers did over the whole video, with the names of its frames.
+        """Return all masks, named as the images are without folder and suffix.
 
         Raises:
-            ValueError: If it had no object, or if two frames have the same name.
+            ValueError: If there was no object, or if two frames have the same name.
         """
         if not self._trackers:
             raise ValueError("no mask of the video holds an object")
-        self.trajectory.frame_names = frame_names(video)
+        names = [Path(name).stem for name in video.img_names]
+        if len(set(names)) != len(names):
+            raise ValueError("two frames have the same file name, as would their masks")
+        self.trajectory.frame_names = names
         return super().finish(video)
 
     def _start_new(self, image: NDArray, truth: NDArray, merged: NDArray) -> float:
-        """Start on the objects that were not seen before and enter their masks; the seconds."""
+        """Start on new objects and enter their masks; return the seconds that it took."""
         if truth.shape != image.shape[:2]:
             raise ValueError(
                 f"the mask of frame {len(self.trajectory)} is {size_text(truth.shape)}, the "
@@ -94,22 +86,10 @@ class Masks(OnePass):
         return total
 
 
-def frame_names(video: Any) -> list[str]:
-    """Return names for one file per frame: those of the images without folder and suffix.
-
-    Raises:
-        ValueError: If two frames have the same name.
-    """
-    names = [Path(name).stem for name in video.img_names]
-    if len(set(names)) != len(names):
-        raise ValueError("two frames have the same file name, as would their masks")
-    return names
-
-
 def merge_masks(
     outputs: Mapping[int, Mapping[str, Any]], shape: tuple[int, int], threshold: float
 ) -> NDArray:
-    """Merge what the trackers of several objects see into a label image (H, W); see `Masks`.
+    """Merge the outputs of trackers into a label image (H, W); see `Masks`.
 
     Args:
         outputs: Output of a tracker by the number of its object, in rising order.
@@ -129,12 +109,12 @@ def merge_masks(
 
 
 def _label_type(highest: int) -> type[np.unsignedinteger]:
-    """Type of a label image: in a file of 8 bits 255 is no label."""
+    """Return the type of a label image; in 8 bits, 255 is no label."""
     return np.uint8 if highest < 255 else np.uint16
 
 
 def _filled(output: Mapping[str, Any], shape: tuple[int, int], threshold: float) -> NDArray:
-    """Polygon or box as a mask whose value rises with the score from above the threshold to 1."""
+    """Draw polygon or box as a mask; its value rises with the score from the threshold to 1."""
     import cv2
 
     region = np.asarray(output.get("polygon", output["bbox"]), np.float64)

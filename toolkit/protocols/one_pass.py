@@ -1,4 +1,4 @@
-"""One pass over a video, and what all protocols share: trackers and options."""
+"""One pass over a video, and what all protocols share: the tracker and the options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from toolkit.results.trajectory import Trajectory
 
 
 class Tracker(Protocol):
-    """What a protocol needs of a tracker; frames are BGR uint8, (H, W, 3).
+    """What a protocol needs of a tracker; frames are BGR uint8 (H, W, 3).
 
     An attribute ``deterministic`` that is false means that two runs may differ.
     """
@@ -24,10 +24,9 @@ class Tracker(Protocol):
         """Start on the box x, y, w, h in 0-based pixels."""
 
     def track(self, image: NDArray) -> dict[str, Any]:
-        """Return ``bbox`` (x, y, w, h).
+        """Return ``bbox`` (x, y, w, h), and if known ``best_score``, ``polygon`` and ``mask``.
 
-        There may be ``best_score``, ``polygon`` (x1, y1, ..., x4, y4) and ``mask``, the
-        probability of each pixel (H, W).
+        The polygon is x1, y1, ..., x4, y4; the mask (H, W) holds probabilities.
         """
 
 
@@ -35,7 +34,7 @@ class StaticTracker:
     """The baseline that any tracker must beat: the target never moves."""
 
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
-        """Take over the first box (x, y, w, h); the frame is not looked at."""
+        """Keep the first box (x, y, w, h)."""
         self.bbox = list(bbox)
 
     def track(self, image: NDArray) -> dict[str, Any]:
@@ -48,8 +47,8 @@ class ProtocolOptions:
     """What a protocol leaves to its user.
 
     Attributes:
-        start: Makes the box x, y, w, h that a tracker starts on, of the ground truth of that
-            frame: a box or the four corners of a polygon. The default is the box around it.
+        start: Makes the box x, y, w, h that a tracker starts on from the ground truth of that
+            frame, a box or the corners of a polygon.
         mask_threshold: Probability above which a pixel belongs to an object.
     """
 
@@ -57,14 +56,11 @@ class ProtocolOptions:
     mask_threshold: float = 0.5
 
 
-DEFAULT_OPTIONS = ProtocolOptions()
-
-
 class OnePass:
     """Start on the first frame and run to the end: OPE of the OTB benchmark.
 
-    Long-term benchmarks are run the same way; only their files differ. The ground truth of later
-    frames is not looked at. Other protocols derive from this one.
+    Long-term benchmarks are run the same way; only their files differ. Other protocols derive from
+    this one. An object takes the frames of one video in order.
 
     Args:
         build: Makes a tracker; called once, or once for each object of a mask.
@@ -74,19 +70,13 @@ class OnePass:
     restarts = False
     """Whether failures are counted."""
 
-    def __init__(
-        self, build: Callable[[], Tracker], options: ProtocolOptions = DEFAULT_OPTIONS
-    ) -> None:
+    def __init__(self, build: Callable[[], Tracker], options: ProtocolOptions) -> None:
         self.build, self.options, self.trajectory = build, options, Trajectory()
         self._size: tuple[int, ...] | None = None
         self._tracker: Tracker | None = None
 
     def run(self, video: Any) -> Trajectory:
-        """Run a tracker over a video.
-
-        Args:
-            video: A `toolkit.datasets.Video`, or any pairs of a BGR uint8 frame (H, W, 3) and its
-                ground truth.
+        """Run a tracker over a `toolkit.datasets.Video`, or any pairs of a frame and its truth.
 
         Raises:
             OSError: If a frame cannot be read.
@@ -105,8 +95,7 @@ class OnePass:
         """Take the next frame, BGR uint8 (H, W, 3), and its ground truth.
 
         Raises:
-            ValueError: If the first box is not finite or has no size, or if the frame differs in
-                size from the first.
+            ValueError: If the first box is unusable, or the frame differs in size from the first.
         """
         self._check_size(image)
         if self._tracker is None:
@@ -117,11 +106,7 @@ class OnePass:
         self.trajectory.append(list(output["bbox"]), seconds=seconds, score=score(output))
 
     def finish(self, video: Any) -> Trajectory:
-        """Return what the tracker did over the whole video.
-
-        Raises:
-            ValueError: If it had no frame.
-        """
+        """Return what the tracker did; ValueError if the video had no frame."""
         if not len(self.trajectory):
             raise ValueError("the video has no frame")
         return self.trajectory
@@ -129,7 +114,9 @@ class OnePass:
     def _start(self, image: NDArray, truth: Sequence[float]) -> tuple[list[float], float]:
         """Start the tracker; return its box and the seconds that it took."""
         box = list(self.options.start(truth))
-        _check_first_box(box)
+        if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
+            wanted = "finite x, y and positive w, h"
+            raise ValueError(f"cannot start on the box {box}: expected {wanted}")
         self._tracker = self._tracker or self.build()
         _, seconds = timed(self._tracker.init, image, box)
         return box, seconds
@@ -142,13 +129,6 @@ class OnePass:
                 f"frame {len(self.trajectory)} is {size_text(size)} but the video began with "
                 f"{size_text(self._size)}"
             )
-
-
-def _check_first_box(box: Sequence[float]) -> None:
-    if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
-        raise ValueError(
-            f"cannot start on the box {list(box)}: expected finite x, y and positive w, h"
-        )
 
 
 def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:

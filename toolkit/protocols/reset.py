@@ -1,4 +1,4 @@
-"""Passes that begin again after each failure."""
+"""Passes that start again after each failure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from toolkit.protocols.one_pass import OnePass, score, timed
 from toolkit.results.trajectory import Code
 from toolkit.utils.region import vot_overlap
 
-_RESTART = 5
-"""Frames between a failure and the new start in the reset protocol (VOT 2013 to 2019)."""
+_RESTART = 5  # frames between a failure and the new start
 
 
 class Reset(OnePass):
     """Start again after each failure: the supervised experiment of VOT 2013 to 2019.
 
-    A failure is a frame where region and ground truth do not overlap; it is marked 2, the next
-    four frames 0, and the tracker starts on the fifth, marked 1. The overlap is that of
-    `toolkit.utils.region` within the frame. A tracker that gives polygons is judged by those.
+    A failure is a frame where region (polygon, if given) and ground truth do not overlap, by
+    `toolkit.utils.region` within the frame. It is marked 2, the next four frames 0, and the
+    tracker starts on the fifth, marked 1.
     """
 
     restarts = True
-
     _next_start = 0
 
     def step(self, image: NDArray, truth: Sequence[float]) -> None:

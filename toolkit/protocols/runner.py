@@ -1,10 +1,10 @@
-"""Running trackers over many videos: in several processes, going on where a run was stopped."""
+"""Running trackers over many videos, going on where a run was stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import cv2
 
 from toolkit.datasets import Video
 from toolkit.io.files import acquire
-from toolkit.protocols import DEFAULT_OPTIONS, PROTOCOLS, OnePass, ProtocolOptions, Tracker
+from toolkit.protocols import PROTOCOLS
+from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker
 from toolkit.results.store import ResultStore
 from toolkit.results.trajectory import Trajectory
 
@@ -36,7 +37,7 @@ class Job:
     build: Callable[[], Tracker]
     protocol: str
     store: ResultStore
-    options: ProtocolOptions = DEFAULT_OPTIONS
+    options: ProtocolOptions = field(default_factory=ProtocolOptions)
     repetitions: int = 1
     overwrite: bool = False
 
@@ -66,24 +67,27 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job did with a video."""
+    """What a job did with a video.
+
+    Attributes:
+        name: The video.
+        lines: What PySOT's tools print, a line per repetition that was run.
+        skipped: Whether all results were there.
+        lost: Failures in all repetitions, those of earlier runs included.
+        error: First line of the message of what went wrong.
+        locked: Whether another process is running it.
+    """
 
     name: str
     lines: tuple[str, ...] = ()
-    """What PySOT's tools print, a line per repetition that was run."""
     skipped: bool = False
-    """Whether all results were there."""
     lost: int = 0
-    """Failures in all repetitions, those of earlier runs included."""
     error: str = ""
     locked: bool = False
-    """Whether another process is running it."""
 
 
 def allowed_repetitions(tracker: Any, asked: int | None, most: int) -> int:
-    """Return the number of runs over each video.
-
-    A deterministic tracker runs once, because every run would give the same result.
+    """Return the number of runs over each video; a deterministic tracker runs once.
 
     Args:
         tracker: May have an attribute ``deterministic``; without one it is deterministic.
@@ -104,6 +108,11 @@ def timing_line(video: str, trajectory: Trajectory, restarts: bool) -> str:
     width, lost = (4, f" Lost: {trajectory.lost:d}") if restarts else (5, "")
     seconds = f"{sum(trajectory.seconds):{width}.1f}"
     return f"Video: {video:12s} Time: {seconds}s Speed: {trajectory.fps:3.1f}fps{lost}"
+
+
+def describe(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return str(error).splitlines()[0] if str(error) else repr(error)
 
 
 def run_video(job: Job, video: Video) -> JobResult:
@@ -131,9 +140,8 @@ def run_video(job: Job, video: Video) -> JobResult:
 def run_together(jobs: Sequence[Job], video: Video) -> list[JobResult]:
     """Run several trackers over a video at once, so that each frame is read only once.
 
-    Only one frame is in memory. Results that are there already are not made again; a tracker that
-    fails drops out. Several processes may work on the same results: what another one has locked is
-    left to it, and free again when it ends, in whatever way.
+    Results that are there are not made again; a tracker that fails drops out. Several processes may
+    work on the same results: what another one has locked is left to it.
 
     Args:
         jobs: How each of them is run, all by the same protocol; repetitions are not made.
@@ -142,9 +150,9 @@ def run_together(jobs: Sequence[Job], video: Video) -> list[JobResult]:
     Returns:
         One result per job.
     """
-    results = {}
+    results: dict[int, JobResult] = {}
+    sessions: dict[int, OnePass] = {}
     with ExitStack() as held:
-        sessions: dict[int, OnePass] = {}
         for index, job in enumerate(jobs):
             lock = acquire(job.lock(video.name)) if not job.is_finished(video) else None
             acquired = lock is not None and held.enter_context(lock)
@@ -161,7 +169,7 @@ def run_together(jobs: Sequence[Job], video: Video) -> list[JobResult]:
 def _run_sessions(
     sessions: dict[int, OnePass], jobs: Sequence[Job], video: Video
 ) -> dict[int, JobResult]:
-    """Show the frames to all sessions and write their results; returns these by number of job."""
+    """Show the frames to all sessions and write their results; return these by number of job."""
     failed: dict[int, JobResult] = {}
     try:
         protocol = next(iter(sessions.values()), None)
@@ -188,8 +196,3 @@ def _write(job: Job, session: OnePass, video: Video) -> JobResult:
         return JobResult(video.name, error=describe(error))
     line = timing_line(video.name, trajectory, job.restarts)
     return JobResult(video.name, (line,), lost=trajectory.lost)
-
-
-def describe(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return str(error).splitlines()[0] if str(error) else repr(error)
