@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toolkit.io.files import atomic_write
@@ -15,46 +15,25 @@ LEVELS = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that is wrong.
+    """One thing that is wrong with an input."""
 
-    Attributes:
-        level: One of ``LEVELS``: it cannot be used, it is used in part or differently, or it is
-            only worth knowing.
-        kind: Short and equal for equal faults, such as ``missing image``; may be empty.
-        where: The file, line, video or track.
-        text: What was found, and what was done about it.
-    """
-
-    level: str
-    kind: str
-    where: str
-    text: str = ""
+    level: str  # "error": not usable; "warning": used in part or differently; "note": harmless
+    kind: str  # equal for equal faults, such as "missing image"; may be empty
+    where: str  # the file, line, video or track
+    text: str = ""  # what was found, and what was done about it
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.kind, self.where, self.text) if part)
 
 
-class IssueLog:
-    """Issues in the order in which they were found; none of them stops a run.
-
-    Args:
-        issues: Issues to start with, such as those that a worker process found.
-    """
-
-    def __init__(self, issues: Iterable[Issue] = ()) -> None:
-        self._issues = list(issues)
-
-    def __iter__(self) -> Iterator[Issue]:
-        return iter(self._issues)
-
-    def __len__(self) -> int:
-        return len(self._issues)
+class IssueLog(list[Issue]):
+    """Issues in the order in which they were found; none of them stops a run."""
 
     def add(self, kind: str, where: object = "", text: object = "", level: str = "error") -> None:
         """Add an issue; see `Issue`."""
         if level not in LEVELS:
             raise ValueError(f"unknown level {level!r}; known: {', '.join(LEVELS)}")
-        self._issues.append(Issue(level, kind, str(where), str(text)))
+        self.append(Issue(level, kind, str(where), str(text)))
 
     def warn(self, kind: str, where: object = "", text: object = "") -> None:
         """Add a warning."""
@@ -64,13 +43,9 @@ class IssueLog:
         """Add something harmless."""
         self.add(kind, where, text, "note")
 
-    def extend(self, issues: Iterable[Issue]) -> None:
-        """Add the issues of another log."""
-        self._issues += issues
-
     def of(self, *levels: str) -> list[Issue]:
         """Issues of these levels, in the order of the log."""
-        return [issue for issue in self._issues if issue.level in levels]
+        return [issue for issue in self if issue.level in levels]
 
     def summary(self, examples: int = 3) -> Iterator[str]:
         """Lines for people: errors first; each kind with its count and the first few places."""
@@ -85,11 +60,7 @@ class IssueLog:
                     yield f"    and {count - len(some)} more"
 
     def write(self, path: str | os.PathLike) -> None:
-        """Write all issues to a text file, one a line, errors first.
-
-        Raises:
-            OSError: If the file cannot be written.
-        """
+        """Write all issues to a text file, one a line, errors first."""
         with atomic_write(path) as file:
             file.writelines(f"{_title(i.level)}{i}\n" for level in LEVELS for i in self.of(level))
 
