@@ -8,15 +8,7 @@ from types import ModuleType
 
 @cache
 def compiled_or_not(compiled: str, plain: str) -> ModuleType:
-    """Import a compiled module if it is built, else its version without a compiler.
-
-    What they return is the same. The first time that a compiled module is missing, a warning
-    says so.
-
-    Args:
-        compiled: Full name of a module.
-        plain: Name of the other one.
-    """
+    """Import a compiled module or, with one warning, the slower one that does the same."""
     try:
         return import_module(compiled)
     except ImportError:

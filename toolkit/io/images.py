@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-#: Of files that hold frames, in lower case; OpenCV reads all of them.
-IMAGE_SUFFIXES = frozenset(
-    f".{kind}"
-    for kind in "bmp jp2 jpe jpeg jpg pbm pgm png ppm tif tiff webp".split()  # noqa: SIM905
-)
+_KINDS = "bmp jp2 jpe jpeg jpg pbm pgm png ppm tif tiff webp"
+#: Suffixes of frames, in lower case; OpenCV reads all of them.
+IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
 
 _ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF: orientations 5 to 8 lie on their side
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -28,8 +26,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 def list_images(folder: str | os.PathLike) -> list[Path]:
     """Images of a folder in natural order, hidden files left out; none if it is not there.
 
-    A link that leads nowhere is listed: to read it is an error, to skip it would shift all frames
-    behind it against their boxes.
+    A broken link is listed: to skip it would shift all frames behind it against their boxes.
     """
     try:
         with os.scandir(folder) as entries:
@@ -47,18 +44,11 @@ def _is_image_name(name: str) -> bool:
 
 
 def read_image(path: str | os.PathLike) -> NDArray:
-    """Read an image of any depth and channel count as BGR uint8, (H, W, 3).
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not an image, or is one that ends too early.
-    """
-    # Scoring needs no image, and OpenCV is slow to load: only those who look at frames pay.
-    import cv2
+    """Read an image of any depth as BGR uint8 (H, W, 3); ValueError if it is none or cut short."""
+    import cv2  # slow to load, and scoring needs no image
 
     data = Path(path).read_bytes()
-    # OpenCV 4 fills the rest of a JPEG that was cut off with gray and says nothing, as does
-    # cv2.imread of OpenCV 5.
+    # OpenCV 4, and cv2.imread of OpenCV 5, silently fill the rest of a cut JPEG with gray.
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None or is_cut_jpeg(data):
         raise ValueError(f"cannot decode the image {os.fspath(path)} ({len(data)} bytes)")
@@ -68,11 +58,7 @@ def read_image(path: str | os.PathLike) -> NDArray:
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """Width and height of an image in pixels, as `read_image` would give it.
 
-    With Pillow installed only the head of the file is read; then the rest of it may be damaged.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not an image.
+    With Pillow only the head of the file is read; what is no image is a ``ValueError``.
     """
     try:
         from PIL import Image
@@ -95,11 +81,7 @@ def is_cut_jpeg(content: bytes) -> bool:
 
 
 def is_cut_jpeg_file(path: str | os.PathLike) -> bool:
-    """Return whether a file is a JPEG without its end, reading little of it.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
+    """Return whether a file is a JPEG without its end, reading little of it."""
     with open(path, "rb") as file:
         start = file.read(2)
         file.seek(max(2, os.path.getsize(path) - _PADDING))

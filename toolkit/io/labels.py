@@ -1,8 +1,8 @@
 """Masks of objects as images: reading, writing, and the boxes around them.
 
 A label image is (H, W) uint8: 0 is background, 1, 2, ... are the objects. On disk it is a PNG with
-a palette, as DAVIS (2017) and YouTube-VOS have it; DAVIS 2016 keeps its one object as 255 in a gray
-image, which reads as label 1. Gray images of 16 bits hold up to 65535 objects and are uint16.
+a palette (DAVIS 2017, YouTube-VOS); DAVIS 2016 has its one object as 255 in a gray image, which is
+read as label 1. Gray images of 16 bits are uint16.
 """
 
 from __future__ import annotations
@@ -20,28 +20,25 @@ _DEEPEST = 65535
 
 
 def read_labels(path: str | os.PathLike) -> NDArray:
-    """Read a label image.
-
-    Returns:
-        (H, W) uint8, pixels that are not annotated (255) are background; or uint16 for an image of
-        16 bits, whose values are all labels.
+    """Read a label image (H, W): uint8 with 255 (not annotated) as background, or uint16.
 
     Raises:
-        FileNotFoundError: If there is no such file.
         ValueError: If it is no image, or neither a palette nor a gray one, or without Pillow.
     """
     values, is_palette = _read_values(path)
     if values.dtype == bool:
         return values.astype(np.uint8)
-    if not is_palette and (one := _only_object(values)) is not None:
-        return one
+    highest = values.max(initial=0)
+    of_two_values = not np.any((values > 0) & (values < highest))
+    if not is_palette and of_two_values and highest in (0, _VOID, _DEEPEST):
+        return (values > 0).astype(np.uint8)
     if values.dtype == np.uint8:
         values[values == _VOID] = 0
     return values
 
 
 def _read_values(path: str | os.PathLike) -> tuple[NDArray, bool]:
-    """Pixels (H, W) bool, uint8 or uint16 as they are stored, and whether they are of a palette."""
+    """Stored pixels (H, W) bool, uint8 or uint16, and whether they index a palette."""
     pillow = _pillow()
     try:
         with pillow.open(path) as image:
@@ -62,21 +59,12 @@ def _read_values(path: str | os.PathLike) -> tuple[NDArray, bool]:
     return values, image.mode == "P"
 
 
-def _only_object(values: NDArray) -> NDArray | None:
-    """Label image of a gray one of two values, 0 and 255 or 65535; None for another one."""
-    highest = values.max(initial=0)
-    if highest not in (0, _VOID, _DEEPEST) or np.any((values > 0) & (values < highest)):
-        return None
-    return (values > 0).astype(np.uint8)
-
-
 def write_labels(path: str | os.PathLike, labels: NDArray) -> None:
-    """Write a label image (H, W) as a PNG, whole or not at all.
+    """Write a label image (H, W) as a PNG with the palette of DAVIS, whole or not at all.
 
-    It has the palette of DAVIS; 16 bits of gray if the labels are uint16 or above 255.
+    Labels that are uint16 or above 255 become 16 bits of gray.
 
     Raises:
-        OSError: If the file cannot be written.
         ValueError: If Pillow is not installed, or a label is not from 0 to 65535.
     """
     labels = np.asarray(labels)
@@ -92,26 +80,19 @@ def write_labels(path: str | os.PathLike, labels: NDArray) -> None:
 
 
 def label_colors() -> NDArray:
-    """Colors (256, 3) uint8 RGB of the labels.
+    """Colors (256, 3) uint8 RGB of the labels, those of PASCAL VOC and DAVIS.
 
-    Bits 0, 1, 2 of a label are the top bits of red, green and blue, the next three bits the second
-    ones, and so on: the colors of the PASCAL VOC challenge, which DAVIS took over.
+    Bits 0, 1, 2 of a label are the top bits of red, green and blue, the next three the second ones.
     """
-    labels = np.arange(256)
+    labels = np.arange(256, dtype=np.uint8)
     colors = np.zeros((256, 3), np.uint8)
-    for position in range(8):
-        for channel in range(3):
-            bit = (labels >> (3 * position + channel)) & 1
-            colors[:, channel] |= (bit << (7 - position)).astype(np.uint8)
+    for bit in range(8):
+        colors[:, bit % 3] |= (labels >> bit & 1) << (7 - bit // 3)
     return colors
 
 
 def mask_box(mask: NDArray) -> list[int]:
-    """Smallest box x, y, w, h around the pixels of a mask (H, W); w and h count pixels.
-
-    Raises:
-        ValueError: If the mask has no pixel.
-    """
+    """Smallest box x, y, w, h around a mask (H, W) that is not empty; w and h count pixels."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         raise ValueError("the mask has no pixel")

@@ -34,17 +34,13 @@ def run_parallel(
 
     Processes are spawned: forking one that has threads may hang, and CUDA does not survive it.
     Ctrl-C raises ``KeyboardInterrupt`` here and in the work of all workers, which begin no other
-    item; they also end when this process is killed.
+    item; they also end when this process is killed. A worker that dies raises `WorkerDied`.
 
     Args:
-        work: Sent once to each worker, with all that it is bound to (a method's object, a
-            partial's arguments). What it raises is raised here.
-        items: Taken as they are needed, a few per worker in advance; each one is sent to a worker.
+        work: Pickled once for each worker. What it raises is raised here.
+        items: Taken as they are needed, a few per worker in advance.
         workers: Number of processes; 1 means this one.
         begin: Called once in each worker process before its first item.
-
-    Raises:
-        WorkerDied: If a worker process dies.
     """
     if workers == 1:
         yield from map(work, items)
@@ -73,7 +69,7 @@ def _results(pool: Any, items: Iterator[Any], ahead: int) -> Iterator[Any]:
     running: set[Future] = set()
     while True:
         new = [pool.submit(_do, item) for item in islice(items, ahead - len(running))]
-        ordered.extend(new)
+        ordered += new
         if not ordered:
             return
         running = wait(running.union(new), return_when=FIRST_COMPLETED).not_done
