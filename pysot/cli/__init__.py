@@ -44,20 +44,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_command(name: str) -> None:
-    """Run a command with the arguments of the process.
-
-    Its module is imported here: most load torch, and ``eval`` does without.
-    """
+    """Run a command with the arguments of the process; only its own module is imported."""
     if name == "train":
-        # Waiting threads should sleep, not spin: spinning takes the cores from the workers that
-        # read data. torch reads this once, when it is loaded.
+        # torch reads this once, when it is loaded: waiting threads that spin instead of sleeping
+        # take the cores from the workers that read data.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run(lambda: import_module(f"pysot.cli.{name}").main())
 
 
 def _usage() -> str:
     width = max(map(len, COMMANDS))
-    lines = (f"    {name:{width}}  {text}" for name, text in COMMANDS.items())
-    return "\n".join(
-        ["usage: pysot COMMAND ...", "", *lines, "", "pysot COMMAND --help shows its options."]
-    )
+    lines = "".join(f"    {name:{width}}  {text}\n" for name, text in COMMANDS.items())
+    return f"usage: pysot COMMAND ...\n\n{lines}\npysot COMMAND --help shows its options."

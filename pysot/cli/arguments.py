@@ -10,12 +10,7 @@ from toolkit.datasets import find_root
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of a command; its methods add the arguments that commands share.
-
-    Args:
-        description: Docstring of the command, shown as it is written.
-        options: Of ``argparse.ArgumentParser``.
-    """
+    """A parser that shows the docstring of a command and adds the arguments that commands share."""
 
     def __init__(self, description: str, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -49,20 +44,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    """Read a whole number from 1.
-
-    Raises:
-        argparse.ArgumentTypeError: If it is something else.
-    """
+    """Read a whole number from 1, as a ``type`` of argparse."""
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least 1")
     return int(text)
 
 
 def find_dataset_root(name: str, root: Path | None) -> Path:
-    """Folder of a data set: what ``--dataset-root`` says, or a folder in ``testing_dataset``.
+    """Folder of a data set: ``--dataset-root``, or below ``testing_dataset``.
 
-    That lies in the repository, or, for an installed package, in the current folder.
+    That folder lies in the repository or, for an installed package, in the current folder.
     """
     checkout = Path(__file__).resolve().parents[2] / "testing_dataset"
     return root or find_root(name, checkout if checkout.is_dir() else Path("testing_dataset"))

@@ -18,7 +18,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -52,14 +53,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     parser.add_config()
     add("--snapshot", required=True, type=Path, help="its weights")
-    add(
-        "--video_name",
-        "--video-name",
-        "--video",
-        default="",
-        metavar="SOURCE",
-        help="video file, folder of images, camera number or stream URL (default: camera 0)",
-    )
+    names = ("--video_name", "--video-name", "--video")
+    text = "video file, folder of images, camera number or stream URL (default: camera 0)"
+    add(*names, default="", metavar="SOURCE", help=text)
     add("--init-rect", type=_parse_rect, metavar="X,Y,W,H", help="the object in the first frame")
     parser.add_output(text="write a video (.mp4 or .avi) instead of showing a window")
     add("--json", type=Path, metavar="FILE", help="write the boxes and scores")
@@ -81,7 +77,7 @@ def _parse_rect(text: str) -> tuple[float, ...]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Track the object and say what came of it."""
+    """Track the object, write what was asked for, and print a summary."""
     args = parse_args(argv)
     display = window_available()
     if args.init_rect is None and not display:
@@ -96,27 +92,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     first = next(frames)
     rect = args.init_rect or _choose_box(title, first)
     frames = islice(chain([first], frames), args.max_frames)
+    total = source.num_frames or None
+    bar = tqdm(frames, "track", total, unit="frame", leave=False, ncols=100, disable=None)
     trajectory = Trajectory()
     pace = 0 if source.live else source.fps
-    # the screen is left first and takes its name then: what follows speaks of finished files
-    with VideoSink(output, source.fps) if output else Window(title, pace) as screen:
-        problem = _follow_to_end(tracker, rect, frames, source, trajectory, screen.write)
+    screen = VideoSink(output, source.fps) if output else Window(title, pace)
+    with screen, _early_end(source, trajectory) as problems:
+        _follow(tracker, rect, bar, trajectory, screen.write)
     if args.json:
         _write_track(args.json, source.name, first.image.shape, trajectory)
     _print_summary(trajectory, [path for path in (output, args.json) if path])
-    if problem:
-        raise RunFailed(problem)
+    if problems:
+        raise RunFailed(problems[0])
 
 
 def _title_of(source: FrameSource) -> str:
-    """Name of a source that may be part of a file name: ``clip`` of ``a/clip.mp4``."""
+    """Name of a source for file names: ``clip`` of ``a/clip.mp4``."""
     path = source.name.rstrip("/\\").split("?")[0].replace("\\", "/")
     name = path.split("/")[-1].split(".")[0].replace(" ", "_")
     return "".join(c for c in name if c.isalnum() or c in "_-") or "video"
 
 
 def _check_outputs(source: FrameSource, output: Path | None, boxes: Path | None) -> None:
-    """Refuse, before any work, what could not be written in the end."""
+    """Refuse, before any work, outputs that could not be written in the end."""
     for path in (output, boxes):
         if path is None:
             continue
@@ -132,29 +130,17 @@ def _choose_box(title: str, frame: Frame) -> tuple[float, ...]:
         return window.select_box(frame.image)
 
 
-def _follow_to_end(
-    tracker: Any,
-    rect: Sequence[float],
-    frames: Iterable[Frame],
-    source: FrameSource,
-    trajectory: Trajectory,
-    show: Callable[[NDArray], bool | None],
-) -> str:
-    """Track as `_follow` does, with a bar on the terminal; returns what ended the video early.
-
-    What there is of a video that is cut short is still worth having, and so is that of a camera
-    that is stopped by Ctrl-C.
-    """
-    total = source.num_frames or None
-    bar = tqdm(frames, "track", total, unit="frame", leave=False, ncols=100, disable=None)
+@contextmanager
+def _early_end(source: FrameSource, trajectory: Trajectory) -> Iterator[list[str]]:
+    """Keep the results of a video that is cut short, which is noted, or of a stopped camera."""
+    problems: list[str] = []
     try:
-        _follow(tracker, rect, bar, trajectory, show)
+        yield problems
     except CutShortError as error:
-        return str(error)
+        problems.append(str(error))
     except KeyboardInterrupt:
         if not source.live or not trajectory:
             raise
-    return ""
 
 
 def _follow(
@@ -164,14 +150,9 @@ def _follow(
     trajectory: Trajectory,
     show: Callable[[NDArray], bool | None],
 ) -> None:
-    """Track through the frames and show each one with its box, score and speed.
+    """Fill the trajectory and show each frame with its box, score and speed.
 
-    Args:
-        tracker: With ``init`` and ``track``.
-        rect: x, y, w, h in the first frame.
-        frames: At least one.
-        trajectory: Takes what comes out; the first frame has no score.
-        show: Takes a drawn frame; False ends the run.
+    The first frame has ``rect`` (x, y, w, h) and no score; tracking ends if ``show`` returns False.
     """
     pace = 0.0  # seconds per frame, smoothed
     for frame in frames:

@@ -5,8 +5,7 @@
 
 Each pair is a template beside its search image: the target's box is green, cells that are labeled
 as target are blue dots, as background red ones, a mask is tinted. A pair of two different objects
-has a red frame; its box shows the other object. What is in the configuration is in the sheet:
-shift, scale, blur, colors (clipped to what can be shown), gray, flip.
+has a red frame; its box shows the other object. All augmentations of the configuration are applied.
 """
 
 import argparse
@@ -42,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the sheet and say what is on it."""
+    """Draw the sheet and print a summary."""
     args = parse_args(argv)
     if args.output.suffix.lower() not in (".png", ".jpg"):
         raise ValueError(f"--output {args.output}: expected a name that ends in .png or .jpg")
@@ -65,24 +64,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _draw_sample(sample: dict[str, NDArray], cfg: Config) -> NDArray:
-    """Draw one sample of a ``PairDataset``.
-
-    Args:
-        sample: Without ``bad_images``.
-        cfg: The configuration that it was made by.
-
-    Returns:
-        (S + 4, 127 + S + 4, 3) uint8 BGR.
-    """
+    """Draw one sample of a ``PairDataset`` as (S + 4, 127 + S + 4, 3) uint8 BGR."""
     template, search = (_pixels(sample, key) for key in ("template", "search"))
     labels = sample["label_cls"]
     if (mask := sample.get("label_mask")) is not None and sample["label_mask_weight"].any():
         blend_mask(search, mask > 0, weight=0.35)
     colors = {0: NEGATIVE, 1: POSITIVE}
     canvas = draw_pair(template, search, labels, sample["bbox"], cfg.ANCHOR.STRIDE, colors)
-    positive = bool((labels == 1).any())
-    draw_text(canvas, _caption(labels), (4, len(template) + 20), scale=0.4)
-    color = (90, 90, 90) if positive else NEGATIVE
+    found = int((labels == 1).sum())
+    draw_text(canvas, f"{found} pos {(labels == 0).sum()} neg", (4, len(template) + 20), scale=0.4)
+    color = (90, 90, 90) if found else NEGATIVE
     edge = (_BORDER,) * 4
     return cv2.copyMakeBorder(canvas, *edge, cv2.BORDER_CONSTANT, value=color)
 
@@ -94,10 +85,6 @@ def _sheet(cells: Sequence[NDArray]) -> NDArray:
     padded = [*cells, *[blank] * (-len(cells) % columns)]
     rows = [np.concatenate(padded[i : i + columns], axis=1) for i in range(0, len(padded), columns)]
     return np.concatenate(rows)
-
-
-def _caption(labels: NDArray) -> str:
-    return f"{int((labels == 1).sum())} pos {int((labels == 0).sum())} neg"
 
 
 def _pixels(sample: dict[str, NDArray], key: str) -> NDArray:
