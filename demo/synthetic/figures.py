@@ -124,8 +124,8 @@ class Figure:
             color = cv2.copyTo(self.surfaces[piece.slot], mask, color)
             relief = cv2.copyTo(cv2.blur(mask, (side // 8, side // 8)), mask, relief)
             alpha = cv2.max(alpha, mask)
-        slopes = (cv2.Sobel(cv2.blur(relief, (3, 3)), cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
-        shade = 1 + sum(light * slope for light, slope in zip(self.light, slopes, strict=True))
+        slope_x, slope_y = cv2.spatialGradient(cv2.blur(relief, (3, 3)))  # Sobel's
+        shade = 1 + self.light[0] * slope_x + self.light[1] * slope_y
         weight = np.clip(shade, 0.35, 1.6) * (alpha * np.float32(1 / 255))
         color = cv2.multiply(color, cv2.merge([weight] * 3), dtype=cv2.CV_8U)
         return cv2.merge([*cv2.split(cv2.min(color, cv2.merge([alpha] * 3))), alpha])

@@ -85,7 +85,7 @@ class Actor:
         image[window] = cv2.add(below, cv2.cvtColor(drawn, cv2.COLOR_BGRA2BGR))
         solid = np.zeros(image.shape[:2], bool)
         solid[window] = alpha >= 128
-        return solid, float((canvas[:, :, 3] >= 128).sum() * abs(np.linalg.det(turn)))
+        return solid, float(np.count_nonzero(canvas[:, :, 3] >= 128) * abs(np.linalg.det(turn)))
 
 
 class Shot(NamedTuple):
@@ -116,7 +116,7 @@ class Stage:
         count = 1 + 2 * int(2.4 * self.exposure)  # instants in the time that the shutter is open
         offsets = self.exposure * (np.arange(count) - count // 2) / count
         images, silhouettes = zip(*[self._instant(time + dt) for dt in offsets], strict=True)
-        image = cv2.GaussianBlur(np.mean(images, 0, np.float32), (0, 0), self.softness)
+        image = cv2.GaussianBlur(sum(map(np.float32, images)) / count, (0, 0), self.softness)
         image = image * np.float32(self.light(time)) + np.roll(self.noise, round(7919 * time))
         truths = zip(*[_truth(silhouettes[count // 2][i:]) for i in self.watched], strict=True)
         return Shot(np.clip(image, 0, 255).astype(np.uint8), *map(np.stack, truths))
@@ -130,10 +130,10 @@ class Stage:
 def _truth(silhouettes: Sequence[tuple[NDArray, float]]) -> tuple[NDArray, NDArray, float]:
     """Box, mask and visible share of the first of some actors, which the others may hide."""
     (solid, area), *nearer = silhouettes
-    if solid.sum() < max(1, 0.1 * area):  # less than a tenth inside is out of view
+    if np.count_nonzero(solid) < max(1, 0.1 * area):  # less than a tenth inside is out of view
         return np.full(4, np.nan), np.zeros_like(solid), 0.0
     mask = solid & ~np.any([other for other, _ in nearer], axis=0)
-    return np.array(cv2.boundingRect(solid.astype(np.uint8)), float), mask, mask.sum() / area
+    return np.array(cv2.boundingRect(np.uint8(solid)), float), mask, np.count_nonzero(mask) / area
 
 
 def wave(rng: Rng, amplitude: float, period: tuple, mean: float = 0.0) -> Wave:
