@@ -26,7 +26,7 @@ from __future__ import annotations
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -40,7 +40,7 @@ from toolkit.io.files import atomic_write
 from toolkit.io.labels import read_labels, write_labels
 from toolkit.results.trajectory import Code, Trajectory
 
-#: What a file may have that is read, but noted.
+#: What `Trajectory.warnings` notes.
 WARNINGS = {
     "nan": "NaN or infinite numbers",
     "separators": "other separators than commas",
@@ -50,15 +50,14 @@ WARNINGS = {
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """Paths of the results of one run; only the first is there in every layout."""
+    """Paths of the results of one run; ``regions`` is the folder in a layout of masks."""
 
     regions: Path
-    """Boxes, polygons and codes, or the folder of the masks."""
     scores: Path | None = None
     times: Path | None = None
 
     def all(self) -> list[Path]:
-        """Return those that the layout has."""
+        """Return the paths that the layout has."""
         return [path for path in (self.regions, self.scores, self.times) if path is not None]
 
 
@@ -67,7 +66,7 @@ class Layout(ABC):
 
     Attributes:
         regions: Path below the tracker's folder, with ``{video}`` and ``{run:03d}``.
-        scores: As ``regions``; None if the layout has no such file.
+        scores: Likewise; None if the layout has no such file.
         times: Likewise.
     """
 
@@ -76,22 +75,14 @@ class Layout(ABC):
     times: ClassVar[str | None] = None
 
     def files(self, tracker: str | os.PathLike, video: str, repetition: int = 1) -> ResultFiles:
-        """Return the paths of a run.
-
-        Args:
-            tracker: Folder of the tracker's results.
-            video: Name of the video.
-            repetition: Number of the run, from 1.
-        """
+        """Return the paths of a run below the folder of a tracker; repetitions count from 1."""
         patterns = (self.regions, self.scores, self.times)
         names = (text and text.format(video=video, run=repetition) for text in patterns)
         return ResultFiles(*(name and Path(tracker, name) for name in names))
 
     @abstractmethod
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        """Write the results of a run, each file whole or not at all.
-
-        The regions come last, so that their presence means that all files are there.
+        """Write the results of a run, each file whole or not at all, and the regions last.
 
         Raises:
             OSError: If a file cannot be written.
@@ -103,8 +94,7 @@ class Layout(ABC):
 
         Raises:
             FileNotFoundError: If there are none.
-            ValueError: If a file is empty or a line holds something else than the layout has,
-                naming file and line.
+            ValueError: If a file is empty or has a line of something else, naming both.
         """
 
 
@@ -135,8 +125,7 @@ class _GOT10k(_Flat):
         if repetition > 1:
             earlier = files.times.read_text(encoding="utf-8").splitlines()
             columns = [f"{a},{b}" for a, b in zip(earlier, columns, strict=True)]
-        with atomic_write(files.times) as file:
-            file.writelines(f"{line}\n" for line in columns)
+        _write_lines(files.times, columns)
         super().write(files, trajectory)
 
 
@@ -146,11 +135,11 @@ class _VOT(Layout):
     regions = "baseline/{video}/{video}_{run:03d}.txt"
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        with atomic_write(files.regions) as file:
-            file.writelines(_lines(trajectory, _vot_text))
+        numbers = [[f"{np.float32(value):.4f}" for value in box] for box in trajectory.regions]
+        _write_with_codes(files.regions, trajectory.codes, numbers)
 
     def read(self, files: ResultFiles) -> Trajectory:
-        return _read_with_codes(files.regions, "a code 0, 1 or 2, a box or a polygon")
+        return _read_with_codes(files.regions)
 
 
 class _LongTerm(Layout):
@@ -162,17 +151,14 @@ class _LongTerm(Layout):
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
         """Write three files; a code stands for the first region, an empty line for its score."""
-        with atomic_write(files.scores) as file:
-            file.writelines(["\n", *(f"{score:.6f}\n" for score in trajectory.scores[1:])])
-        with atomic_write(files.times) as file:
-            file.writelines(f"{seconds:.6f}\n" for seconds in trajectory.seconds)
+        _write_lines(files.scores, ["", *(f"{score:.6f}" for score in trajectory.scores[1:])])
+        _write_lines(files.times, [f"{seconds:.6f}" for seconds in trajectory.seconds])
         codes = [Code.STARTED, *trajectory.codes[1:]]
-        with atomic_write(files.regions) as file:
-            file.writelines(_lines(replace(trajectory, codes=codes), _shortest_text))
+        _write_with_codes(files.regions, codes, trajectory.regions)
 
     def read(self, files: ResultFiles) -> Trajectory:
         """Read two files; where regions and confidences differ in number, the fewer count."""
-        found = _read_with_codes(files.regions, "a code, a box or a polygon")
+        found = _read_with_codes(files.regions)
         scores = _read_scores(files.scores)
         length = min(len(found), len(scores))
         warnings = found.warnings
@@ -224,70 +210,50 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def mask_path(folder: Path, frame: str | os.PathLike) -> Path:
-    """Return the path of a frame's mask.
-
-    Args:
-        folder: Folder of the masks of a video.
-        frame: Path or name of the frame, with its suffix or without folder and suffix.
-    """
+    """Return the path of a frame's mask; the frame is a path or a name, maybe without suffix."""
     return folder / f"{Path(frame).stem}.png"
 
 
 def write_boxes(path: str | os.PathLike, boxes: Iterable[Sequence[float]]) -> None:
-    """Write one line of numbers per frame, whole or not at all.
-
-    Args:
-        path: The file; its folder is made if needed.
-        boxes: x, y, w, h per frame. Each number is written as ``str()`` has it, so ints stay
-            ints and floats read back to the same value.
+    """Write boxes x, y, w, h, each number as ``str()`` has it, whole or not at all.
 
     Raises:
         OSError: If the file cannot be written.
     """
-    with atomic_write(path) as file:
-        file.writelines(_shortest_text(box) + "\n" for box in boxes)
+    _write_lines(path, (",".join(map(str, box)) for box in boxes))
 
 
 def read_boxes(path: str | os.PathLike) -> NDArray:
-    """Read a file of boxes (N, 4) x, y, w, h.
-
-    Numbers may be separated by commas, tabs or spaces, the same throughout; blank lines may end
-    the file. NaN is a frame without a box.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty or a line is not four numbers, naming file and line.
-    """
+    """Read a file of boxes (N, 4) x, y, w, h; see `Layout.read`. NaN is a frame without a box."""
     return _Flat().read(ResultFiles(Path(path))).boxes
 
 
 def read_times(path: str | os.PathLike) -> NDArray:
-    """Read seconds per frame (N, R), one column per repetition.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty or its lines differ in length, naming file and line.
-    """
+    """Read seconds per frame (N, R), one column per repetition; errors as in `Layout.read`."""
     lines = read_number_lines(path, "seconds, as many as in the first line")
     lines.check(lines.counts == lines.counts[0])
     return lines.values.reshape(-1, lines.counts[0])
 
 
-def _shortest_text(region: Sequence[float]) -> str:
-    return ",".join(map(str, region))
+def _write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
+    with atomic_write(path) as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
-def _vot_text(region: Sequence[float]) -> str:
-    return ",".join(f"{np.float32(value):.4f}" for value in region)
-
-
-def _lines(trajectory: Trajectory, text: Callable[[Sequence[float]], str]) -> Iterator[str]:
-    for code, region in zip(trajectory.codes, trajectory.regions, strict=True):
-        yield f"{text(region)}\n" if code == Code.REGION else f"{int(code)}\n"
+def _write_with_codes(
+    path: Path, codes: Iterable[int], regions: Iterable[Iterable[float | str]]
+) -> None:
+    _write_lines(
+        path,
+        (
+            ",".join(map(str, region)) if code == Code.REGION else str(int(code))
+            for code, region in zip(codes, regions, strict=True)
+        ),
+    )
 
 
 def _read_scores(path: Path) -> NDArray:
-    """Confidences (N,); the line of the first frame has no meaning and gives NaN."""
+    """Read confidences (N,); the line of the first frame has no meaning and gives NaN."""
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file of confidences")
     data = path.read_bytes()
@@ -301,8 +267,8 @@ def _read_scores(path: Path) -> NDArray:
     return np.concatenate([[np.nan], lines.values])
 
 
-def _read_with_codes(path: Path, expected: str) -> Trajectory:
-    lines = read_number_lines(path, expected)
+def _read_with_codes(path: Path) -> Trajectory:
+    lines = read_number_lines(path, "a code 0, 1 or 2, a box or a polygon")
     counts, starts = lines.counts, np.cumsum(lines.counts) - lines.counts
     first = lines.values[starts]
     is_code = counts == 1

@@ -1,14 +1,14 @@
-"""The results of one tracker over one data set: which are there, and what they were made with."""
+"""The results of one tracker over one data set, and what they were made with."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +21,26 @@ _RECORD = ".run.json"
 
 @dataclass(frozen=True)
 class ResultStore:
-    """Folder of a tracker's results.
-
-    Attributes:
-        folder: The folder, which need not exist.
-        layout: Key of `toolkit.results.formats.LAYOUTS`.
-    """
+    """A tracker's results: a folder, which need not exist, and the layout of its files."""
 
     folder: Path
     layout: str
+    """Key of `toolkit.results.formats.LAYOUTS`."""
 
     def files(self, video: str, repetition: int = 1) -> ResultFiles:
         """Return the paths of a run; repetitions count from 1."""
         return LAYOUTS[self.layout].files(self.folder, video, repetition)
 
     def find(self, *names: str) -> list[ResultFiles]:
-        """Find all repetitions of a video, in order.
+        """Find all repetitions of a video, in order, under the first of its names that has any.
 
         PySOT takes all of them only if there are 15, else the first in the order of the file
-        system; here every repetition that is there counts.
-
-        Args:
-            names: Names that the video may have; the first of them that has any result counts.
+        system.
         """
-        return next(filter(None, (list(self._found(name)) for name in names)), [])
+        return next(filter(None, map(self._find, names)), [])
 
     def foreign(self, names: Iterable[str]) -> list[str]:
-        """Find files and folders beside the results of videos that belong to none of them.
-
-        Hidden ones do not count.
-
-        Args:
-            names: All names that the results of videos may have.
-        """
+        """Find what lies beside the results of these videos, except hidden files."""
         mark = "\0"
         parts = self.files(mark).regions.relative_to(self.folder).parts
         depth = next(i for i, part in enumerate(parts) if mark in part)
@@ -89,11 +76,11 @@ class ResultStore:
         return lines.count(b"%d" % Code.LOST)
 
     def discard(self, video: str, repetition: int = 1) -> None:
-        """Delete the regions of a run, if they are there, without which it counts as missing."""
+        """Delete the regions of a run, without which it counts as missing."""
         _remove(self.files(video, repetition).regions)
 
     def remove(self, video: str) -> None:
-        """Delete the results of a video, those of all repetitions, if there are any."""
+        """Delete all results of a video."""
         for files in self.find(video):
             for path in files.all():
                 _remove(path)
@@ -101,11 +88,10 @@ class ResultStore:
     def record(self, made_with: Mapping[str, Any], videos: Sequence[str], overwrite: bool) -> None:
         """Note in the folder what its results are made with, and refuse to mix two trackers.
 
-        Snapshots of two experiments often have the same name, and finished videos are skipped:
-        without the note the results of one could pass for those of the other.
+        Snapshots of two experiments often have the same name, and finished videos are skipped.
 
         Args:
-            made_with: What the tracker is made of, of the types that JSON knows.
+            made_with: What the tracker is made of, as JSON.
             videos: Names of all videos of the set.
             overwrite: Delete the results of another tracker.
 
@@ -114,9 +100,11 @@ class ResultStore:
             OSError: If it cannot be written.
         """
         path = self.folder / _RECORD
-        text = json.dumps(made_with, indent=1)
+        text, noted = json.dumps(made_with, indent=1), None
+        with suppress(OSError, ValueError):
+            noted = json.loads(path.read_text(encoding="utf-8"))
         finished = [name for name in videos if self.files(name).regions.exists()]
-        stale = _read(path) not in (None, json.loads(text))
+        stale = noted not in (None, json.loads(text))
         if stale and finished and not overwrite:
             raise ValueError(
                 f"{self.folder} holds results of another snapshot or of other settings (its "
@@ -127,23 +115,14 @@ class ResultStore:
         with atomic_write(path) as file:
             file.write(f"{text}\n")
 
-    def _found(self, video: str) -> Iterator[ResultFiles]:
+    def _find(self, video: str) -> list[ResultFiles]:
         first = self.files(video)
-        if self.files(video, 2).regions == first.regions:
-            yield from [first] if first.regions.exists() else []
-            return
+        if self.files(video, 2) == first:
+            return [first] if first.regions.exists() else []
         prefix, _, suffix = first.regions.name.rpartition("001")
-        pattern = re.compile(rf"{re.escape(prefix)}(\d{{3}}){re.escape(suffix)}")
-        folder = first.regions.parent
-        names = sorted(os.listdir(folder)) if folder.is_dir() else []
-        for found in filter(None, map(pattern.fullmatch, names)):
-            yield self.files(video, int(found[1]))
-
-
-def _read(path: Path) -> Any:
-    with suppress(OSError, ValueError):
-        return json.loads(path.read_text(encoding="utf-8"))
-    return None
+        pattern = f"{escape(prefix)}[0-9][0-9][0-9]{escape(suffix)}"
+        names = sorted(path.name for path in first.regions.parent.glob(pattern))
+        return [self.files(video, int(name[len(prefix) :][:3])) for name in names]
 
 
 def _remove(path: Path) -> None:

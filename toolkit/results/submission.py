@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -15,11 +15,11 @@ from toolkit.results.store import ResultStore
 
 
 def find_faults(store: ResultStore, lengths: Mapping[str, int]) -> list[str]:
-    """Find what a server would refuse or misread: a line for each video that is not complete.
+    """Describe what a server would refuse or misread.
 
     Args:
         store: The tracker's results.
-        lengths: Number of frames by name of the video, for all videos of the set.
+        lengths: Number of frames of every video of the set, by name.
     """
     runs = {video: store.find(video) for video in lengths}
     most = max(map(len, runs.values()), default=0)
@@ -32,23 +32,20 @@ def find_faults(store: ResultStore, lengths: Mapping[str, int]) -> list[str]:
             there = sum(files in found for files in wanted)
             faults.append(f"{video}: {there} of {most} repetitions")
         else:
-            faults += [f"{video}: {fault}" for fault in _of_runs(store, found, lengths[video])]
+            faults += [f"{video}: {fault}" for fault in _faults(store, found, lengths[video])]
     return faults
 
 
 def write_archive(path: str | os.PathLike, store: ResultStore, videos: Iterable[str]) -> int:
-    """Pack the results of all videos, whole or not at all; the same results give the same bytes.
+    """Pack the results of videos into a ZIP file; the same results give the same bytes.
 
-    Args:
-        path: The ZIP file. Names in it are relative to the folder of the tracker's results.
-        store: The tracker's results.
-        videos: Names of all videos of the set.
+    Names in it are relative to the folder of the store.
 
     Returns:
         Number of files in the archive.
 
     Raises:
-        OSError: If a file cannot be read or the archive not be written.
+        OSError: If a file cannot be read or the archive cannot be written; then there is none.
     """
     paths: set[Path] = set()
     for video in videos:
@@ -64,39 +61,29 @@ def write_archive(path: str | os.PathLike, store: ResultStore, videos: Iterable[
     return len(paths)
 
 
-def _of_runs(store: ResultStore, found: Sequence[ResultFiles], num_frames: int) -> list[str]:
-    faults = []
+def _faults(store: ResultStore, found: Sequence[ResultFiles], num_frames: int) -> Iterator[str]:
     for files in found:
         try:
-            faults += _of_run(store, files, num_frames)
+            yield from _run_faults(store, files, num_frames)
             if files.times is not None:
-                faults += _of_times(files.times, (num_frames, len(found)))
+                rows, columns = read_times(files.times).shape
+                if (rows, columns) != (num_frames, len(found)):
+                    there = f"{rows} lines of {columns} numbers in {files.times.name}"
+                    yield f"{there}; expected {num_frames} of {len(found)}"
         except (OSError, ValueError) as error:
-            faults.append(str(error))
-    return faults
+            yield str(error)
 
 
-def _of_run(store: ResultStore, files: ResultFiles, num_frames: int) -> list[str]:
+def _run_faults(store: ResultStore, files: ResultFiles, num_frames: int) -> Iterator[str]:
     name = files.regions.name
     if files.regions.is_dir():
         number = len(list(files.regions.glob("*.png")))
-        return [f"{number} masks for {num_frames} frames"] if number != num_frames else []
+        if number != num_frames:
+            yield f"{number} masks for {num_frames} frames"
+        return
     run = store.read(files)
-    faults = []
     if len(run) != num_frames:
-        faults.append(f"{len(run)} lines for {num_frames} frames in {name}")
+        yield f"{len(run)} lines for {num_frames} frames in {name}"
     if "nan" in run.warnings or not np.isfinite(run.regions[run.codes < 0]).all():
-        faults.append(f"values that are no finite numbers in {name}")
-    foreign = [WARNINGS[warning] for warning in run.warnings if warning != "nan"]
-    return faults + [f"{warning} in {name}" for warning in foreign]
-
-
-def _of_times(path: Path, shape: tuple[int, int]) -> list[str]:
-    """What is wrong with times that should be of (frames, repetitions)."""
-    times = read_times(path)
-    if times.shape == shape:
-        return []
-    return [
-        f"{times.shape[0]} lines of {times.shape[1]} numbers in {path.name}; "
-        f"expected {shape[0]} of {shape[1]}"
-    ]
+        yield f"values that are no finite numbers in {name}"
+    yield from (f"{WARNINGS[key]} in {name}" for key in run.warnings if key != "nan")

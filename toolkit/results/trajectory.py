@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class Code(IntEnum):
-    """What a result has for a frame: a region, or the reason why there is none."""
+    """What a result has for a frame: a region, or why there is none."""
 
     REGION = -1
     SKIPPED = 0
@@ -24,17 +24,15 @@ class Code(IntEnum):
 class Trajectory:
     """What a tracker did over a video, one entry per frame.
 
-    A protocol appends to lists, which keep the numbers as the tracker gave them, so that an int is
-    written as one. A file is read into arrays.
+    A protocol appends to lists, so that an int is written as one; a file is read into arrays.
 
     Attributes:
         codes: `Code` of each frame; (N,) int8 from a file.
-        regions: Boxes x, y, w, h or polygons x1, y1, ... in 0-based pixels. In a list, empty where
-            there is none. From a file (N, 4) boxes or (N, 2K) polygons, NaN where there is none; in
-            a file with both, see `toolkit.datasets.regions.as_regions`.
+        regions: Boxes x, y, w, h or polygons x1, y1, ... in 0-based pixels; empty where there is
+            none. From a file (N, 4) or (N, 2K) as `toolkit.datasets.regions.as_regions` makes them.
         scores: Confidence, NaN where there is none; None if the layout has none.
-        seconds: Time spent in the tracker, without the reading of the frame; not read from files.
-        masks: Label images (H, W) uint8, of the protocol of masks alone.
+        seconds: Time spent in the tracker, without reading the frame; not read from files.
+        masks: Label images (H, W), from the protocol of masks alone.
         frame_names: Names of their files, without suffix.
         warnings: Keys of `toolkit.results.formats.WARNINGS` that apply to the file.
     """
@@ -58,13 +56,10 @@ class Trajectory:
         score: float = math.nan,
     ) -> None:
         """Add what the tracker did in the next frame."""
-        for values, value in (
-            (self.codes, code),
-            (self.regions, region),
-            (self.scores, score),
-            (self.seconds, seconds),
-        ):
-            values.append(value)
+        self.codes.append(code)
+        self.regions.append(region)
+        self.scores.append(score)
+        self.seconds.append(seconds)
 
     @property
     def boxes(self) -> NDArray:
@@ -84,10 +79,7 @@ class Trajectory:
     def resized(self, length: int, code: int = Code.REGION) -> Trajectory:
         """Cut what was read from a file, or lengthen it by frames without a region.
 
-        Args:
-            length: Number of frames wanted.
-            code: Code of the first frame that is added. If it is not ``REGION``, the others are
-                ``SKIPPED``.
+        The first of these has ``code``, the others ``REGION`` if it is that, else ``SKIPPED``.
         """
         rest = max(0, length - len(self))
         codes = np.full(rest, code if code == Code.REGION else Code.SKIPPED, np.int8)
