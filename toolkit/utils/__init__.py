@@ -1,4 +1,4 @@
-"""Region overlap, metrics and file helpers."""
+"""Region overlap and metrics, under the names that PySOT has."""
 
 from toolkit.utils import region
 from toolkit.utils.statistics import (

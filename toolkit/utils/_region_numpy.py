@@ -1,7 +1,6 @@
 """Overlap of regions in NumPy: what `toolkit.utils._region` compiles, for machines without it.
 
-Both follow the rasterization rules written down in `toolkit.utils.region`. Nodes, spans and
-counts are kept per row, never per pixel.
+Both follow the rasterization rules in `toolkit.utils.region`, per row, never per pixel.
 """
 
 from typing import NamedTuple
@@ -9,19 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_ROWS = 65536
-MAX_COLUMNS = 1 << 30
+LARGEST = (1 << 30, 65536)  # columns and rows of a canvas; larger ones are squeezed
 ROWS_AT_ONCE = 1 << 16  # bounds the memory of one step
 NOTHING = np.iinfo(np.int64).max // 4  # a column right of every canvas
 
 
 class Canvas(NamedTuple):
-    """Drawing area of N pairs; every field has the shape (N,)."""
+    """Drawing area of N pairs: origin (N, 2) x, y, size (N, 2), and whether it is usable (N,)."""
 
-    x0: NDArray
-    y0: NDArray
-    width: NDArray
-    height: NDArray
+    origin: NDArray
+    size: NDArray
     usable: NDArray
 
 
@@ -43,22 +39,15 @@ def polygon_overlaps(polygons1: NDArray, polygons2: NDArray, bounds: NDArray, ou
     canvas = Canvas(*(field[todo] for field in canvas))
     vertices1 = _to_canvas(points1[todo], canvas)
     vertices2 = _to_canvas(points2[todo], canvas)
-    width = np.minimum(canvas.width, MAX_COLUMNS).astype(np.int64)
-    first, last = _row_range(vertices1, vertices2, canvas)
+    width, height = np.minimum(canvas.size, LARGEST).astype(np.int64).T
+    first, last = _row_range(vertices1, vertices2, height)
     inter, total = _count_pixels(vertices1, vertices2, width, first, last)
     with np.errstate(invalid="ignore"):
         out[todo] = inter / (total - inter)
 
 
 def rect_overlaps(rects1: NDArray, rects2: NDArray, bounds: NDArray, out: NDArray) -> None:
-    """Overlap of upright rectangles pair by pair, as if drawn but in closed form.
-
-    Args:
-        rects1: (N, 4) float64, x, y, w, h in pixels.
-        rects2: (N, 4) float64.
-        bounds: (4,) float32, top, bottom, left, right.
-        out: (N,) float32, filled with values in [0, 1] or NaN where nothing is drawn.
-    """
+    """Overlap of rectangles (N, 4) float64 x, y, w, h, as if drawn; see `polygon_overlaps`."""
     corners1, corners2 = _corners(rects1), _corners(rects2)  # (N, 2, 2)
     canvas = _fit_canvas(_outer_box(corners1, bounds), _outer_box(corners2, bounds))
     filled1, filled2 = _filled(corners1, canvas), _filled(corners2, canvas)
@@ -85,8 +74,7 @@ def _fit_canvas(a: NDArray, b: NDArray) -> Canvas:
         origin = np.minimum(a, b)[:, :2].astype(np.float32)
         size = np.trunc(np.maximum(a, b)[:, 2:].astype(np.float32) - origin).astype(float) + 1
     drawable = (np.isfinite(size) & (size >= 1)).all(axis=1)
-    usable = drawable & _may_overlap(a, b)
-    return Canvas(origin[:, 0], origin[:, 1], size[:, 0], size[:, 1], usable)
+    return Canvas(origin, size, drawable & _may_overlap(a, b))
 
 
 def _may_overlap(a: NDArray, b: NDArray) -> NDArray:
@@ -101,27 +89,19 @@ def _may_overlap(a: NDArray, b: NDArray) -> NDArray:
 
 
 def _round_away(values: NDArray) -> NDArray:
-    """Round half away from zero."""
     return np.where(values >= 0, np.floor(values + 0.5), np.ceil(values - 0.5))
 
 
 def _to_canvas(points: NDArray, canvas: Canvas) -> NDArray:
-    """Whole canvas pixels (N, K, 2), float64; regions past MAX_ROWS are squeezed."""
-    origin = np.stack([canvas.x0, canvas.y0], axis=1)[:, None]
-    scale = np.stack(
-        [
-            np.where(canvas.width > MAX_COLUMNS, MAX_COLUMNS / canvas.width, 1.0),
-            np.where(canvas.height > MAX_ROWS, MAX_ROWS / canvas.height, 1.0),
-        ],
-        axis=1,
-    )
-    return _round_away((points - origin).astype(np.float64) * scale[:, None])
+    """Whole canvas pixels (N, K, 2), float64; large regions are squeezed."""
+    scale = np.minimum(LARGEST / canvas.size, 1.0)
+    moved = (points - canvas.origin[:, None]).astype(np.float64)
+    return _round_away(moved * scale[:, None])
 
 
-def _row_range(vertices1: NDArray, vertices2: NDArray, canvas: Canvas) -> tuple[NDArray, NDArray]:
+def _row_range(vertices1: NDArray, vertices2: NDArray, height: NDArray) -> tuple[NDArray, NDArray]:
     """First and last row (N,) in which one of the two can have pixels."""
     rows = np.concatenate([vertices1[..., 1], vertices2[..., 1]], axis=1)
-    height = np.minimum(canvas.height, MAX_ROWS)
     first = np.clip(rows.min(1), 0, height)
     last = np.minimum(rows.max(1), height - 1)
     return first.astype(np.int64), np.maximum(last, first - 1).astype(np.int64)
@@ -195,12 +175,11 @@ def _corners(rects: NDArray) -> NDArray:
 
 def _filled(corners: NDArray, canvas: Canvas) -> NDArray:
     """First column, first row, last column, last row (N, 4); no-size rectangles fill nothing."""
-    origin = np.stack([canvas.x0, canvas.y0], axis=1)[:, None]
     with np.errstate(over="ignore", invalid="ignore"):
-        low, high = np.moveaxis(_round_away((corners - origin).astype(np.float64)), 1, 0)
+        moved = (corners - canvas.origin[:, None]).astype(np.float64)
+        low, high = np.moveaxis(_round_away(moved), 1, 0)
     empty = (low == high).any(axis=1)
-    size = np.stack([canvas.width, canvas.height], axis=1)
-    box = np.concatenate([np.maximum(low, 0), np.minimum(high, size - 1)], axis=1)
+    box = np.concatenate([np.maximum(low, 0), np.minimum(high, canvas.size - 1)], axis=1)
     box[empty] = (0, 0, -1, -1)
     return box
 

@@ -15,24 +15,15 @@ The work is done by a compiled module where it was built, else by NumPy with the
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from enum import IntEnum
 from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from toolkit.io import compiled_or_not
-
-__all__ = [
-    "Polygon",
-    "Rectangle",
-    "RegionBounds",
-    "RegionType",
-    "overlaps",
-    "vot_float2str",
-    "vot_overlap",
-    "vot_overlap_traj",
-]
 
 _UNBOUNDED = float(np.finfo(np.float32).max)
 _MAX_TEXT = 100  # characters that vot_float2str may return
@@ -50,45 +41,44 @@ class RegionType(IntEnum):
     RECTANGLE = 2
 
 
-class RegionBounds:
-    """Limits of a frame in pixels: rows from top to bottom, columns from left to right."""
+class _Numbers:
+    """Four numbers with the names of their fields."""
 
-    def __init__(
-        self,
-        top: float = -_UNBOUNDED,
-        bottom: float = _UNBOUNDED,
-        left: float = -_UNBOUNDED,
-        right: float = _UNBOUNDED,
-    ) -> None:
-        self.set(top, bottom, left, right)
+    _names: ClassVar[tuple[str, ...]]
 
     def __str__(self) -> str:
-        # "reight" is what PySOT prints.
-        names = zip(("top", "bottom", "left", "reight"), self.get(), strict=True)
+        names = zip(self._names, self.get(), strict=True)
         return " ".join(f"{name}: {value:.3f}" for name, value in names)
 
     def get(self) -> tuple[float, float, float, float]:
-        """Return top, bottom, left, right."""
-        return self.top, self.bottom, self.left, self.right
+        """Return all four numbers, in the order of the constructor."""
+        return astuple(self)
+
+
+@dataclass(eq=False)
+class RegionBounds(_Numbers):
+    """Limits of a frame in pixels: rows from top to bottom, columns from left to right."""
+
+    top: float = -_UNBOUNDED
+    bottom: float = _UNBOUNDED
+    left: float = -_UNBOUNDED
+    right: float = _UNBOUNDED
+    _names = ("top", "bottom", "left", "reight")  # as PySOT prints them
 
     def set(self, top: float, bottom: float, left: float, right: float) -> None:
         """Replace all four limits."""
         self.top, self.bottom, self.left, self.right = top, bottom, left, right
 
 
-class Rectangle:
+@dataclass(eq=False)
+class Rectangle(_Numbers):
     """An upright box: top-left corner x, y and size width, height in pixels."""
 
-    def __init__(self, x: float = 0, y: float = 0, width: float = 0, height: float = 0) -> None:
-        self.set(x, y, width, height)
-
-    def __str__(self) -> str:
-        names = zip(("x", "y", "width", "height"), self.get(), strict=True)
-        return " ".join(f"{name}: {value:.3f}" for name, value in names)
-
-    def get(self) -> tuple[float, float, float, float]:
-        """Return x, y, width, height."""
-        return self.x, self.y, self.width, self.height
+    x: float = 0
+    y: float = 0
+    width: float = 0
+    height: float = 0
+    _names = ("x", "y", "width", "height")
 
     def set(self, x: float, y: float, width: float, height: float) -> None:
         """Replace all four values."""
@@ -115,16 +105,13 @@ class Polygon:
 def overlaps(
     regions1: ArrayLike, regions2: ArrayLike, bounds: Sequence[float] | None = None
 ) -> NDArray:
-    """Overlap of regions pair by pair, in one call without Python work per pair.
+    """Overlap (N,) of regions pair by pair; NaN where neither region covers a pixel.
 
     Args:
         regions1: (N, 4) rectangles x, y, w, h or (N, 2K) polygons, in pixels.
         regions2: (N, 4) rectangles or (N, 2L) polygons.
         bounds: Pixels outside do not count: (width, height), or (top, bottom, left, right) in
             PySOT's order. None is no limit.
-
-    Returns:
-        (N,) values in [0, 1]; NaN where neither region covers a pixel.
 
     Raises:
         ValueError: If the arrays are not two-dimensional, of one length, and 4 or more wide.
@@ -147,16 +134,7 @@ def overlaps(
 def vot_overlap(
     polygon1: Sequence[float], polygon2: Sequence[float], bounds: Sequence[float] | None = None
 ) -> float:
-    """Overlap of two regions, each a rectangle, a polygon or a code.
-
-    Args:
-        polygon1: Region as a flat list of numbers.
-        polygon2: Region as a flat list of numbers.
-        bounds: As in `overlaps`.
-
-    Returns:
-        A value in [0, 1]; NaN if one region is a code or neither covers a pixel.
-    """
+    """Overlap of two regions; NaN if one is a code or neither covers a pixel; see `overlaps`."""
     return vot_overlap_traj([polygon1], [polygon2], bounds)[0]
 
 
@@ -188,11 +166,7 @@ def vot_overlap_traj(
 
 
 def vot_float2str(template: str, value: float) -> str:
-    """Format a number as the VOT result files have it: rounded to single precision first.
-
-    Args:
-        template: C format of one float, such as ``"%.4f"``.
-        value: Number to write; NaN and infinities are fine.
+    """Format a number in single precision by a C format of one float, such as ``"%.4f"``.
 
     Raises:
         ValueError: If the template does not format exactly one float in at most 100 characters.

@@ -1,7 +1,7 @@
 """Metrics of tracking benchmarks: pure functions of boxes, scores and overlaps.
 
 One-pass definitions follow the OTB benchmark (Wu et al., PAMI 2015, section 3) and TrackingNet
-(normalised precision); reset-based ones the VOT2016-2019 challenges; long-term ones VOT2018-LT.
+(normalized precision); reset-based ones the VOT2016-2019 challenges; long-term ones VOT2018-LT.
 Where published numbers depend on a quirk, the docstring names it.
 """
 
@@ -20,14 +20,9 @@ _START, _FAILURE, _SKIPPED = 1, 2, 0  # codes in reset-based result files
 
 
 def overlap_ratio(rect1: NDArray, rect2: NDArray) -> NDArray:
-    """Intersection over union with continuous areas.
+    """Intersection over union (N,), in [0, 1], of boxes (N, 4) x, y, w, h with continuous areas.
 
-    Args:
-        rect1: (N, 4) boxes x, y, w, h in pixels; one box (4,) is taken as (1, 4).
-        rect2: (N, 4) boxes.
-
-    Returns:
-        (N,) values in [0, 1]; NaN where a box has NaN or both are empty.
+    One box (4,) is taken as (1, 4). NaN where a box has NaN or both are empty.
     """
     rect1, rect2 = np.atleast_2d(rect1), np.atleast_2d(rect2)
     with np.errstate(all="ignore"):  # empty, infinite and immeasurably large boxes
@@ -39,7 +34,7 @@ def overlap_ratio(rect1: NDArray, rect2: NDArray) -> NDArray:
 
 
 def success_overlap(gt_bb: NDArray, result_bb: NDArray, n_frame: int) -> NDArray:
-    """Share of frames whose overlap exceeds each threshold (the OTB success plot).
+    """Fraction of frames whose overlap exceeds each threshold (the OTB success plot).
 
     A frame without a valid ground-truth box, and a NaN result, are misses. The comparison is
     strict, so a perfect tracker scores 20/21.
@@ -68,20 +63,17 @@ def success_error(
     n_frame: int,
     strict: bool = False,
 ) -> NDArray:
-    """Share of frames whose centre error is within each threshold (the OTB precision plot).
+    """Fraction (T,) of frames whose center error is within thresholds (the OTB precision plot).
 
-    As in PySOT, a frame whose ground-truth centre is NaN or not positive counts as a *hit* at
+    As in PySOT, a frame whose ground-truth center is NaN or not positive counts as a *hit* at
     every threshold: published UAV123 and NFS numbers contain it.
 
     Args:
-        gt_center: (N, 2) ground-truth centres.
-        result_center: (N, 2) predicted centres in the same unit.
+        gt_center: (N, 2) ground-truth centers.
+        result_center: (N, 2) predicted centers in the same unit.
         thresholds: (T,) largest distances.
         n_frame: Number of frames to divide by.
         strict: Count frames without ground truth as misses instead.
-
-    Returns:
-        (T,) values in [0, 1].
 
     Raises:
         ValueError: If the trajectories differ in length.
@@ -94,12 +86,12 @@ def success_error(
 
 
 def box_centers(boxes: NDArray) -> NDArray:
-    """Centres (N, 2) of boxes x, y, w, h as the mean of their outer pixels, x + (w - 1) / 2."""
+    """Centers (N, 2) of boxes x, y, w, h as the mean of their outer pixels, x + (w - 1) / 2."""
     return boxes[:, :2] + (boxes[:, 2:4] - 1) / 2
 
 
 def norm_centers(boxes: NDArray, gt_sizes: NDArray) -> NDArray:
-    """Centres (N, 2) in units of the ground-truth size (N, 2) of their frame."""
+    """Centers (N, 2) in units of the ground-truth size (N, 2) of their frame."""
     return box_centers(boxes) / (gt_sizes + 1e-16)
 
 
@@ -140,12 +132,11 @@ def calculate_accuracy(
         pred_trajectory: Regions or codes, one per frame.
         gt_trajectory: Ground-truth regions; the longer of the two is cut.
         burnin: Frames left out from each (re)start on, the start included.
-        ignore_unknown: Leave frames without an overlap out; False counts them as 0.
+        ignore_unknown: Leave out frames without an overlap; False counts them as 0.
         bound: Limits of the frame, as in `toolkit.utils.region.overlaps`.
 
     Returns:
-        The mean over frames and the overlap of each frame (NaN if unknown); 0 and an empty list
-        for an empty trajectory.
+        The mean, and the overlap of each frame (NaN if unknown).
     """
     length = min(len(pred_trajectory), len(gt_trajectory))
     if not length:
@@ -159,14 +150,10 @@ def calculate_accuracy(
 
 
 def determine_thresholds(scores: NDArray, resolution: int = 100) -> NDArray:
-    """Confidence thresholds that split the scores of a tracker evenly (VOT long-term).
+    """Confidence thresholds that split the scores (N,) of a tracker evenly (VOT long-term).
 
-    Args:
-        scores: (N,) confidences; NaN are left out.
-        resolution: Number of thresholds.
-
-    Returns:
-        (resolution,) ascending, from -inf to +inf; with fewer scores than that, some repeat.
+    They ascend from -inf to +inf, ``resolution`` in number; with fewer scores some repeat. NaN
+    scores are left out.
 
     Raises:
         ValueError: If there is no score at all.
@@ -224,15 +211,14 @@ def calculate_expected_overlap(fragments: NDArray, fweights: NDArray) -> NDArray
         mean overlap over the frames 1 to i; entry 0 is 1.
     """
     weights = np.asarray(fweights, np.float64)[None]
-    weighted, total, reached = expected_overlap_sums(fragments, weights)
-    return expected_overlap_curve(weighted, total, reached)[0]
+    return expected_overlap_curve(*expected_overlap_sums(fragments, weights))[0]
 
 
 def expected_overlap_sums(fragments: NDArray, weights: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """Sums that the expected overlap is made of; those of several sequences may be added.
+    """Sums of which the expected overlap is made; those of several sequences may be added.
 
     Args:
-        fragments: (F, M) overlap by frames since the start; NaN where a fragment has ended.
+        fragments: (F, M), see `calculate_expected_overlap`.
         weights: (T, F) weights of the fragments, in each of T averages.
 
     Returns:
@@ -249,11 +235,9 @@ def expected_overlap_sums(fragments: NDArray, weights: NDArray) -> tuple[NDArray
 
 
 def expected_overlap_curve(weighted: NDArray, total: NDArray, reached: NDArray) -> NDArray:
-    """Expected overlap of sums as `expected_overlap_sums` gives them.
+    """Expected overlap (T, M) float32 from `expected_overlap_sums`; entry 0 is 1.
 
-    Returns:
-        (T, M) float32; entry 0 is 1, entries that no fragment reaches are 0, and those where the
-        weights of all that do are 0 are NaN.
+    Entries that no fragment reaches are 0; NaN where the weights of all that do are 0.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         curve = np.where(reached > 0, weighted / total, 0).astype(np.float32)
