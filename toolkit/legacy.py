@@ -39,13 +39,12 @@ class Video(video.Video):
 
     @classmethod
     def of(cls, plain: video.Video, benchmark: Benchmark) -> Video:
-        """Return a video as one of this class, whose results lie as a benchmark has them."""
+        """Return a video of a benchmark as one of this class."""
         self = cls.__new__(cls)
         vars(self).update(vars(plain), benchmark=benchmark, pred_trajs={}, confidence={})
         return self
 
     def __getitem__(self, index: int) -> tuple[NDArray, Sequence[float]]:
-        """See `toolkit.datasets.video.Video`; frames held in memory are not read again."""
         if self.imgs is None:
             return super().__getitem__(index)
         return self.imgs[index], self.gt_traj[index]
@@ -60,17 +59,17 @@ class Video(video.Video):
 
     @property
     def tag_names(self) -> list[str]:
-        """Names of the tags, in the order of tables and plots."""
+        """Names of the tags."""
         return list(self.tags)
 
     def select_tag(self, tag: str, start: int = 0, end: int = 0) -> Sequence[int]:
-        """Return the flags of a tag from frame ``start`` up to before ``end``, 0 = to the last.
+        """Return the flags of a tag from frame ``start`` to before ``end`` (0: to the last).
 
         Raises:
             ValueError: If the video has no such tag, naming those it has.
         """
         if tag not in self.tags:
-            there = ", ".join(self.tag_names)
+            there = ", ".join(self.tags)
             raise ValueError(f"video {self.name!r} has no tag {tag!r}; there are: {there}")
         return self.tags[tag][start : end or None]
 
@@ -80,7 +79,7 @@ class Video(video.Video):
         tracker_names: str | Sequence[str] | None = None,
         store: bool = True,
     ) -> Any:
-        """Read results of trackers, ``path/<tracker>/...`` as the set lays them out.
+        """Read results of trackers from ``path/<tracker>``; errors as in `ResultStore.read`.
 
         They are boxes, an array (N, 4). On VOT they are a list of the repetitions, each a list of
         regions, or of a code alone, per frame; on long-term sets one such list, and scores (N,).
@@ -90,10 +89,6 @@ class Video(video.Video):
             tracker_names: A name or several; None means every folder in ``path``.
             store: Keep them in ``pred_trajs`` (and scores in ``confidence``). False returns those
                 of the first name instead: on long-term sets the regions and the scores.
-
-        Raises:
-            FileNotFoundError: If a result is missing.
-            ValueError: If a result file holds something else than regions.
         """
         if tracker_names is None:
             tracker_names = sorted(entry.name for entry in Path(path).iterdir() if entry.is_dir())
@@ -128,7 +123,7 @@ class Video(video.Video):
         color: tuple[int, int, int],
         name: str | None = None,
     ) -> NDArray:
-        """Draw a box or polygon and a name on a BGR frame; see `toolkit.visualization.overlay`."""
+        """Draw a box or polygon and a name on a BGR frame."""
         return draw_box(img, roi, color, linewidth, label=name)
 
     def show(
@@ -137,12 +132,9 @@ class Video(video.Video):
         linewidth: int = 2,
         show_name: bool = False,
     ) -> None:
-        """Play the video in a window with ground truth (green) and the given results.
+        """Play the video with ground truth (green) and boxes per frame by tracker.
 
-        Args:
-            pred_trajs: Boxes per frame by tracker; None takes the loaded results.
-            linewidth: In pixels.
-            show_name: Write each tracker's name at its box.
+        The loaded results are the default.
         """
         import cv2
 

@@ -37,13 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Check the results and pack them.
-
-    Raises:
-        FileNotFoundError: If the tracker has no results.
-        ValueError: If the output is not to be a ZIP file.
-        RunFailed: If the results are not complete.
-    """
+    """Check the results and pack them."""
     args = parse_args(argv)
     output = args.output or Path(f"{args.tracker}_{args.dataset}.zip")
     if output.suffix.lower() != ".zip":
@@ -51,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = args.tracker_path / args.dataset / args.tracker
     if not folder.is_dir():
         raise FileNotFoundError(f"no results: there is no folder {folder}")
-    root = find_dataset_root(args.dataset, args.dataset_root)
-    videos = load_videos(root, args.dataset)
+    videos = load_videos(find_dataset_root(args.dataset, args.dataset_root), args.dataset)
     store = ResultStore(folder, find_benchmark(args.dataset).layout)
     faults = find_faults(store, {name: len(video) for name, video in videos.items()})
     if faults:

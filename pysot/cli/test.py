@@ -33,7 +33,7 @@ from pysot.cli.arguments import Parser, find_dataset_root
 from pysot.core.errors import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
-from toolkit.datasets import Benchmark, Video, find_benchmark, load_videos
+from toolkit.datasets import Video, find_benchmark, load_videos
 from toolkit.io.pool import run_parallel
 from toolkit.io.video import window_available
 from toolkit.protocols.one_pass import ProtocolOptions, StaticTracker
@@ -84,20 +84,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the tracker over the videos and report every one of them."""
     args = parse_args(argv)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    benchmark = find_benchmark(args.dataset)
-    root = find_dataset_root(args.dataset, args.dataset_root)
-    videos = load_videos(root, args.dataset)
-    selected = _select_videos(videos, args.video, args.dataset)
+    videos = load_videos(find_dataset_root(args.dataset, args.dataset_root), args.dataset)
+    numbered = _select_videos(videos, args.video, args.dataset)
     spec = _read_spec(args)
-    job = _make_job(args, benchmark, spec)
+    job = _make_job(args, spec)
     vis_dir, show = _picture_places(args, job.store.folder.name)
     record = {"tracker": STATIC} if spec is None else spec.record()
     job.store.record(record, list(videos), args.overwrite)
-    results = _run(job, selected, list(videos), args.workers, vis_dir, show)
+    results = _run(job, numbered, args.workers, vis_dir, show)
     _summarize(job, results, vis_dir)
-
-
-# ------------------------------------------------------------------------------------- tracker
 
 
 def _read_spec(args: argparse.Namespace) -> TrackerSpec | None:
@@ -109,8 +104,9 @@ def _read_spec(args: argparse.Namespace) -> TrackerSpec | None:
     return None
 
 
-def _make_job(args: argparse.Namespace, benchmark: Benchmark, spec: TrackerSpec | None) -> Job:
-    """Decide how the videos are run; what is wrong with the tracker shows here, once."""
+def _make_job(args: argparse.Namespace, spec: TrackerSpec | None) -> Job:
+    """Decide how the videos are run; a tracker that cannot be built fails here, once."""
+    benchmark = find_benchmark(args.dataset)
     build: Callable[[], Any] = spec or StaticTracker
     repetitions = allowed_repetitions(build(), args.repetitions, benchmark.repetitions)
     if repetitions < (args.repetitions or 1):
@@ -131,22 +127,18 @@ def _tracker_name(args: argparse.Namespace) -> str:
     return name
 
 
-# -------------------------------------------------------------------------------------- videos
-
-
-def _select_videos(videos: dict[str, Video], name: str, dataset: str) -> list[Video]:
-    """Return the video of that name, or all if it is empty."""
-    if not name:
-        return list(videos.values())
-    if name in videos:
-        return [videos[name]]
+def _select_videos(videos: dict[str, Video], name: str, dataset: str) -> dict[int, Video]:
+    """Return the video of that name, or all if it is empty, by number from 1."""
+    numbered = dict(enumerate(videos.values(), 1))
+    if not name or name in videos:
+        return {n: video for n, video in numbered.items() if name in ("", video.name)}
     near = get_close_matches(name, videos, n=5, cutoff=0.5)
     near = near or get_close_matches(name.lower(), videos, n=5, cutoff=0.3) or list(videos)[:5]
     raise ValueError(f"no video {name!r} in {dataset}; names near to it: {', '.join(near)}")
 
 
 def _picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None, bool]:
-    """Return the folder for videos of the results, if any, and whether a window shows them."""
+    """Return the folder for drawn videos, if any, and whether a window shows the results."""
     show = args.vis and not args.vis_dir and window_available()
     if args.vis_dir or not args.vis or show:
         return args.vis_dir, show
@@ -154,33 +146,19 @@ def _picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None
 
 
 def _run(
-    job: Job,
-    videos: Sequence[Video],
-    names: Sequence[str],
-    workers: int,
-    vis_dir: Path | None,
-    show: bool,
+    job: Job, videos: dict[int, Video], workers: int, vis_dir: Path | None, show: bool
 ) -> list[JobResult]:
-    """Run the tracker over the videos, with a progress bar.
-
-    Args:
-        job: How they are run.
-        videos: The videos.
-        names: Names of all videos of the benchmark, by which they are numbered.
-        workers: Number of processes.
-        vis_dir: Folder of videos of the results, if they are wanted.
-        show: Play each result in a window.
-
-    Returns:
-        One result per video.
-    """
-    frames = sum(map(len, videos))
+    """Run the tracker over videos by number, with a line per run as in PySOT, or an error."""
+    frames = sum(map(len, videos.values()))
     results = []
     with tqdm(total=frames, desc="test", unit="frame", ncols=100, leave=False, disable=None) as bar:
-        done = run_parallel(partial(_run_and_draw, job, vis_dir), videos, workers)
-        for video, result in zip(videos, done, strict=True):
-            _report(1 + names.index(video.name), result, bar)
-            if show and not result.error:
+        done = run_parallel(partial(_run_and_draw, job, vis_dir), list(videos.values()), workers)
+        for (number, video), result in zip(videos.items(), done, strict=True):
+            for line in result.lines:
+                bar.write(f"({number:3d}) {line}", file=sys.stdout)
+            if result.error:
+                bar.write(f"error: {video.name}: {result.error}", file=sys.stderr)
+            elif show:
                 play(video.name, drawn_frames(video, job.store))
             bar.update(len(video))
             results.append(result)
@@ -192,25 +170,13 @@ def _run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
     result = run_video(job, video)
     if vis_dir is None or result.error:
         return result
-    picture = vis_dir / f"{video.name}.mp4"
-    if result.skipped and picture.exists():
-        return result
+    drawn = vis_dir / f"{video.name}.mp4"
     try:
-        write_video(picture, drawn_frames(video, job.store))
+        if not (result.skipped and drawn.exists()):
+            write_video(drawn, drawn_frames(video, job.store))
     except FAILURES as error:
         return replace(result, error=describe(error))
     return result
-
-
-# -------------------------------------------------------------------------------------- report
-
-
-def _report(number: int, result: JobResult, bar: tqdm) -> None:
-    """Print a line per run, as PySOT does, or an error; ``number`` is the video's, from 1."""
-    for line in result.lines:
-        bar.write(f"({number:3d}) {line}", file=sys.stdout)
-    if result.error:
-        bar.write(f"error: {result.name}: {result.error}", file=sys.stderr)
 
 
 def _summarize(job: Job, results: Sequence[JobResult], vis_dir: Path | None) -> None:
@@ -223,5 +189,4 @@ def _summarize(job: Job, results: Sequence[JobResult], vis_dir: Path | None) -> 
     if vis_dir:
         print(f"videos: {vis_dir}", file=sys.stderr)
     if failed := [result.name for result in results if result.error]:
-        names = ", ".join(failed)
-        raise RunFailed(f"{len(failed)} of {len(results)} videos failed: {names}")
+        raise RunFailed(f"{len(failed)} of {len(results)} videos failed: {', '.join(failed)}")

@@ -15,7 +15,6 @@ line again. A search that was stopped goes on where it was.
 from __future__ import annotations
 
 import argparse
-import copy
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,11 +38,10 @@ from toolkit.protocols.one_pass import ProtocolOptions
 from toolkit.protocols.runner import Job, JobResult, run_together
 from toolkit.results.store import ResultStore
 
-TOGETHER = 16
-"""Settings that share the reading of a video: more would share more, and lose more in a crash."""
+TOGETHER = 16  # settings that share the reading of a video; more would lose more in a crash
+MAX_SETTINGS = 1_000_000  # more would fill the memory
 
-MAX_SETTINGS = 1_000_000
-"""With a step that is too small they would fill the memory."""
+Work = tuple[list[Job], Video]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -75,24 +73,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     settings = _choose(_read_grid(args), args.random, args.seed)
     print(f"Total search number: {len(settings)}", flush=True)
-    root = find_dataset_root(args.dataset, args.dataset_root)
-    dataset = Dataset(args.dataset, root)
+    dataset = Dataset(args.dataset, find_dataset_root(args.dataset, args.dataset_root))
     _check_truth(dataset)
     spec = TrackerSpec.read(args.config, args.snapshot, args.opts)
-    spec()  # what is wrong with the tracker shows here, once
+    spec()  # a tracker that cannot be built fails here, once
     jobs = _make_jobs(args, dataset, spec, settings)
     record = spec.record()
     for setting, job in jobs.items():
-        job.store.record(setting.noted_in(record), list(dataset.videos), args.overwrite)
+        track = {**record["settings"]["TRACK"], **setting.track()}
+        made_with = {**record, "settings": {**record["settings"], "TRACK": track}}
+        job.store.record(made_with, list(dataset.videos), args.overwrite)
     failed = _search(list(jobs.values()), list(dataset), args.workers)
     best = _summarize(dataset, jobs, args)
     if best is not None:
         print(f"best: {' '.join(map(str, best.overrides()))}")
     if failed:
         raise RunFailed(f"{failed} runs failed; start again to repeat them")
-
-
-# ------------------------------------------------------------------------------------- settings
 
 
 @dataclass(frozen=True)
@@ -124,47 +120,40 @@ class Setting:
         """Return ``KEY, VALUE, ...`` as the tools take them."""
         return [item for key, value in self.track().items() for item in (f"TRACK.{key}", value)]
 
-    def noted_in(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return the record of a tracker, with this setting in it."""
-        record = copy.deepcopy(record)
-        record["settings"]["TRACK"].update(self.track())
-        return record
-
 
 def _read_grid(args: argparse.Namespace) -> list[Setting]:
     """Return all settings of the ranges on the command line."""
-    values = {
-        name: _read_range(getattr(args, name), f"--{name.replace('_', '-')}")
-        for name in ("search_region", "penalty_k", "window_influence", "lr")
-    }
-    sizes = values["search_region"]
+    option = f"--search-region {args.search_region}"
+    sizes = _read_range(option)
     if any(size != int(size) or size < 1 for size in sizes):
-        raise ValueError(f"--search-region {args.search_region}: expected whole numbers of pixels")
+        raise ValueError(f"{option}: expected whole numbers of pixels")
+    ranges = [list(map(int, sizes))]
     for name in ("penalty_k", "window_influence", "lr"):
-        if len({f"{value:.3f}" for value in values[name]}) < len(values[name]):
-            option = f"--{name.replace('_', '-')} {getattr(args, name)}"
+        option = f"--{name.replace('_', '-')} {getattr(args, name)}"
+        values = _read_range(option)
+        if len({f"{value:.3f}" for value in values}) < len(values):
             raise ValueError(f"{option}: folders tell only three decimals; take larger steps")
-    if (number := prod(map(len, values.values()))) > MAX_SETTINGS:
+        ranges.append(values)
+    if (number := prod(map(len, ranges))) > MAX_SETTINGS:
         raise ValueError(f"the ranges hold {number} settings; expected {MAX_SETTINGS} at most")
-    settings = product(map(int, sizes), *(values[name] for name in list(values)[1:]))
-    return [Setting(*numbers) for numbers in settings]
+    return [Setting(*numbers) for numbers in product(*ranges)]
 
 
-def _read_range(text: str, option: str) -> list[float]:
-    """Return the values of ``START,STOP,STEP``, without STOP, or of one number."""
+def _read_range(option: str) -> list[float]:
+    """Return the values of ``--name START,STOP,STEP``, without STOP, or ``--name VALUE``."""
     try:
-        numbers = [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in option.split(" ", 1)[1].split(",")]
     except ValueError:
         numbers = []
     if not np.isfinite(numbers).all() or len(numbers) not in (1, 3):
-        raise ValueError(f"{option} {text}: expected START,STOP,STEP or one number")
+        raise ValueError(f"{option}: expected START,STOP,STEP or one number")
     if len(numbers) == 1:
         return numbers
     start, stop, step = numbers
     if step <= 0 or stop <= start:
-        raise ValueError(f"{option} {text}: holds no value; expected START < STOP and STEP > 0")
+        raise ValueError(f"{option}: holds no value; expected START < STOP and STEP > 0")
     if (stop - start) / step > MAX_SETTINGS:
-        raise ValueError(f"{option} {text}: holds more than {MAX_SETTINGS} values")
+        raise ValueError(f"{option}: holds more than {MAX_SETTINGS} values")
     return np.arange(start, stop, step).tolist()
 
 
@@ -205,19 +194,11 @@ def _make_jobs(
     }
 
 
-# --------------------------------------------------------------------------------------- search
-
-Work = tuple[list[Job], Video]
-
-
 def _search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
-    """Run what is not there yet and print a line per run.
+    """Run what is not there yet, print a line per run, and return the number of failed runs.
 
     Processes that share the work begin with different settings. What another process has locked is
-    looked at again in the end, for it may have died.
-
-    Returns:
-        Number of runs that failed.
+    tried again in the end, for that process may have died.
     """
     jobs = [jobs[index] for index in np.random.default_rng().permutation(len(jobs))]
     groups = [jobs[i : i + TOGETHER] for i in range(0, len(jobs), TOGETHER)]
@@ -241,38 +222,28 @@ def _search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
 def _follow(work: list[Work], workers: int) -> Iterator[tuple[Work, list[JobResult]]]:
     """Run groups of settings, print a line for every run, and yield the results of each group."""
     total = sum(len(group) * len(video) for group, video in work)
-    with tqdm(
-        total=total, desc="search", unit="frame", ncols=100, leave=False, disable=None
-    ) as bar:
-        done = run_parallel(_run_group, work, workers)
-        for (group, video), results in zip(work, done, strict=True):
+    bar = tqdm(total=total, desc="search", unit="frame", ncols=100, leave=False, disable=None)
+    with bar:
+        for item, results in zip(work, run_parallel(_run_group, work, workers), strict=True):
+            group, video = item
             for job, result in zip(group, results, strict=True):
-                _report(job, result, bar)
+                for line in result.lines:
+                    bar.write(line, file=sys.stdout)
+                if result.error:
+                    text = f"error: {job.store.folder.name}: {video.name}: {result.error}"
+                    bar.write(text, file=sys.stderr)
             bar.update(len(group) * len(video))
-            yield (group, video), results
-
-
-def _report(job: Job, result: JobResult, bar: tqdm) -> None:
-    """Print a line per run, and what went wrong, around a progress bar."""
-    for line in result.lines:
-        bar.write(line, file=sys.stdout)
-    if result.error:
-        text = f"error: {job.store.folder.name}: {result.name}: {result.error}"
-        bar.write(text, file=sys.stderr)
+            yield item, results
 
 
 def _run_group(work: Work) -> list[JobResult]:
-    """Run a group of settings over a video."""
     return run_together(*work)
 
 
 def _summarize(
     dataset: Dataset, jobs: dict[Setting, Job], args: argparse.Namespace
 ) -> Setting | None:
-    """Print the table of the best settings that have results of all videos; return the best one.
-
-    None if none is complete, or if their score is not defined.
-    """
+    """Print a table of the best complete settings; return the best one, if its score is defined."""
     complete = {
         job.store.folder.name: setting
         for setting, job in jobs.items()

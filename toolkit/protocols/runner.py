@@ -47,7 +47,7 @@ class Job:
         return PROTOCOLS[self.protocol].restarts
 
     def session(self) -> OnePass:
-        """Return the protocol at the start of a video."""
+        """Return a new object of the protocol, for one video."""
         return PROTOCOLS[self.protocol](self.build, self.options)
 
     def is_finished(self, video: Video) -> bool:
@@ -87,15 +87,15 @@ class JobResult:
 
 
 def allowed_repetitions(tracker: Any, asked: int | None, most: int) -> int:
-    """Return the number of runs over each video; a deterministic tracker runs once.
+    """Return the number of runs over each video: 1 if the tracker is deterministic.
 
     Args:
         tracker: May have an attribute ``deterministic``; without one it is deterministic.
-        asked: What the user wants; None means as many as the protocol asks for.
-        most: What the protocol asks for.
+        asked: What the user wants; None means ``most``.
+        most: What the benchmark asks for.
 
     Raises:
-        ValueError: If more are asked for than the protocol knows, or less than one.
+        ValueError: If ``asked`` is less than 1 or more than ``most``.
     """
     asked = most if asked is None else asked
     if not 1 <= asked <= most:
@@ -138,54 +138,49 @@ def run_video(job: Job, video: Video) -> JobResult:
 
 
 def run_together(jobs: Sequence[Job], video: Video) -> list[JobResult]:
-    """Run several trackers over a video at once, so that each frame is read only once.
+    """Run several trackers over a video by one protocol, reading each frame only once.
 
-    Results that are there are not made again; a tracker that fails drops out. Several processes may
-    work on the same results: what another one has locked is left to it.
-
-    Args:
-        jobs: How each of them is run, all by the same protocol; repetitions are not made.
-        video: The video.
+    Each job runs once, unless its results are there or another process is making them; a tracker
+    that fails drops out.
 
     Returns:
         One result per job.
     """
-    results: dict[int, JobResult] = {}
-    sessions: dict[int, OnePass] = {}
+    results = dict.fromkeys(range(len(jobs)), JobResult(video.name, skipped=True))
+    sessions = {}
     with ExitStack() as held:
         for index, job in enumerate(jobs):
-            lock = acquire(job.lock(video.name)) if not job.is_finished(video) else None
-            acquired = lock is not None and held.enter_context(lock)
-            if job.is_finished(video):  # also by another process, while this one looked
-                results[index] = JobResult(video.name, skipped=True)
-            elif not acquired:
-                results[index] = JobResult(video.name, locked=True)
-            else:
+            if job.is_finished(video):
+                continue
+            free = held.enter_context(acquire(job.lock(video.name)))
+            if job.is_finished(video):  # another process was faster
+                continue
+            if free:
                 sessions[index] = job.session()
+            else:
+                results[index] = JobResult(video.name, locked=True)
         results |= _run_sessions(sessions, jobs, video)
-    return [results[index] for index in range(len(jobs))]
+    return list(results.values())
 
 
 def _run_sessions(
     sessions: dict[int, OnePass], jobs: Sequence[Job], video: Video
 ) -> dict[int, JobResult]:
     """Show the frames to all sessions and write their results; return these by number of job."""
-    failed: dict[int, JobResult] = {}
+    results = {}
     try:
         protocol = next(iter(sessions.values()), None)
         for image, truth in protocol.frames(video) if protocol else ():
-            for index in sessions.keys() - failed.keys():
+            for index in sessions.keys() - results.keys():
                 try:
                     sessions[index].step(image, truth)
                 except FAILURES as error:
-                    failed[index] = JobResult(video.name, error=describe(error))
+                    results[index] = JobResult(video.name, error=describe(error))
     except FAILURES as error:  # the video itself
-        return {index: JobResult(video.name, error=describe(error)) for index in sessions}
-    return failed | {
-        index: _write(jobs[index], session, video)
-        for index, session in sessions.items()
-        if index not in failed
-    }
+        return dict.fromkeys(sessions, JobResult(video.name, error=describe(error)))
+    for index in sessions.keys() - results.keys():
+        results[index] = _write(jobs[index], sessions[index], video)
+    return results
 
 
 def _write(job: Job, session: OnePass, video: Video) -> JobResult:
