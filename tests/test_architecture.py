@@ -263,3 +263,11 @@ def test_circles_are_found(tmp_path, monkeypatch):
     assert circles() == {(names[0], names[1]), (names[0], names[2]), (names[1], names[2])}
     with pytest.raises(AssertionError):
         test_no_packages_import_each_other_in_a_circle()
+
+
+def test_the_homes_of_concepts_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("## One home per concept")[2].partition("\n## ")[0]
+    homes = re.findall(r"`([a-z_]+/[^`]*)`", table)
+    assert len(homes) > 40
+    assert [home for home in homes if not (ROOT / home).exists()] == []
