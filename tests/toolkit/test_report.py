@@ -301,5 +301,5 @@ def test_a_browser_shows_a_video(scored_set, no_plots, tmp_path):
 
 def test_without_jinja_the_report_says_what_to_install(scored_set, no_plots, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ModuleNotFoundError, match="the report needs Jinja2: pip install jinja2"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install .pysot\[report\]"):
         report_page(scored_set("OTB100"), [GOOD])

@@ -56,7 +56,7 @@ def report_page(evaluation: Evaluation, trackers: Sequence[str]) -> str:
         from jinja2 import Environment, StrictUndefined
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "the report needs Jinja2: pip install jinja2", name=error.name
+            "the report needs Jinja2: pip install 'pysot[report]'", name=error.name
         ) from error
     text = {path.suffix: path.read_text(encoding="utf-8") for path in _HERE.glob("page.*")}
     environment = Environment(autoescape=True, undefined=StrictUndefined)
