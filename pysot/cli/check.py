@@ -27,8 +27,8 @@ from tqdm import tqdm
 from pysot.cli.arguments import Parser
 from toolkit.datasets import Video, find_benchmark
 from toolkit.datasets.check import check_set, frame_size
+from toolkit.datasets.dataset import annotation_file, read_json
 from toolkit.datasets.formats import read_records
-from toolkit.datasets.loading import annotation_file, read_json
 from toolkit.io.files import atomic_write
 from toolkit.io.issues import LEVELS, IssueLog
 

@@ -274,11 +274,11 @@ def test_tags_of_another_length_are_refused(make_set):
 def test_cover_and_masks(make_set):
     def change(records):
         names = ["masks/a/0.png", None, "masks/a/2.png"]
-        records["a"].update(cover=[8, 0, 3], mask_names=names, mask_value=2)
+        records["a"].update(cover=[8, 0, 3], mask_names=names, mask_value=300)
 
     root = make_set(change)
     a, b = load_videos(root, "Tiny").values()
-    assert a.cover == [8, 0, 3] and a.mask_value == 2
+    assert a.cover == [8, 0, 3] and a.mask_value == 300
     assert a.mask_names[1:] == [None, str(root / "masks/a/2.png")]
     assert b.cover is b.mask_names is b.mask_value is None
 
@@ -290,7 +290,7 @@ def test_cover_and_masks(make_set):
         ("cover", [1, 2], "cover has 2 entries for 3 frames"),
         ("mask_names", ["a.png"], "mask_names has 1 entries for 3 frames"),
         ("mask_names", [1, 2, 3], "mask_names: expected text or null only"),
-        ("mask_value", 0, "mask_value: expected an integer of 1 to 255, got 0"),
+        ("mask_value", 0, "mask_value: expected an integer of 1 to 65535, got 0"),
     ],
 )
 def test_wrong_labels_are_refused(make_set, field, value, message):
@@ -379,6 +379,21 @@ def test_a_mask_holds_the_object_of_its_video_alone(tmp_path):
     assert of_one.read_mask(0).tolist() == [[0, 0, 1]]
     assert of_one.read_mask(1) is None
     assert Video("v", tmp_path, images, boxes).read_mask(0) is None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "value", "mask"),
+    [
+        (np.array([[0, 255, 300]], np.uint16), 300, [[0, 0, 1]]),
+        (np.array([[0, 255, 300]], np.uint16), 255, [[0, 1, 0]]),
+        (np.array([[0, 65535, 0]], np.uint16), 65535, [[0, 1, 0]]),
+    ],
+)
+def test_a_mask_of_16_bits_holds_the_object_of_its_video_alone(tmp_path, pixels, value, mask):
+    write_labels(tmp_path / "0.png", pixels)
+    labels = Labels(mask_names=["0.png"], mask_value=value)
+    video = Video("v", tmp_path, ["0.jpg"], [[0, 0, 1, 1]], labels=labels)
+    assert video.read_mask(0).tolist() == mask
 
 
 def test_names_of_upstream_classes():

@@ -4,8 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from toolkit.datasets.benchmarks import BENCHMARKS, Benchmark, find_benchmark, find_root
-from toolkit.datasets.dataset import Dataset
-from toolkit.datasets.loading import load_videos
+from toolkit.datasets.dataset import Dataset, load_videos
 from toolkit.datasets.regions import vot_corners
 from toolkit.datasets.video import Labels, Video
 

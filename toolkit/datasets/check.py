@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.benchmarks import Benchmark
-from toolkit.datasets.loading import make_video
+from toolkit.datasets.dataset import make_video
 from toolkit.datasets.reading import spans
 from toolkit.datasets.video import Video
 from toolkit.io.images import image_size

@@ -1,13 +1,30 @@
-"""A benchmark's videos."""
+"""From a folder to a benchmark's videos: the reader of PySOT's JSON."""
 
+import json
+import logging
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from operator import index as as_index
 from pathlib import Path
+from typing import Any
 
-from toolkit.datasets.benchmarks import find_benchmark
-from toolkit.datasets.loading import load_videos
-from toolkit.datasets.video import Video
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.datasets.benchmarks import Benchmark, find_benchmark
+from toolkit.datasets.regions import ABSENT, NAN, Region
+from toolkit.datasets.sequence import MaskBoxes
+from toolkit.datasets.video import Labels, Video
+from toolkit.io.boxes import parse_numbers
+
+logger = logging.getLogger("toolkit")
+
+_BOXES = re.compile(rb'"gt_rect"\s*:\s*(?=\[)')
+_NO_INT = re.compile(rb"[^-\d,\[\]]|\d{16}")
+
+_DEEPEST = 65535  # highest label of a mask of 16 bits
 
 
 class Dataset:
@@ -51,3 +68,255 @@ class Dataset:
     def set_tracker(self, path: str | os.PathLike, tracker_names: Sequence[str]) -> None:
         """Name the trackers to score: folders below ``path``."""
         self.tracker_path, self.tracker_names = Path(path), list(tracker_names)
+
+
+def load_videos(root: str | os.PathLike, name: str) -> dict[str, Video]:
+    """Read a set without touching its images.
+
+    That is ``<root>/<name>.json`` in PySOT's format, packed as ``.json.xz`` if you like, or else
+    the folders in which its owner distributes it or a user's own; see `toolkit.datasets.formats`.
+
+    Returns:
+        The videos by name, in sorted order.
+
+    Raises:
+        FileNotFoundError: If neither is there; says what was looked for.
+        ValueError: If a file is not of its format, naming file, video and field or line.
+    """
+    root, benchmark = Path(root), find_benchmark(name)
+    path = annotation_file(root, name)
+    records = _native_records(root, name) if path is None else read_json(path)
+    videos = {}
+    for video in sorted(records):
+        try:  # popped, since the lists of a large set take a lot of memory
+            videos[video] = make_video(video, records.pop(video), root, benchmark)
+        except ValueError as error:
+            raise ValueError(f"{path or root}: video {video!r}: {error}") from None
+    return videos
+
+
+def annotation_file(root: Path, name: str) -> Path | None:
+    """The JSON of a set, perhaps packed; None if there is none."""
+    paths = (root / f"{name}{suffix}" for suffix in (".json", ".json.xz"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_json(path: Path, make_object: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """Read the records of a set, by video.
+
+    Args:
+        path: The file, perhaps packed.
+        make_object: Makes an object of the list of its pairs, as ``object_pairs_hook`` of `json`.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is not an object of at least one video.
+    """
+    try:
+        records = parse_records(_unpack(path), make_object)
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(records, dict) or not records:
+        raise ValueError(f"{path}: expected an object of at least one video by name")
+    return records
+
+
+def _unpack(path: Path) -> bytes:
+    if path.suffix != ".xz":
+        return path.read_bytes()
+    import lzma
+
+    try:
+        return lzma.decompress(path.read_bytes())
+    except lzma.LZMAError as error:
+        raise ValueError(f"cannot be unpacked: {error}") from None
+
+
+def parse_records(data: bytes, make_object: Callable[..., Any] | None = None) -> Any:
+    """Read the JSON of a set; where nothing looks unusual, boxes of a video become an array.
+
+    Raises:
+        ValueError: If the text is not valid JSON.
+    """
+    if make_object is None:
+        try:
+            return _read_quickly(data)
+        except ValueError:  # of which `json` names the place, if it is one
+            pass
+    return json.loads(data, object_pairs_hook=make_object)
+
+
+def _read_quickly(data: bytes) -> Any:
+    """Read lists of boxes from the text, in place of which `json` sees the number of each.
+
+    It would make millions of objects of LaSOT's.
+    """
+    parts, found, position = [], [], 0
+    for key in _BOXES.finditer(data):
+        begin = key.end()
+        quote = data.find(b'"', begin)
+        brace = data.find(b"}", begin, quote if quote >= 0 else len(data))
+        end = data.rfind(b"]", begin, brace if brace >= 0 else max(quote, 0)) + 1
+        parts += [data[position:begin], b"%d" % len(found)]
+        found.append(_rows(data[begin:end]))
+        position = end
+    records = json.loads(b"".join((*parts, data[position:])))
+    items = records.values() if isinstance(records, dict) else ()
+    holders = [item for item in items if isinstance(item, dict) and "gt_rect" in item]
+    if [item["gt_rect"] for item in holders] != list(range(len(found))):
+        raise ValueError("lists of boxes where no video has them")
+    for item, rows in zip(holders, found, strict=True):
+        item["gt_rect"] = rows
+    return records
+
+
+def _rows(text: bytes) -> NDArray | list:
+    """Read lists of 4 or of 8 numbers; as an array if all are ints, or all floats."""
+    plain = text.translate(None, b" \t\r\n")
+    if plain[:2] != b"[[" or plain[-2:] != b"]]":
+        raise ValueError("no list of lists")
+    values, counts = parse_numbers(plain[2:-2].replace(b"],[", b"\n"))
+    floats = plain.count(b".") + plain.count(b"a")  # 1.5, NaN
+    regular = counts[0] in (4, 8) and (counts == counts[0]).all()
+    if not regular or floats not in (0, values.size) or (not floats and _NO_INT.search(plain)):
+        return json.loads(text)
+    return values.reshape(len(counts), -1).astype(float if floats else int, copy=False)
+
+
+def _native_records(root: Path, name: str) -> dict[str, Any]:
+    from toolkit.datasets.formats import read_records  # those with a JSON need not wait for it
+
+    if not root.is_dir():
+        missing = "the folder does not exist" if not root.exists() else f"{root} is not a folder"
+        raise FileNotFoundError(f"no annotation file {root / name}.json: {missing}")
+    try:
+        records, log = read_records(root, name)
+    except FileNotFoundError as error:
+        near = ", ".join(sorted(p.name for p in root.glob("*.json"))) or "no JSON file"
+        raise FileNotFoundError(
+            f"no annotation file {root / name}.json: there is {near}; {error}"
+        ) from None
+    errors = log.of("error")
+    if errors:
+        more = f"; {len(errors) - 1} more errors" if len(errors) > 1 else ""
+        raise ValueError(
+            f"{root}: video {errors[0].where!r}: {errors[0].text}{more} "
+            "(tools/make_dataset_json.py lists all that is wrong)"
+        )
+    if warnings := log.of("warning"):
+        first = f"{warnings[0].where}: {warnings[0].text}"
+        more = f" (and {len(warnings) - 1} more warnings)" if len(warnings) > 1 else ""
+        logger.warning("%s: %s%s", root, first, more)
+    return records
+
+
+# ------------------------------------------------------------------------- checking a record
+
+
+def make_video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Video:
+    """Check the record of a video and make it.
+
+    Raises:
+        ValueError: If the record is not of PySOT's format, naming the field.
+    """
+    if set(name.split("/")) & {"", ".", ".."}:
+        raise ValueError("its name cannot name a file of results")
+    if not isinstance(record, dict):
+        raise ValueError(f"expected an object of fields, got {type(record).__name__}")
+    names = _texts(_list_field(record, "img_names"), "img_names", {str})
+    given = _list_field(record, "gt_rect")
+    regions = _regions(given) if isinstance(given, list) else given
+    if len(regions) == 1 < len(names):  # enough to track, as in the test sets of servers
+        regions = [*regions, *[[NAN] * len(regions[0])] * (len(names) - 1)]
+    if len(names) != len(regions):
+        raise ValueError(f"gt_rect has {len(regions)} entries for {len(names)} img_names")
+    return Video(
+        name,
+        root,
+        names,
+        regions,
+        record.get("video_dir", ""),
+        record.get("init_rect") or regions[0],
+        _texts(_list_field(record, "attr"), "attr", {str}) if record.get("attr") else [],
+        _size(record),
+        _labels(record, benchmark, len(names)),
+    )
+
+
+def _labels(record: dict[str, Any], benchmark: Benchmark, length: int) -> Labels:
+    value = record.get("mask_value")
+    if value is not None and (type(value) is not int or not 0 < value <= _DEEPEST):
+        raise ValueError(f"mask_value: expected an integer of 1 to {_DEEPEST}, got {value!r}")
+    masks = None
+    if "mask_names" in record:
+        masks = _list_field(record, "mask_names", length)
+        masks = _texts(masks, "mask_names", {str, type(None)}, "text or null")
+    return Labels(
+        absent=_flags(record, "absent", length) if benchmark.has_absent else None,
+        tags={
+            tag: _flags(record, tag, length) if record.get(tag) else [] for tag in benchmark.tags
+        },
+        cover=_flags(record, "cover", length, range(9)) if "cover" in record else None,
+        mask_names=masks,
+        mask_value=value,
+    )
+
+
+def _list_field(record: dict[str, Any], field: str, length: int | None = None) -> list:
+    """Return a list that is not empty, of one entry per frame if there is a ``length``."""
+    if field not in record:
+        raise ValueError(f"field {field!r} is missing; there are {', '.join(record) or 'none'}")
+    values = record[field]
+    if not isinstance(values, (list, MaskBoxes, np.ndarray)):
+        raise ValueError(f"{field}: expected a list, got {type(values).__name__}")
+    if not len(values):
+        raise ValueError(f"{field}: is empty")
+    if length not in (None, len(values)):
+        raise ValueError(f"{field} has {len(values)} entries for {length} frames")
+    return values
+
+
+def _texts(values: list, field: str, types: set[type], expected: str = "text") -> list:
+    if not set(map(type, values)) <= types:
+        raise ValueError(f"{field}: expected {expected} only")
+    return values
+
+
+def _flags(
+    record: dict[str, Any], field: str, length: int, allowed: Iterable[int] = (0, 1)
+) -> list[int]:
+    """One small integer per frame."""
+    values = _list_field(record, field, length)
+    if not set(map(type, values)) <= {int} or not set(values) <= set(allowed):
+        *others, last = allowed
+        raise ValueError(f"{field}: expected only {', '.join(map(str, others))} and {last}")
+    return values
+
+
+def _regions(gt: list) -> list[Region]:
+    """Check the ground truth; null, for a frame or a number, means an absent target."""
+    gt = [ABSENT if region is None else region for region in gt]
+    # One pass over types and lengths is quick; only a faulty file is searched for the place.
+    if set(map(type, gt)) == {list}:
+        types = set(map(type, chain.from_iterable(gt)))
+        if types <= {int, float} and set(map(len, gt)) <= {4, 8}:
+            return gt
+    return [_region(i, region) for i, region in enumerate(gt)]
+
+
+def _region(index: int, region: Any) -> Region:
+    if not isinstance(region, list) or len(region) not in (4, 8):
+        raise ValueError(f"gt_rect[{index}]: expected 4 or 8 numbers, got {region!r}")
+    region = [NAN if value is None else value for value in region]
+    if not all(type(value) in (int, float) for value in region):
+        raise ValueError(f"gt_rect[{index}]: expected numbers, got {region!r}")
+    return region
+
+
+def _size(record: dict[str, Any]) -> tuple[int, int] | None:
+    size = record.get("width"), record.get("height")
+    if size == (None, None):
+        return None
+    if not all(type(side) is int and side > 0 for side in size):
+        raise ValueError(f"width, height: expected two positive integers, got {size}")
+    return size

@@ -6,16 +6,12 @@ frames, from which crops are cut.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
 
 from toolkit.datasets.regions import ABSENT, Region, box_around
 
@@ -194,44 +190,3 @@ def _box(path: str | None) -> Region:
 
     labels = None if path is None else read_labels(path)
     return mask_box(labels) if labels is not None and labels.any() else ABSENT
-
-
-class Late(Items):
-    """A list of a JSON, kept as text until an item is asked for.
-
-    Args:
-        text: The list as JSON.
-        length: How many items it has.
-    """
-
-    def __init__(self, text: bytes, length: int) -> None:
-        self._text, self._length = text, length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: Any) -> Any:
-        """Item, or the items of a slice."""
-        return self._items[index]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._items)
-
-    @cached_property
-    def _items(self) -> list[Any]:
-        return json.loads(self._text, strict=False)
-
-
-class Rows(Late):
-    """Boxes or polygons with their array ``values``, (N, 4) or (N, 8); as items, ints stay ints."""
-
-    def __init__(self, text: bytes, values: NDArray) -> None:
-        super().__init__(text, len(values))
-        self.values = values
-
-    @cached_property
-    def _items(self) -> list[Region]:
-        try:
-            return json.loads(self._text)
-        except ValueError:  # numbers that JSON does not have, such as .5
-            return self.values.tolist()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.regions import as_regions, box_around, boxes_around
-from toolkit.datasets.sequence import MaskBoxes, Rows
+from toolkit.datasets.sequence import MaskBoxes
 from toolkit.io.images import image_size, read_image
 from toolkit.io.labels import read_labels
 
@@ -53,7 +53,7 @@ class Video:
         name: str,
         root: str | os.PathLike,
         img_names: Sequence[str],
-        gt_traj: Sequence[Sequence[float]],
+        gt_traj: Sequence[Sequence[float]] | NDArray,
         video_dir: str = "",
         init_rect: Sequence[float] = (),
         attr: Sequence[str] = (),
@@ -62,7 +62,8 @@ class Video:
     ) -> None:
         self.name, self.root = name, Path(os.path.abspath(root))
         self._regions = gt_traj
-        self.video_dir, self.init_rect, self.attr = video_dir, list(init_rect), list(attr)
+        self.video_dir, self.attr = video_dir, list(attr)
+        self.init_rect = _as_list(init_rect)
         self.absent = None if labels.absent is None else np.array(labels.absent, np.int8)
         self.cover = None if labels.cover is None else list(labels.cover)
         self.mask_value = labels.mask_value
@@ -103,8 +104,8 @@ class Video:
         """Read the annotation mask of a frame; None if it has none.
 
         Returns:
-            Label image (H, W) uint8. Where ``mask_value`` names the target's value, the target is
-            1 and all else 0.
+            Label image (H, W), see `toolkit.io.labels.read_labels`; the target is 1 and all else 0
+            where ``mask_value`` names its value.
 
         Raises:
             FileNotFoundError: If the mask is not there.
@@ -114,7 +115,8 @@ class Video:
         if not path:
             return None
         labels = read_labels(path)
-        if self.mask_value in (None, 255):  # 255 is read as 1
+        alone = labels.dtype == np.uint8 and self.mask_value in (255, 65535)  # is read as 1
+        if alone or self.mask_value is None:
             return labels
         return (labels == self.mask_value).astype(np.uint8)
 
@@ -136,14 +138,13 @@ class Video:
 
         NaN where the target is absent or not annotated; ints stay ints.
         """
-        regions = self._regions
-        return regions if isinstance(regions, MaskBoxes) else list(regions)
+        return self._regions if isinstance(self._regions, MaskBoxes) else _as_list(self._regions)
 
     @cached_property
     def boxes(self) -> NDArray:
         """Ground truth as (N, 4) boxes x, y, w, h; a polygon gives the box around it."""
-        if isinstance(self._regions, Rows):
-            return boxes_around(self._regions.values)
+        if isinstance(self._regions, np.ndarray):
+            return boxes_around(self.regions)
         regions = self.gt_traj
         if any(len(region) != 4 for region in regions):
             regions = [box_around(region) for region in regions]
@@ -152,8 +153,8 @@ class Video:
     @cached_property
     def regions(self) -> NDArray:
         """Ground truth as an array, (N, 4) boxes or (N, 2K) polygons; see `as_regions`."""
-        if isinstance(self._regions, Rows):
-            return self._regions.values
+        if isinstance(self._regions, np.ndarray):
+            return self._regions.astype(np.float64, copy=False)
         return as_regions(self.gt_traj)
 
     @property
@@ -183,3 +184,7 @@ class Video:
                 f"and height, and there is no image {self.img_names[0]}; only the overlaps of VOT, "
                 "long-term and GOT-10k sets need it"
             ) from None
+
+
+def _as_list(values: Sequence | NDArray) -> list:
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)

@@ -51,7 +51,8 @@ def success_overlap(gt_bb: NDArray, result_bb: NDArray, n_frame: int) -> NDArray
         ValueError: If the trajectories differ in length.
     """
     _check_lengths(gt_bb, result_bb)
-    iou = np.where((gt_bb[:, 2:4] > 0).all(axis=1), overlap_ratio(gt_bb, result_bb), np.nan)
+    annotated = (gt_bb[:, 2] > 0) & (gt_bb[:, 3] > 0)
+    iou = np.where(annotated, overlap_ratio(gt_bb, result_bb), np.nan)
     iou = np.sort(iou[~np.isnan(iou)])
     return (len(iou) - np.searchsorted(iou, IOU_THRESHOLDS, side="right")) / n_frame
 
@@ -79,8 +80,9 @@ def success_error(
         ValueError: If the trajectories differ in length.
     """
     _check_lengths(gt_center, result_center)
-    error = np.sqrt(np.sum((gt_center - result_center) ** 2, axis=1))
-    error[~(gt_center > 0).all(axis=1)] = np.inf if strict else -1
+    dx, dy = (gt_center - result_center).T  # column by column: NumPy's sum of two is slow
+    error = np.sqrt(dx**2 + dy**2)
+    error[~((gt_center[:, 0] > 0) & (gt_center[:, 1] > 0))] = np.inf if strict else -1
     error = np.sort(error[~np.isnan(error)])
     return np.searchsorted(error, thresholds, side="right") / n_frame
 
