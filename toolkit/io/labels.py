@@ -28,13 +28,16 @@ def read_labels(path: str | os.PathLike) -> NDArray:
     values, is_palette = _read_values(path)
     if values.dtype == bool:
         return values.astype(np.uint8)
-    highest = values.max(initial=0)
-    of_two_values = not np.any((values > 0) & (values < highest))
-    if not is_palette and of_two_values and highest in (0, _VOID, _DEEPEST):
+    if not is_palette and _is_one_object(values):
         return (values > 0).astype(np.uint8)
     if values.dtype == np.uint8:
         values[values == _VOID] = 0
     return values
+
+
+def _is_one_object(values: NDArray) -> bool:
+    highest = values.max(initial=0)
+    return highest in (0, _VOID, _DEEPEST) and not np.any((values > 0) & (values < highest))
 
 
 def _read_values(path: str | os.PathLike) -> tuple[NDArray, bool]:

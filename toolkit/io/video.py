@@ -101,17 +101,15 @@ def _open_folder(folder: str) -> FrameSource:
 
 
 def _open_capture(target: str | int, name: str, live: bool) -> FrameSource:
+    camera = isinstance(target, int)
     with _quiet_opencv():
         capture = cv2.VideoCapture(target)
     if not capture.isOpened():
-        hint = "is it connected, and may you use it?" if isinstance(target, int) else _NO_VIDEO
+        hint = "is it connected, and may you use it?" if camera else _NO_VIDEO
         raise OSError(f"cannot open {name}: {hint}")
     fps = capture.get(cv2.CAP_PROP_FPS)
     count = None if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    if isinstance(target, int):
-        images = _camera_images(capture, name)
-    else:
-        images = _file_images(capture, name, count or 0)
+    images = _camera_images(capture, name) if camera else _file_images(capture, name, count or 0)
     return FrameSource(name, images, fps if 1 <= fps <= 1000 else _DEFAULT_FPS, count)
 
 
