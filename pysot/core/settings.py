@@ -3,7 +3,8 @@
 A section of a YAML file is a class, a key one of its fields, in lower case. From these follow the
 node ``pysot.core.config.cfg`` and its checks, the trackers' parameters, and
 ``docs/configuration.md``. Keys and defaults are PySOT's, so that its YAML files load unchanged;
-``own`` declares the others. Ranges refuse only what cannot work.
+``own`` declares the others. Ranges refuse only what cannot work: a threshold may lie where no
+score can, to switch something off or on.
 """
 
 # ruff: noqa: RUF009 - ``key`` and ``own`` make dataclass fields
@@ -157,16 +158,14 @@ class WarmUp:
 class Train:
     """Training."""
 
-    thr_high: float = key(
-        0.6, "overlap with the target above which an anchor is positive", **_SHARE
-    )
-    thr_low: float = key(0.3, "overlap below which an anchor is negative", **_SHARE)
+    thr_high: float = key(0.6, "overlap with the target above which an anchor is positive")
+    thr_low: float = key(0.3, "overlap below which an anchor is negative")
     neg_num: int = key(16, "negatives in a pair of two different targets, at most", ge=0)
     pos_num: int = key(16, "positives in a pair of one target, at most", ge=0)
     total_num: int = key(64, "POS_NUM and the most negatives in such a pair", ge=0)
     exemplar_size: int = key(127, "side of the template in pixels", **_POSITIVE)
     search_size: int = key(255, "side of the search image in pixels", **_POSITIVE)
-    base_size: int = key(8, "excess of OUTPUT_SIZE over the sizes' difference in strides + 1", ge=0)
+    base_size: int = key(8, "excess of OUTPUT_SIZE over the sizes' difference in strides + 1")
     output_size: int = key(25, "side of the response in cells", **_POSITIVE)
     resume: str = key("", "checkpoint to go on from, or auto for the newest")
     pretrained: str = key("", "checkpoint of initial weights of the whole network")
@@ -176,11 +175,11 @@ class Train:
     start_epoch: int = key(0, "first epoch, counted from 0", ge=0)
     batch_size: int = key(32, "pairs per micro-batch", **_POSITIVE)
     num_workers: int = key(1, "loader processes for each process that trains; 0: none", ge=0)
-    momentum: float = key(0.9, "momentum of SGD", **_SHARE)
+    momentum: float = key(0.9, "momentum of SGD", ge=0)
     weight_decay: float = key(0.0001, "weight decay of all parameters", ge=0)
-    cls_weight: float = key(1.0, "weight of the classification loss", ge=0)
-    loc_weight: float = key(1.2, "weight of the box loss", ge=0)
-    mask_weight: Number = key(1, "weight of the mask loss", ge=0)
+    cls_weight: float = key(1.0, "weight of the classification loss")
+    loc_weight: float = key(1.2, "weight of the box loss")
+    mask_weight: Number = key(1, "weight of the mask loss")
     print_freq: int = key(20, "steps between two lines of the log", **_POSITIVE)
     log_grads: bool = key(False, "whether to log the norms of gradients")
     grad_clip: float = key(10.0, "largest norm of all gradients together", gt=0)
@@ -212,9 +211,9 @@ class Augmentation:
 
     shift: Number = key(0, "largest displacement per axis in pixels", ge=0)
     scale: float = key(0.0, "largest relative change of size per axis", ge=0, le=0.9)
-    blur: float = key(0.0, "probability of a motion blur", **_SHARE)
-    flip: float = key(0.0, "probability of a horizontal mirror image", **_SHARE)
-    color: float = key(1.0, "probability of a color offset", **_SHARE)
+    blur: float = key(0.0, "probability of a motion blur")
+    flip: float = key(0.0, "probability of a horizontal mirror image")
+    color: float = key(1.0, "probability of a color offset")
 
 
 @dataclass(frozen=True)
@@ -238,14 +237,14 @@ class Dataset:
 
     template: Augmentation = Augmentation(shift=4, scale=0.05)
     search: Augmentation = Augmentation(shift=64, scale=0.18)
-    neg: float = key(0.2, "share of pairs of two different objects", **_SHARE)
+    neg: float = key(0.2, "share of pairs of two different objects")
     neg_same_category: float = own(
         -1.0,
         "share of those whose objects are of one category, in two videos; the others' are of two. "
         "Below 0: the second object is any of any set's (PySOT)",
         le=1,
     )
-    gray: float = key(0.0, "probability of a gray pair", **_SHARE)
+    gray: float = key(0.0, "probability of a gray pair")
     names: tuple[str, ...] = key(("VID", "COCO", "DET", "YOUTUBEBB"), "sets to train on")
     vid: TrainingSet = _crops("vid", "train.json", 100, 100000)
     youtubebb: TrainingSet = _crops("yt_bb", "train.json", 3)
@@ -315,26 +314,24 @@ class Track:
     """Tracking; sizes in pixels of the crops that the network gets."""
 
     type: str = key("SiamRPNTracker", "a name in pysot.core.registry.TRACKERS")
-    penalty_k: float = key(0.04, "penalty on changes of scale and aspect ratio", ge=0)
-    window_influence: float = key(0.44, "share of the cosine window in the choice", **_SHARE)
+    penalty_k: float = key(0.04, "penalty on changes of scale and aspect ratio")
+    window_influence: float = key(0.44, "share of the cosine window in the choice")
     lr: float = key(0.4, "share of a new size in the next one (SiamFC: of a new scale)", ge=0)
     exemplar_size: int = key(127, "side of the template", **_POSITIVE)
     instance_size: int = key(255, "side of the search region", **_POSITIVE)
-    base_size: int = key(
-        8, "excess of the response over the sizes' difference in strides + 1", ge=0
-    )
+    base_size: int = key(8, "excess of the response over the sizes' difference in strides + 1")
     context_amount: float = key(0.5, "margin as a share of width + height", ge=0)
     lost_instance_size: int = key(831, "INSTANCE_SIZE of a lost target", **_POSITIVE)
-    confidence_low: float = key(0.85, "score below which the target is lost", **_SHARE)
-    confidence_high: float = key(0.998, "score above which it is found again", **_SHARE)
-    mask_thershold: float = key(0.3, "probability above which a pixel is the target's", **_SHARE)
+    confidence_low: float = key(0.85, "score below which the target is lost")
+    confidence_high: float = key(0.998, "score above which it is found again")
+    mask_thershold: float = key(0.3, "probability above which a pixel is the target's")
     mask_output_size: int = key(127, "side of a mask in its own pixels", **_POSITIVE)
     scale_num: int = own(3, "SiamFC: search regions per frame", **_POSITIVE)
     scale_step: float = own(1.0375, "SiamFC: factor from one to the next", gt=0)
     scale_penalty: float = own(0.9745, "SiamFC: factor on all responses but the middle one", gt=0)
     distractor_influence: float = own(0.5, "DaSiamRPN: weight of distractors", ge=0, lt=1)
     distractor_threshold: float = own(
-        0.7, "DaSiamRPN: score of a distractor, and of a target to update the template", **_SHARE
+        0.7, "DaSiamRPN: score of a distractor, and of a target to update the template"
     )
     distractor_num: int = own(3, "DaSiamRPN: distractors per frame, at most", ge=0)
     nms_iou: float = own(0.1, "DaSiamRPN: overlap from which two boxes are one object", **_SHARE)

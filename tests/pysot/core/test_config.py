@@ -131,7 +131,7 @@ def test_wrong_values_are_one_clear_error(tmp_path, text, words):
             "TRACK.INSTANCE_SIZE is 0; expected a whole number of 1 or more",
         ),
         ("TRACK.INSTANCE_SIZE", 255.5, "TRACK.INSTANCE_SIZE is 255.5; expected a whole number"),
-        ("TRACK.WINDOW_INFLUENCE", 40, "is 40.0; expected a number from 0 to 1"),
+        ("TRACK.TEMPLATE_LR", 40, "is 40.0; expected a number from 0 to 1"),
         ("TRACK.DISTRACTOR_INFLUENCE", 1, "is 1.0; expected a number from 0 to below 1"),
         ("TRACK.LR", 10**400, "TRACK.LR: the number is too large"),
         ("TRACK.SCALE_STEP", 0, "is 0.0; expected a number above 0"),
@@ -167,6 +167,20 @@ def test_numbers_in_keyword_arguments_are_finite_too():
         default_config().merge_from_list(overrides)
     assert "TRAIN.LR.KWARGS.start_lr is nan" in str(error.value)
     assert "BACKBONE.KWARGS.a[1].b is inf" in str(error.value)
+
+
+UNUSUAL = """
+TRACK: {CONFIDENCE_LOW: -1, CONFIDENCE_HIGH: 1.5, WINDOW_INFLUENCE: 1.2, PENALTY_K: -0.1,
+  MASK_THERSHOLD: -1, DISTRACTOR_THRESHOLD: 2, BASE_SIZE: -2}
+TRAIN: {THR_HIGH: -1, THR_LOW: 1.1, BASE_SIZE: -2, MOMENTUM: 1.5, CLS_WEIGHT: -1, LOC_WEIGHT: -1,
+  MASK_WEIGHT: -1}
+DATASET: {NEG: 2, GRAY: -1, SEARCH: {BLUR: -1, FLIP: 1.5, COLOR: 2}}
+"""
+
+
+def test_unusual_values_that_can_be_computed_with_are_accepted(tmp_path):
+    config = load_config(write(tmp_path, UNUSUAL))
+    assert (config.TRACK.CONFIDENCE_LOW, config.TRAIN.THR_LOW) == (-1, 1.1)
 
 
 def test_everything_wrong_is_in_one_message():
