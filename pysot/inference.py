@@ -1,10 +1,5 @@
 """Networks made ready for tracking, the same answers sooner; and arithmetic on template kernels.
 
-Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray, 2016, section 4.1): a tile of 6 x 6 inputs
-and a kernel are transformed, multiplied point by point, and transformed back to 4 x 4 outputs, with
-a quarter of the multiplications. Over the channels the products are 36 matrix products, which is
-where the time goes.
-
 B batch, C channels, T tiles, 36 the points of a tile; channels come last inside.
 """
 
@@ -23,8 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""Names of ``TRACK.PRECISION``."""
+from pysot.core.settings import PRECISIONS
 
 # convolutions of fewer channels are as fast without transforms (measured with AVX2, batch 1)
 _WIDE = 128
@@ -43,7 +37,7 @@ _CHUNK = 4
 def prepare_for_tracking(
     model: nn.Module, precision: str = "fp32", compile: bool = False, winograd: bool = True
 ) -> nn.Module:
-    """Return a faster copy of a network for tracking; trackers may share it as any other.
+    """Return a faster copy of a network for tracking, without gradients.
 
     Batch norms are folded into convolutions and weights stored channels-last.
 
@@ -51,13 +45,10 @@ def prepare_for_tracking(
         model: On the device where it shall run, in evaluation mode; it is not changed.
         precision: ``fp32``: outputs are those of the model to 1e-4 of their range. ``bf16`` or
             ``fp16``: two or three digits, and half the memory.
-        compile: Whether ``torch.compile`` shall compile backbone and neck, in their first frames.
-            On a CUDA device their kernels are then started together, as a CUDA graph per shape.
-        winograd: Whether wide 3x3 convolutions shall be computed by Winograd's algorithm, on a CPU
-            in fp32, where it is faster: they take four times the memory of their weights.
-
-    Returns:
-        A network of the same methods (``encode_template``, ``predict``, ...), without gradients.
+        compile: Whether backbone and neck are compiled in their first frames; on a CUDA device
+            into a CUDA graph per shape.
+        winograd: Whether wide 3x3 convolutions are computed by Winograd's algorithm, on a CPU in
+            fp32, where it is faster: they take four times the memory of their weights.
 
     Raises:
         ValueError: If the precision is unknown, or the model is in training mode.
@@ -66,7 +57,7 @@ def prepare_for_tracking(
         raise ValueError(
             f"TRACK.PRECISION: unknown precision {precision!r}; known: {', '.join(PRECISIONS)}"
         )
-    dtype = PRECISIONS[precision]
+    dtype = getattr(torch, PRECISIONS[precision])
     network = fuse_batch_norm(model).to(dtype=dtype, memory_format=torch.channels_last)
     device = next(network.parameters()).device
     if winograd and dtype == torch.float32 and device.type == "cpu":
@@ -84,15 +75,13 @@ def prepare_for_tracking(
 
 
 def fuse_batch_norm(model: nn.Module) -> nn.Module:
-    """Return a copy of a network with its batch norms folded into convolutions.
+    """Return a copy of a network, without gradients, with its batch norms folded into convolutions.
 
     Folded are a convolution and the batch norm right after it in an ``nn.Sequential``, and
-    children ``conv<name>`` and ``bn<name>`` of any other module. Outputs are the same but for
-    rounding; there are no gradients, and parameters have other names.
+    children ``conv<name>`` and ``bn<name>`` of any other module. Parameters have other names.
 
     Raises:
-        ValueError: If a part of the model is in training mode, where a batch norm depends on the
-            batch.
+        ValueError: If a part of the model is in training mode.
     """
     if any(module.training for module in model.modules()):
         raise ValueError("batch norm can be folded in evaluation mode only; call model.eval()")
@@ -119,7 +108,6 @@ def _foldable(module: nn.Module) -> Iterator[tuple[str, str]]:
 
 
 def _use_winograd(network: nn.Module) -> None:
-    """Replace the convolutions that gain from it."""
     for path, module in list(network.named_modules()):
         for name, conv in list(module.named_children()):
             if not isinstance(conv, nn.Conv2d) or _TEMPLATE_ONLY.search(f"{path}.{name}"):
@@ -132,11 +120,11 @@ def _use_winograd(network: nn.Module) -> None:
 class WinogradConv2d(nn.Module):
     """Computes what a 3x3 convolution of stride 1 does, but for rounding.
 
-    Its transformed weights take four times the memory of the convolution's. A dilated convolution
-    is taken apart into undilated ones, of every second row and column for dilation 2.
-
-    Args:
-        conv: See :meth:`fits`; it is not changed.
+    Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray, 2016, section 4.1): tiles of 6 x 6
+    inputs and the kernel are transformed, multiplied point by point, as 36 matrix products over
+    the channels, and transformed back to 4 x 4 outputs, with a quarter of the multiplications. A
+    dilated convolution is taken apart into undilated ones, of every second row and column for
+    dilation 2.
 
     Raises:
         ValueError: If the convolution is of another kind.
@@ -158,7 +146,7 @@ class WinogradConv2d(nn.Module):
 
     @staticmethod
     def fits(conv: nn.Conv2d) -> bool:
-        """Whether a convolution can be computed in this way."""
+        """Return whether a convolution can be computed in this way."""
         square = (conv.padding, conv.dilation) in [
             ((p, p), (d, d)) for p in conv.padding[:1] for d in conv.dilation[:1]
         ]
@@ -185,10 +173,9 @@ class WinogradConv2d(nn.Module):
         return out.permute(0, 3, 1, 2)
 
     def _tiles(self, x: Tensor, height: int, width: int) -> tuple[Tensor, tuple[int, ...]]:
-        """Cut a map into overlapping tiles.
+        """Cut a map into overlapping tiles, (6, 6, B, rows, d, columns, d, C).
 
-        Returns:
-            (6, 6, B, rows, d, columns, d, C) and its dimensions from B to the second d.
+        The dimensions from B to the second d are returned, too.
         """
         d, before, step = self.dilation, self.padding, self.dilation * _OUT
         rows, columns = -(-height // step), -(-width // step)
@@ -203,8 +190,7 @@ class WinogradConv2d(nn.Module):
 def _transforms() -> tuple[NDArray, NDArray, NDArray]:
     """Matrices (4, 6) of the output, (6, 3) of the kernel and (6, 6) of the data, in one dimension.
 
-    Toom-Cook: evaluate two polynomials, multiply the values, interpolate; transposed, which turns
-    the product of polynomials into a filter.
+    Toom-Cook: evaluate two polynomials, multiply, interpolate; transposed, this is a filter.
     """
     points = np.array(_POINTS)
     distance = points[:, None] - points
@@ -220,14 +206,9 @@ def _transforms() -> tuple[NDArray, NDArray, NDArray]:
 
 
 def map_kernels(function: Callable[..., Tensor], *kernels: Any) -> Any:
-    """Apply a function to the tensors at the same place of structures that are alike.
+    """Apply a function to the tensors at the same place of (named) tuples that are alike.
 
-    Args:
-        function: Takes as many tensors as there are structures.
-        kernels: Tensors, or (named) tuples of such; None, for what there is not, stays.
-
-    Returns:
-        The same structure, of the function's results.
+    None, for what there is not, stays.
     """
     first = kernels[0]
     if first is None:

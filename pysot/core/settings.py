@@ -132,7 +132,7 @@ def _parsed(text: str) -> Any:
 
 _SHARE = {"ge": 0, "le": 1}
 _POSITIVE = {"ge": 1}  # whole numbers: sizes and counts
-_PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # names of torch.dtype
 _KWARGS = "keyword arguments of what TYPE names"
 
 
@@ -196,7 +196,7 @@ class Train:
     )
     accumulate: int = own(1, "micro-batches per process and step", **_POSITIVE)
     sync_bn: bool = own(False, "batch norm over the micro-batches of all processes")
-    precision: str = own("fp32", "forward pass; fp16 on CUDA alone", choices=_PRECISIONS)
+    precision: str = own("fp32", "forward pass; fp16 on CUDA alone", choices=tuple(PRECISIONS))
     compile: bool = own(False, "torch.compile for the network")
     ema: float = own(0.0, "decay per step of averaged weights, as 0.999; 0: none", ge=0, lt=1)
     save_minutes: float = own(10.0, "minutes between checkpoints within an epoch; 0: none", ge=0)
@@ -349,7 +349,7 @@ class Track:
         "DaSiamRPN: INSTANCE_SIZE of targets under 0.4 % of their first frame; 0: as others",
         ge=0,
     )
-    precision: str = own("fp32", "numbers of the network", choices=_PRECISIONS)
+    precision: str = own("fp32", "numbers of the network", choices=tuple(PRECISIONS))
     compile: bool = own(False, "torch.compile for the network; on CUDA with CUDA graphs")
     winograd: bool = own(
         True,

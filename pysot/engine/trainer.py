@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from pysot.core.errors import RunFailed
+from pysot.core.settings import PRECISIONS
 from pysot.datasets.dataset import IMAGES, TrainingDataError, as_floats
 from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum, loading_from
 from pysot.engine.distributed import ProcessGroup, ProcessLost, detect_lost_processes
@@ -29,8 +30,6 @@ from pysot.engine.optim import OptimizerPlan, begin_epoch
 from pysot.utils.model_load import state_dict_of
 
 logger = logging.getLogger(__name__)
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _COUNTS = "label_counts"
 _STAY_ON_CPU = ("bbox", _COUNTS)  # bbox has float64, which some devices lack
@@ -388,7 +387,7 @@ class Trainer:
     # ---------------------------------------------------------------------- parts of a step
 
     def _losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        number = PRECISIONS[self._precision]
+        number = getattr(torch, PRECISIONS[self._precision])
         with torch.autocast(self.device.type, number, enabled=self._precision != "fp32"):
             return self._network(batch)
 
