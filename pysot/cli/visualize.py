@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pysot.cli.arguments import Parser, positive
 from pysot.core.config import Config, load_config
 from pysot.core.errors import RunFailed
+from pysot.datasets.anchor_target import NEGATIVE, POSITIVE, draw_pair
 from pysot.datasets.build import build_train_dataset
 from pysot.datasets.crop import write_image
-from pysot.datasets.pictures import NEGATIVE, POSITIVE, draw_pair
 from toolkit.visualization.overlay import blend_mask, draw_text
 
 _COLUMNS = 4

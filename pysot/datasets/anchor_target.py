@@ -1,17 +1,19 @@
-"""Labels: what a network should answer at every anchor, cell or pixel.
+"""Labels: what a network should answer at every anchor, cell or pixel; and pictures of them.
 
 A anchors per cell, R response side, S side of the search image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pysot.utils.bbox import IoU, center2corner, corner2center
 
+POSITIVE, NEGATIVE, BOX = (255, 160, 0), (0, 0, 255), (0, 255, 0)  # BGR, in pictures
 _NEGATIVE_REACH = 3  # cells around a distractor that may be drawn as negatives
 
 
@@ -21,7 +23,7 @@ class AnchorTarget:
     Args:
         anchors: (A, R, R, 4) as cx, cy, w, h in pixels of the search image.
         stride: Distance of two cells in pixels.
-        search_size: Side of the search image in pixels.
+        search_size: S.
         thr_high: Overlap above which an anchor is positive.
         thr_low: Overlap below which an anchor is negative.
         pos_num: At most so many positives per pair.
@@ -49,13 +51,10 @@ class AnchorTarget:
     def __call__(
         self, target: Sequence[float], rng: np.random.Generator, neg: bool = False
     ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-        """Label one search image.
+        """Label a search image with an object at x1, y1, x2, y2.
 
-        Args:
-            target: Box of the target as x1, y1, x2, y2 in pixels of the search image.
-            rng: Draws which anchors are kept where there are too many.
-            neg: Whether the box is another object than the template's; then only cells around it
-                are labeled, as background.
+        With ``neg`` that is another object than the template's, and only cells around it are
+        labeled, as background. ``rng`` draws which anchors are kept where there are too many.
 
         Returns:
             ``cls`` (A, R, R) int64: 1 target, 0 background, -1 ignored; ``delta`` (4, A, R, R)
@@ -78,12 +77,7 @@ class AnchorTarget:
     def labels(
         self, target: Sequence[float], rng: np.random.Generator, neg: bool = False
     ) -> dict[str, NDArray]:
-        """Label one search image as the network's losses expect it; see :meth:`__call__`.
-
-        Returns:
-            ``label_cls`` (A, R, R) int64, ``label_loc`` (4, A, R, R) and ``label_loc_weight``
-            (A, R, R) float32.
-        """
+        """Return ``label_cls``, ``label_loc`` and ``label_loc_weight``; see :meth:`__call__`."""
         cls, delta, weight, _ = self(target, rng, neg)
         return {"label_cls": cls, "label_loc": delta, "label_loc_weight": weight}
 
@@ -126,16 +120,9 @@ def _draw(cells: tuple[NDArray, ...], limit: int, rng: np.random.Generator) -> t
 class CenterTarget:
     """Labels the cells near the target's center (SiamFC; Bertinetto et al., 2016, equation 4).
 
-    The paper keeps the target in the middle of every search image, so that one label map serves
-    all. Here search images are shifted, and the map moves with the target: a cell is positive
-    whose center is at most ``radius`` pixels from that of the target, in Euclidean distance.
-    Unshifted, this is the paper's map.
-
-    Args:
-        size: R.
-        stride: Distance of two cells in pixels.
-        search_size: Side of the search image in pixels; its middle is the middle cell's center.
-        radius: In pixels of the search image.
+    The paper keeps the target in the middle of every search image. Here search images are shifted,
+    and the label map moves with the target: a cell is positive whose center is at most ``radius``
+    pixels from that of the target. ``size`` is R, ``stride`` the distance of two cells in pixels.
     """
 
     def __init__(self, size: int, stride: int, search_size: int, radius: float = 16) -> None:
@@ -145,16 +132,10 @@ class CenterTarget:
     def labels(
         self, target: Sequence[float], rng: np.random.Generator, neg: bool = False
     ) -> dict[str, NDArray]:
-        """Label one search image.
+        """Return ``label_cls`` (1, R, R) int64: 1 target, 0 background; see :class:`AnchorTarget`.
 
-        Args:
-            target: Box of the target as x1, y1, x2, y2 in pixels of the search image.
-            rng: Not used: all cells have a label, none are drawn.
-            neg: Whether the box is another object than the template's; then nothing is positive.
-
-        Returns:
-            ``label_cls`` (1, R, R) int64: 1 target, 0 background. A target that was shifted
-            beyond the outermost cells by more than the radius has no positive cell.
+        All cells have a label, ``rng`` draws none. A target that was shifted beyond the outermost
+        cells by more than the radius has no positive cell.
         """
         cx, cy, _, _ = corner2center(np.asarray(target, dtype=np.float64))
         distance = np.hypot(self._centers[None, :] - cx, self._centers[:, None] - cy)
@@ -165,13 +146,9 @@ class CenterTarget:
 def mask_labels(mask: NDArray | None, label_cls: NDArray, size: int) -> dict[str, NDArray]:
     """Label the mask of one search image (SiamMask, section 3.2).
 
-    A cell's mask is learned where one of its anchors is positive, and only if the target's mask is
-    known; so a pair of different targets, which has no positive anchor, teaches none.
-
-    Args:
-        mask: (S, S), above 0 on the target; None where it is not known.
-        label_cls: (A, R, R): 1 target, 0 background, -1 ignored.
-        size: S.
+    A cell's mask is learned where one of its anchors is positive, and only if the target's mask,
+    (S, S) and above 0 on it, is known; so a pair of different targets, which has no positive
+    anchor, teaches none.
 
     Returns:
         ``label_mask`` (S, S) int8: 1 target, -1 background; ``label_mask_weight`` (R, R) float32:
@@ -185,3 +162,30 @@ def mask_labels(mask: NDArray | None, label_cls: NDArray, size: int) -> dict[str
         "label_mask": np.where(mask > 0, 1, -1).astype(np.int8),
         "label_mask_weight": positive.astype(np.float32),
     }
+
+
+def draw_pair(
+    template: NDArray,
+    search: NDArray,
+    labels: NDArray,
+    bbox: Sequence[float] | None,
+    stride: int,
+    colors: Mapping[int, tuple[int, int, int]],
+) -> NDArray:
+    """Draw a template beside its search image, uint8 BGR, with the target's box and labeled cells.
+
+    ``search`` is drawn upon. ``labels`` are (A, R, R), ``bbox`` is x1, y1, x2, y2 in pixels of the
+    search image, ``stride`` the distance of two cells. Cells get dots in the color of their label.
+    """
+    first = len(search) // 2 - labels.shape[-1] // 2 * stride
+    for value, color in colors.items():
+        for row, column in np.argwhere((labels == value).any(axis=0)):
+            center = (int(first + column * stride), int(first + row * stride))
+            cv2.circle(search, center, 1, color, -1)
+    if bbox is not None:
+        x1, y1, x2, y2 = np.asarray(bbox).round().astype(int).tolist()
+        cv2.rectangle(search, (x1, y1), (x2, y2), BOX, 1)
+    canvas = np.zeros((len(search), template.shape[1] + search.shape[1], 3), np.uint8)
+    canvas[: len(template), : template.shape[1]] = template
+    canvas[:, template.shape[1] :] = search
+    return canvas

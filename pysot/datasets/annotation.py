@@ -23,26 +23,16 @@ class Annotations:
 
     Video v has the tracks ``first_track[v]`` to ``first_track[v + 1]`` (exclusive), track t the
     rows ``first_row[t]`` to ``first_row[t + 1]`` of ``frames`` and ``sizes``, ordered by frame.
-
-    Attributes:
-        videos: Folder of each video below the set's root.
-        tracks: Name of each track, as in file names.
-        first_track: (videos + 1,) int64.
-        first_row: (tracks + 1,) int64.
-        frames: (rows,) int64 frame numbers.
-        sizes: (rows, 2) float64 width and height of the target in pixels of the original frame.
-        category_names: Empty where categories are not known.
-        categories: (tracks,) int64 index of each track's category in ``category_names``, or -1.
     """
 
-    videos: tuple[str, ...]
-    tracks: tuple[str, ...]
-    first_track: NDArray
-    first_row: NDArray
-    frames: NDArray
-    sizes: NDArray
-    category_names: tuple[str, ...]
-    categories: NDArray
+    videos: tuple[str, ...]  # folders below the set's root
+    tracks: tuple[str, ...]  # as in file names
+    first_track: NDArray  # (videos + 1,) int64
+    first_row: NDArray  # (tracks + 1,) int64
+    frames: NDArray  # (rows,) int64
+    sizes: NDArray  # (rows, 2) float64: target's width and height in pixels of the original frame
+    category_names: tuple[str, ...]  # empty where categories are not known
+    categories: NDArray  # (tracks,) int64 index of each track's in ``category_names``, or -1
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -165,12 +155,9 @@ class Negatives:
     """Draws another object than a given one, from another video, by its category.
 
     DaSiamRPN (Zhu et al., 2018, section 3.2): negatives of other categories teach what the target
-    is not, those of its own to tell it from its likes. Where categories are not known, any object
-    of another video is drawn.
-
-    Args:
-        sets: Annotations of all training sets; categories of one name are the same in all of them.
-        same_category: Probability that it is of the same category, where that is known.
+    is not, those of its own to tell it from its likes; these are drawn with the probability
+    ``same_category``. Where categories are not known, any object of another video is drawn.
+    Categories of one name are the same in all sets.
     """
 
     def __init__(self, sets: Sequence[Annotations], same_category: float) -> None:
@@ -186,16 +173,7 @@ class Negatives:
         self._first = np.searchsorted(categories[order], np.arange(len(names) + 1))
 
     def draw(self, number: int, track: int, rng: np.random.Generator) -> tuple[int, int]:
-        """Draw another object.
-
-        Args:
-            number: Set of the given object.
-            track: Its track in that set.
-            rng: Source of randomness.
-
-        Returns:
-            Set and track of the other one.
-        """
+        """Draw another object than track ``track`` of set ``number``; return its set and track."""
         category = int(self._categories[number][track])
         if category >= 0 and self._same > rng.random():
             for _ in range(_TRIES):

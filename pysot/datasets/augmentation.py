@@ -32,12 +32,8 @@ _AROUND = 2  # pixels
 class Augmentation:
     """Strengths and probabilities of the changes; keys of ``DATASET.TEMPLATE`` and ``.SEARCH``.
 
-    Attributes:
-        shift: Largest displacement in pixels of the crop, per axis.
-        scale: Largest relative change of size, per axis.
-        blur: Probability of a motion blur.
-        flip: Probability of a horizontal mirror image.
-        color: Probability of a color offset.
+    ``shift`` is the largest displacement in pixels of the crop, ``scale`` the largest relative
+    change of size, per axis; ``blur``, ``flip`` (left to right) and ``color`` are probabilities.
     """
 
     shift: float = 0.0
@@ -54,17 +50,10 @@ class Augmentation:
         rng: np.random.Generator,
         gray: bool = False,
     ) -> tuple[NDArray, Corner]:
-        """Cut an image of ``size`` x ``size`` pixels out of a crop, and change it at random.
+        """Cut size x size pixels out of a crop, its target in the center, and change them.
 
-        The steps are gray, scale and shift in one warp, color, blur, flip. The order of the draws
-        is PySOT's too.
-
-        Args:
-            image: Crop, (H, W, 3) uint8, the target in its center.
-            box: The target in the crop.
-            size: Side of the result in pixels.
-            rng: Source of randomness.
-            gray: Whether to remove the colors first; the caller decides for both images.
+        The steps are gray (if asked for: the caller decides for both images of a pair), scale and
+        shift in one warp, color, blur, flip. The order of the draws is PySOT's too.
 
         Returns:
             Image (size, size, 3), float32, values of about 0..255 (a color offset is not
@@ -86,14 +75,7 @@ class Augmentation:
     ) -> tuple[NDArray, NDArray, Corner, NDArray | None]:
         """Do the same with 8 bits per value, and decode only the part of the crop that is shown.
 
-        Args:
-            image: As in :meth:`__call__`, or a crop that is not decoded yet.
-            box: The target in the crop.
-            mask: (H, W) uint8, 0 outside of the target; or None. It moves as the image does, and
-                changes no draw.
-            size: Side of the result in pixels.
-            rng: Source of randomness.
-            gray: Whether to remove the colors first.
+        A mask, (H, W) uint8 or None, moves as the image does, and changes no draw.
 
         Returns:
             Image (size, size, 3) uint8; the color (3,) float32 to subtract from it, after which it
@@ -114,7 +96,7 @@ class Augmentation:
         size: int,
         rng: np.random.Generator,
     ) -> tuple[NDArray, NDArray, Corner, NDArray | None]:
-        """All that comes after the warp of the image; a blur leaves the color offset as it is."""
+        """Do what comes after the warp of the image; a blur leaves the color offset as it is."""
         if mask is not None:
             mask = _cut_window(mask, window, size, cv2.INTER_NEAREST)
         box = _box_in_window(box, window, size)
@@ -130,18 +112,10 @@ class Augmentation:
 def draw_window(
     shape: tuple[int, int], size: int, scale: float, shift: float, rng: np.random.Generator
 ) -> Corner:
-    """Draw the part of a crop that becomes the network's input.
+    """Draw the part of a crop, (height, width), that becomes an input of ``size`` pixels per side.
 
-    Args:
-        shape: Height and width of the crop.
-        size: Side of the input; an undisturbed window spans ``size - 1`` pixels around the
-            crop's center (side // 2).
-        scale: Largest relative change of the sides.
-        shift: Largest displacement in pixels.
-        rng: Source of randomness; draws only for what is above 0.
-
-    Returns:
-        The window in pixels of the crop, never beyond its border.
+    An undisturbed window spans ``size - 1`` pixels around the crop's center (side // 2); no window
+    goes beyond the crop's border. Draws are made only for what is above 0.
     """
     limits = np.array([shape[1], shape[0]], dtype=float)
     center, sides = limits // 2, np.full(2, size - 1.0)
@@ -173,11 +147,7 @@ def _cut_window(
 
 
 def _part_of(image: NDArray | EncodedCrop, window: Corner) -> tuple[NDArray, Corner]:
-    """Take the part of a crop that a window shows, with enough around it to interpolate.
-
-    Returns:
-        The part, and the window in pixels of the part.
-    """
+    """Cut out what a window shows, and a little more to interpolate; move the window into it."""
     height, width = image.shape[:2]
     x1, y1 = (max(0, math.floor(low) - _AROUND) for low in (window.x1, window.y1))
     x2, y2 = math.ceil(window.x2) + 1 + _AROUND, math.ceil(window.y2) + 1 + _AROUND

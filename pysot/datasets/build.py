@@ -83,11 +83,7 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
 
 
 def _check_masks(sets: Sequence[TrainingSet]) -> None:
-    """Look for masks beside some crops of each set; the log tells what was found.
-
-    Raises:
-        ValueError: If there are none in any set.
-    """
+    """Look for masks beside some crops of each set; ValueError if there are none in any set."""
     total = 0
     for subset in sets:
         known = subset.annotations
@@ -108,12 +104,7 @@ def _check_masks(sets: Sequence[TrainingSet]) -> None:
 
 
 def _labeler(cfg: Config) -> Labeler:
-    """Build the labels that the head ``RPN.TYPE`` learns from: of anchors, or of centers.
-
-    Raises:
-        ValueError: If the head is unknown, or the response's side does not follow from the image
-            sizes.
-    """
+    """Build the labels that the head ``RPN.TYPE`` learns from: of anchors, or of centers."""
     train, stride = cfg.TRAIN, cfg.ANCHOR.STRIDE
     expected = (train.SEARCH_SIZE - train.EXEMPLAR_SIZE) / stride + 1 + train.BASE_SIZE
     if expected != train.OUTPUT_SIZE:
@@ -145,17 +136,9 @@ def build_train_loader(
 ) -> DataLoader:
     """Build the loader of a whole run.
 
-    Its batches run through all epochs from ``first_epoch`` to the last without a pause;
-    ``loader.batch_sampler`` has their number. See ``PairDataset`` for their keys.
-
-    Args:
-        cfg: The experiment.
-        dataset: The pairs.
-        first_epoch: Counted from 0.
-        pin_memory: Whether batches lie where a GPU can fetch them while it computes.
-        rank: Number of this process.
-        world_size: Number of processes that share every step.
-        done: Pairs of the first epoch that were used before.
+    Its batches run through all epochs from ``first_epoch`` (counted from 0) to the last without a
+    pause; ``loader.batch_sampler`` has their number. See :class:`PairDataset` for their keys, and
+    :class:`RunBatches` for ``rank``, ``world_size`` and ``done``.
 
     Raises:
         ValueError: If an epoch is smaller than a step.
@@ -192,9 +175,8 @@ def build_train_loader(
 def _begin_worker(worker: int) -> None:
     """Prepare a loader's process.
 
-    Ctrl-C, and the SIGTERM of many job schedulers, reach every process of a run. The main one saves
-    its work first: a worker that Ctrl-C stopped, or that ended with an error, would raise in the
-    middle of a step there.
+    Ctrl-C, and the SIGTERM of many job schedulers, reach every process of a run. The main one
+    saves its work first: a worker that ended with an error would raise in the middle of a step.
 
     OpenCV must not compete with the other workers for the cores. 0 runs everything in the calling
     thread. 1 would wait for ever: it stops OpenCV's own threads, and in a forked worker those of

@@ -26,17 +26,12 @@ _TILE = 2  # 16-pixel columns between the restart markers of a JPEG
 
 @dataclass(frozen=True)
 class CropForm:
-    """What is written for an object in a frame, beside its mask.
+    """What is written for an object in a frame, beside its mask."""
 
-    Attributes:
-        size: Side of the search crop in pixels.
-        template: Whether to write the template crop too. PySOT does, and never reads it.
-        tiles: Whether the search crop has restart markers, by which a part of it can be decoded
-            alone. Its pixels are the same, its file is about a tenth larger.
-    """
-
-    size: int = SEARCH_SIZE
-    template: bool = True
+    size: int = SEARCH_SIZE  # side of the search crop in pixels
+    template: bool = True  # whether to write the template crop too: PySOT does, and never reads it
+    # whether the search crop has restart markers, by which a part of it can be decoded alone; its
+    # pixels are the same, its file is about a tenth larger
     tiles: bool = False
 
     @property
@@ -52,18 +47,11 @@ Annotation = dict[str, dict[str, dict[str, list[float]]]]
 def crop_pair(
     image: NDArray, box_xyxy: Sequence[float], padding: Sequence[float] | None = None
 ) -> tuple[NDArray, NDArray]:
-    """Cut the template and search crops of one object.
+    """Cut the template (127, 127, 3) and search crop (511, 511, 3) of an object in a BGR image.
 
     The template shows a square of side sqrt((w + c)(h + c)), c = (w + h) / 2, around the object
     (SiamFC, section 2.4, with context amount 0.5); the search crop shows 511 / 127 as much.
-
-    Args:
-        image: (H, W, 3) uint8, BGR.
-        box_xyxy: The object, x1, y1, x2, y2 in pixels.
-        padding: Color outside the image, B, G, R; the image's mean where it is not given.
-
-    Returns:
-        The template (127, 127, 3) and search crop (511, 511, 3), uint8, BGR.
+    ``padding`` is the color outside the image, in place of the image's mean.
 
     Raises:
         ValueError: If the image is not (H, W, 3) uint8 or the box is not finite or has no area.
@@ -112,30 +100,19 @@ def _square(box_xyxy: Sequence[float], size: int) -> NDArray:
 
 
 def crop_mask(mask: NDArray, box_xyxy: Sequence[float], size: int = SEARCH_SIZE) -> NDArray:
-    """Cut the mask of one object as :func:`crop_pair` cuts its search crop.
+    """Cut a mask, (H, W), as :func:`crop_pair` cuts the search crop: (size, size) uint8, 0 or 255.
 
-    Args:
-        mask: (H, W) bool or uint8, nonzero on the object.
-        box_xyxy: The object, x1, y1, x2, y2 in pixels.
-        size: Side of the search crop.
-
-    Returns:
-        (size, size) uint8, 0 or 255, each from the nearest pixel; 0 outside the image.
+    Each value is that of the nearest pixel; it is 0 outside the image.
     """
     binary = np.where(mask, np.uint8(255), np.uint8(0))
     return cv2.warpAffine(binary, _square(box_xyxy, size), (size, size), flags=cv2.INTER_NEAREST)
 
 
 def crop_name(frame: int, track: int | str, kind: str) -> str:
-    """Name of a crop's file.
+    """Name of a crop's file, for example ``000012.00.x.jpg``; masks end in ``.png``.
 
-    Args:
-        frame: Number of the frame.
-        track: Number of the object in the video, or its name in the annotations.
-        kind: "x" for the search crop, "z" for the template, "m" for the search crop's mask.
-
-    Returns:
-        For example ``000012.00.x.jpg``; masks end in ``.png``.
+    ``track`` is the object's number in the video, or its name in the annotations. ``kind`` is "x"
+    for the search crop, "z" for the template, "m" for the search crop's mask.
     """
     name = track if isinstance(track, str) else f"{track:02d}"
     return f"{frame:06d}.{name}.{kind}.{'png' if kind == 'm' else 'jpg'}"
@@ -149,15 +126,9 @@ def write_crops(
     masks: Mapping[int, NDArray] | None = None,
     form: CropForm = CropForm(),
 ) -> None:
-    """Write the crops of all objects in one frame.
+    """Write the crops of all objects in one frame, (H, W, 3) uint8 BGR, to a folder, which is made.
 
-    Args:
-        folder: Folder of the video; made if it is not there.
-        image: The frame, (H, W, 3) uint8, BGR.
-        boxes_xyxy: Track number -> x1, y1, x2, y2 in pixels.
-        frame: Number of the frame.
-        masks: Track number -> mask of the frame, see :func:`crop_mask`; tracks may be missing.
-        form: What to write.
+    ``boxes_xyxy`` and ``masks`` have the tracks' numbers as keys; masks may be missing.
 
     Raises:
         OSError: If a file cannot be written.
@@ -179,9 +150,9 @@ def write_crops(
 
 
 def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None:
-    """Write an image, (H, W) or (H, W, 3) uint8 BGR, encoded by the suffix of its path.
+    """Write an image, (H, W) or (H, W, 3) uint8 BGR, whole or not at all, as its suffix says.
 
-    The file is put in place only when it is whole. ``options`` are flags of ``cv2.imencode``.
+    ``options`` are flags of ``cv2.imencode``.
 
     Raises:
         OSError: If the file cannot be written.
@@ -193,9 +164,5 @@ def write_image(path: Path, image: NDArray, options: Sequence[int] = ()) -> None
 
 
 def write_annotation(path: Path, annotation: Annotation) -> None:
-    """Write an annotation file, and its folder: indented by 4, keys sorted.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
+    """Write an annotation file, and its folder: indented by 4, keys sorted."""
     write_bytes(path, json.dumps(annotation, indent=4, sort_keys=True).encode())

@@ -1,9 +1,5 @@
 """Reading of training crops from single files.
 
-A crop is named by its video, the number of the frame, the name of the track and its kind: "x", the
-search crop that training uses; "z", the template crop that PySOT writes too; "m", the mask of the
-search crop.
-
 Of a JPEG file with restart markers (``CropForm.tiles``) only the part that is looked at is decoded.
 Between two markers a JPEG stands alone: nothing before is needed to decode it. Where markers lie at
 least once in every row of blocks, the stretches that cover a rectangle can be put behind the file's
@@ -14,6 +10,7 @@ sections B.2 and E.1.4).
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +34,8 @@ class UnreadableImage(Exception):
 class EncodedCrop:
     """A crop that is decoded where it is looked at: ``crop[y1:y2, x1:x2]`` gives that part.
 
-    Args:
-        content: The whole file.
-        name: What to call it in an error.
-
     Raises:
-        UnreadableImage: If it is no image, or a JPEG that is cut short.
+        UnreadableImage: If the file's content is no image, or a JPEG that is cut short.
     """
 
     def __init__(self, content: bytes, name: str) -> None:
@@ -72,32 +65,18 @@ class EncodedCrop:
 class CropFolder:
     """Crops as ``<root>/<video>/<frame %06d>.<track>.<kind>.jpg``, masks as ``.png``.
 
-    Args:
-        root: The folder.
+    For the names of tracks and kinds see :func:`~pysot.datasets.crop.crop_name`.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def path(self, video: str, frame: int, track: str, kind: str = "x") -> Path:
-        """Return where the file of a crop is or would be."""
-        return self.root / video / crop_name(frame, track, kind)
-
     def has(self, video: str, frame: int, track: str, kind: str = "x") -> bool:
         """Return whether there is such a file."""
-        return self.path(video, frame, track, kind).is_file()
+        return os.path.isfile(self._path(video, frame, track, kind))
 
     def read(self, video: str, frame: int, track: str, kind: str = "x") -> NDArray:
-        """Read a crop.
-
-        Args:
-            video: Its name in the annotations, a folder below the root.
-            frame: Number of the frame.
-            track: Name of the track in the annotations.
-            kind: "x" search crop, "z" template crop, "m" mask of the search crop.
-
-        Returns:
-            (H, W, 3) uint8, BGR; a mask is (H, W) uint8, 0 or 255.
+        """Read a crop, (H, W, 3) uint8 BGR, or a mask, (H, W) uint8, 0 or 255.
 
         Raises:
             UnreadableImage: If the file is missing, no image, or cut short.
@@ -109,8 +88,11 @@ class CropFolder:
         content, _, path = self._content(video, frame, track, "x")
         return EncodedCrop(content, path)
 
+    def _path(self, video: str, frame: int, track: str, kind: str) -> str:
+        return f"{self.root}/{video}/{crop_name(frame, track, kind)}"
+
     def _content(self, video: str, frame: int, track: str, kind: str) -> tuple[bytes, str, str]:
-        path = f"{self.root}/{video}/{crop_name(frame, track, kind)}"
+        path = self._path(video, frame, track, kind)
         try:
             with open(path, "rb", buffering=0) as file:
                 return file.read(), kind, path
@@ -119,19 +101,7 @@ class CropFolder:
 
 
 def decode_crop(content: bytes, kind: str, name: str) -> NDArray:
-    """Decode the file of a crop.
-
-    Args:
-        content: The whole file.
-        kind: "m" for a mask, anything else for an image.
-        name: What to call it in an error.
-
-    Returns:
-        (H, W, 3) uint8, BGR; a mask is (H, W) uint8, 0 or 255.
-
-    Raises:
-        UnreadableImage: If it is no image, or a JPEG that is cut short.
-    """
+    """Decode the file of a crop; see :meth:`CropFolder.read`. ``name`` is for errors."""
     _check_whole(content, name)
     return _decode(np.frombuffer(content, np.uint8), kind, name)
 
@@ -151,15 +121,10 @@ def _decode(file: NDArray, kind: str, name: str) -> NDArray:
 
 @dataclass(frozen=True)
 class _Header:
-    """What the beginning of a JPEG file says.
+    """What the beginning of a JPEG file says of its size in pixels.
 
-    Attributes:
-        height: Of the image in pixels.
-        width: Of the image.
-        tile: (w, h) in pixels of what lies between two restart markers; None where parts cannot be
-            decoded alone.
-        size_at: Place of height and width, two bytes each, in the file.
-        end: Length of the header in bytes.
+    ``tile`` is the (w, h) of what lies between two restart markers, None where parts cannot be
+    decoded alone; ``size_at`` the place of height and width, two bytes each; ``end`` the header's.
     """
 
     height: int
@@ -210,9 +175,8 @@ def _cut_tiles(
 ) -> tuple[NDArray, int, int] | None:
     """Make a JPEG file of the tiles around the rectangle of columns x1:x2 and rows y1:y2.
 
-    Returns:
-        The file, (n,) uint8, and the column and row of its first pixel; None if the file does not
-        have the markers that its header promises.
+    Also returned are column and row of its first pixel; None if the file does not have the
+    markers that its header promises.
     """
     wide, high = header.tile
     columns, rows = -(-header.width // wide), -(-header.height // high)

@@ -40,13 +40,9 @@ class TrainingDataError(ValueError):
 class TrainingSet:
     """One entry of ``DATASET.NAMES``.
 
-    Attributes:
-        name: Key below ``DATASET``.
-        crops: Its images.
-        annotations: Its usable boxes.
-        frame_range: Largest distance of the two frames of a pair, counted in annotated frames.
-        num_use: Videos per pass over all sets; fewer than there are are drawn at random, more
-            repeat them.
+    ``frame_range`` is the largest distance of a pair's frames, counted in annotated frames;
+    ``num_use`` the videos per pass over all sets, drawn at random if there are more, repeated if
+    there are fewer.
     """
 
     name: str
@@ -76,67 +72,43 @@ class Crop:
         return self.crops.read(*place) if self.crops.has(*place) else None
 
 
+@dataclass(eq=False, repr=False)
 class PairDataset(Dataset):
-    """Pairs of crops with labels; item n is sample n % L of epoch n // L, L = ``epoch_length``.
+    """Pairs of crops with labels; item n is sample n % L of epoch n // L, L = ``epoch_length``."""
 
-    Args:
-        sets: Where pairs come from.
-        template: Augmentation of template images.
-        search: Augmentation of search images.
-        labels: Makes the labels of a search image.
-        epoch_length: Samples per epoch.
-        seed: Not negative.
-        neg: Probability that the two images show different targets.
-        gray: Probability that both images lose their colors.
-        exemplar_size: Side of template images in pixels.
-        search_size: Side of search images in pixels.
-        max_attempts: Samples that may take the place of one with an unreadable image.
-        neg_same_category: Share of negative pairs whose two objects are of one category, see
-            :class:`~pysot.datasets.annotation.Negatives`; below 0 the second is any object.
-        masks: Whether samples have masks.
-    """
+    sets: Sequence[TrainingSet]
+    template: Augmentation
+    search: Augmentation
+    labels: Labeler  # of a search image
+    epoch_length: int  # in samples
+    seed: int  # not negative
+    neg: float = 0.2  # probability that the two images show different targets
+    gray: float = 0.0  # probability that both images lose their colors
+    exemplar_size: int = 127  # side of template images in pixels
+    search_size: int = 255  # side of search images in pixels
+    max_attempts: int = 100  # samples that may take the place of one with an unreadable image
+    # share of negative pairs of one category, see Negatives; below 0 the second is any object
+    neg_same_category: float = -1.0
+    masks: bool = False  # whether samples have masks
 
-    def __init__(
-        self,
-        sets: Sequence[TrainingSet],
-        template: Augmentation,
-        search: Augmentation,
-        labels: Labeler,
-        epoch_length: int,
-        seed: int,
-        neg: float = 0.2,
-        gray: float = 0.0,
-        exemplar_size: int = 127,
-        search_size: int = 255,
-        max_attempts: int = 100,
-        neg_same_category: float = -1.0,
-        masks: bool = False,
-    ) -> None:
-        self.sets = tuple(sets)
-        self.epoch_length, self.seed = epoch_length, seed
-        self._template, self._search, self._labels = template, search, labels
-        self._neg, self._gray = neg, gray
-        self._exemplar_size, self._search_size = exemplar_size, search_size
-        self._max_attempts = max_attempts
-        self._negatives = None
-        if neg_same_category >= 0:
-            self._negatives = Negatives([s.annotations for s in self.sets], neg_same_category)
-        self._masks = masks
+    def __post_init__(self) -> None:
+        known = [subset.annotations for subset in self.sets]
+        same = self.neg_same_category
+        self._negatives = Negatives(known, same) if same >= 0 else None
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         """Make one sample.
 
         Returns:
             ``template`` (3, 127, 127) and ``search`` (3, S, S) uint8 BGR; ``template_offset`` and
-            ``search_offset`` (3,) float32, to be subtracted from them; the labels,
-            see ``AnchorTarget.labels`` and ``CenterTarget.labels``, and with masks
-            :func:`~pysot.datasets.anchor_target.mask_labels`; ``bbox`` (4,) float64, the target in
-            the search image as x1, y1, x2, y2; ``bad_images``: paths and reasons of the images
-            that could not be read. If no replacement could be read either, ``bad_images`` alone.
+            ``search_offset`` (3,) float32, to be subtracted from them; what ``labels`` made, and
+            with masks ``mask_labels``; ``bbox`` (4,) float64, the target in the search image as x1,
+            y1, x2, y2; ``bad_images``: paths and reasons of the images that could not be read. If
+            no replacement could be read either, ``bad_images`` alone.
         """
         epoch, index = divmod(item, self.epoch_length)
         bad: list[str] = []
-        for attempt in range(self._max_attempts + 1):
+        for attempt in range(self.max_attempts + 1):
             rng = _generator(self.seed, _SAMPLE, epoch, index, attempt)
             place = item if attempt == 0 else int(rng.integers(self.pass_length))
             try:
@@ -151,7 +123,7 @@ class PairDataset(Dataset):
         return sum(subset.num_use for subset in self.sets)
 
     def pick(self, item: int) -> tuple[TrainingSet, int]:
-        """Return the set and the number of the video that item ``item`` shows.
+        """Return the set and the number of the video that an item shows.
 
         Items run through whole passes; a pass holds ``num_use`` videos of each set, shuffled.
         """
@@ -166,7 +138,7 @@ class PairDataset(Dataset):
         self, subset: TrainingSet, video: int, rng: np.random.Generator
     ) -> tuple[Crop, Crop, bool]:
         """Draw template and search image of a video, and whether they show different targets."""
-        if self._neg > rng.random():
+        if self.neg > rng.random():
             return *self._draw_negative(subset, video, rng), True
         return *_near_crops(subset, video, rng), False
 
@@ -188,17 +160,17 @@ class PairDataset(Dataset):
     def _sample(
         self, picked: tuple[TrainingSet, int], rng: np.random.Generator
     ) -> dict[str, NDArray]:
-        gray = self._gray > rng.random()
+        gray = self.gray > rng.random()
         template_crop, search_crop, neg = self.draw_pair(*picked, rng)
         image, box = self._read(template_crop)
-        size = self._exemplar_size
-        template, template_offset, *_ = self._template.in_bytes(image, box, None, size, rng, gray)
+        size = self.exemplar_size
+        template, template_offset, *_ = self.template.in_bytes(image, box, None, size, rng, gray)
         image, box = self._read(search_crop)
-        mask = search_crop.mask() if self._masks and not neg else None
-        size = self._search_size
-        search, offset, box, mask = self._search.in_bytes(image, box, mask, size, rng, gray)
-        labels = self._labels(box, rng, neg)
-        if self._masks:
+        mask = search_crop.mask() if self.masks and not neg else None
+        size = self.search_size
+        search, offset, box, mask = self.search.in_bytes(image, box, mask, size, rng, gray)
+        labels = self.labels(box, rng, neg)
+        if self.masks:
             labels |= mask_labels(mask, labels["label_cls"], size)
         return {
             "template": template.transpose(2, 0, 1),
@@ -211,78 +183,62 @@ class PairDataset(Dataset):
 
     def _read(self, crop: Crop) -> tuple[EncodedCrop, Corner]:
         image = crop.open()
-        return image, box_in_crop(image.shape[:2], crop.size, self._exemplar_size)
+        return image, box_in_crop(image.shape[:2], crop.size, self.exemplar_size)
 
 
+@dataclass(eq=False)
 class RunBatches(Sampler):
     """Items of every batch of a run, epoch after epoch, so that workers never pause between them.
 
     A step takes the next pairs of an epoch, in their order: as many as all processes and
     accumulated batches take together. Each ``batch_size`` of them are one micro-batch of one
-    process, so the pairs of a step do not depend on the number of processes.
-
-    Args:
-        epoch_length: Samples per epoch.
-        batch_size: Samples per batch; the rest of an epoch that fills no step is left out.
-        first_epoch: Epoch to begin with, counted from 0.
-        epochs: Epoch to stop before.
-        rank: Number of this process, which gets every ``world_size``-th micro-batch.
-        world_size: Number of processes.
-        accumulate: Micro-batches that each of them takes per step.
-        done: Samples of the first epoch that were used before.
+    process, so the pairs of a step do not depend on the number of processes. The rest of an epoch
+    that fills no step is left out.
     """
 
-    def __init__(
-        self,
-        epoch_length: int,
-        batch_size: int,
-        first_epoch: int,
-        epochs: int,
-        rank: int = 0,
-        world_size: int = 1,
-        accumulate: int = 1,
-        done: int = 0,
-    ) -> None:
-        self._rank, self._world_size, self._accumulate = rank, world_size, accumulate
-        self._epoch_length, self._batch_size = epoch_length, batch_size
-        self._epochs, self._done = range(first_epoch, epochs), done
+    epoch_length: int  # in samples
+    batch_size: int
+    first_epoch: int  # counted from 0
+    epochs: int  # the epoch to stop before
+    rank: int = 0  # of this process, which gets every ``world_size``-th micro-batch
+    world_size: int = 1
+    accumulate: int = 1  # micro-batches that each process takes per step
+    done: int = 0  # samples of the first epoch that were used before
 
     @property
     def pairs_per_step(self) -> int:
         """Samples that all processes together take per step."""
-        return self._batch_size * self._world_size * self._accumulate
+        return self.batch_size * self.world_size * self.accumulate
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps of an epoch from its beginning."""
-        return self._epoch_length // self.pairs_per_step
+        return self.epoch_length // self.pairs_per_step
 
     def steps_in(self, epoch: int) -> int:
         """Return the steps of an epoch that are yet to do."""
-        return (self._epoch_length - self._done_in(epoch)) // self.pairs_per_step
+        return (self.epoch_length - self._done_in(epoch)) // self.pairs_per_step
 
     def __iter__(self) -> Iterator[list[int]]:
-        for epoch in self._epochs:
-            first = epoch * self._epoch_length + self._done_in(epoch)
+        for epoch in range(self.first_epoch, self.epochs):
+            first = epoch * self.epoch_length + self._done_in(epoch)
             for step in range(self.steps_in(epoch)):
-                for turn in range(self._accumulate):
-                    number = turn * self._world_size + self._rank  # of the step's micro-batches
-                    start = first + step * self.pairs_per_step + number * self._batch_size
-                    yield list(range(start, start + self._batch_size))
+                for turn in range(self.accumulate):
+                    number = turn * self.world_size + self.rank  # of the step's micro-batches
+                    start = first + step * self.pairs_per_step + number * self.batch_size
+                    yield list(range(start, start + self.batch_size))
 
     def __len__(self) -> int:
-        return sum(map(self.steps_in, self._epochs)) * self._accumulate
+        return sum(map(self.steps_in, range(self.first_epoch, self.epochs))) * self.accumulate
 
     def _done_in(self, epoch: int) -> int:
-        return self._done if epoch == self._epochs.start else 0
+        return self.done if epoch == self.first_epoch else 0
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack samples into a batch; ``bad_images`` of all are joined.
+    """Stack samples into a batch, images with channels last in memory; see :func:`as_floats`.
 
-    The images of the batch lie in memory with the channels last. :func:`as_floats` finishes them.
-
-    If one of the samples could not be made, ``bad_images`` is all there is.
+    ``bad_images`` of all are joined, and are all there is if a sample could not be made.
     """
     bad = [message for sample in samples for message in sample.pop("bad_images")]
     if not all(samples):
@@ -295,13 +251,9 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def as_floats(batch: dict[str, Any]) -> dict[str, Any]:
-    """Finish the images of a batch, where it lies: ``template`` and ``search`` become float32.
+    """Finish a batch of :func:`collate`, perhaps on another device: its images become float32.
 
-    Args:
-        batch: Of :func:`collate`, perhaps on another device. Its images keep their memory format.
-
-    Returns:
-        The same without ``template_offset`` and ``search_offset``, which are subtracted.
+    Their offsets are subtracted and removed; the memory format stays.
     """
     batch = dict(batch)
     for key in IMAGES:
@@ -312,16 +264,10 @@ def as_floats(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def box_in_crop(shape: tuple[int, int], size: NDArray, exemplar_size: int = 127) -> Corner:
-    """Find the target in a crop.
+    """Find the target, x1, y1, x2, y2 in pixels of a crop, around (width // 2, height // 2).
 
-    Args:
-        shape: Height and width of the crop.
-        size: Width and height of the target in the original frame. Target and context (half of
-            width plus height) fill ``exemplar_size`` pixels of the crop.
-        exemplar_size: In pixels.
-
-    Returns:
-        x1, y1, x2, y2 in pixels of the crop, centered at (width // 2, height // 2).
+    ``shape`` is the crop's (height, width), ``size`` the target's (width, height) in the original
+    frame. Target and context (half of width plus height) fill ``exemplar_size`` pixels.
     """
     width, height = size
     context = _CONTEXT * (width + height)

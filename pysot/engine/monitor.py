@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pysot.datasets.pictures import POSITIVE, draw_pair
+from pysot.datasets.anchor_target import POSITIVE, draw_pair
 from pysot.models.loss import log_softmax_cls
 from pysot.utils.anchor import decode_boxes
 

@@ -4,7 +4,7 @@ import pytest
 from training_crops import boxless_config, tiny_config, write_training_set
 
 from pysot.cli.visualize import main
-from pysot.datasets.pictures import BOX, NEGATIVE
+from pysot.datasets.anchor_target import BOX, NEGATIVE
 
 
 @pytest.fixture
