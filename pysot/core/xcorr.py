@@ -10,15 +10,9 @@ from torch import Tensor
 
 
 def xcorr_fast(x: Tensor, kernel: Tensor) -> Tensor:
-    """Correlate over all channels, each sample with its own kernels (SiamRPN, section 3.2).
+    """Correlate x (B, C, Hx, Hx) over all channels, to (B, O, R, R) (SiamRPN, section 3.2).
 
-    Args:
-        x: Search features, (B, C, Hx, Hx).
-        kernel: Template kernels, (B, O * C, Hz, Hz): O filters of C channels each; or
-            (1, O * C, Hz, Hz) for all samples.
-
-    Returns:
-        (B, O, R, R).
+    ``kernel``, (B, O * C, Hz, Hz), has O filters per sample; (1, O * C, Hz, Hz) serves all samples.
     """
     batch, channels = x.shape[:2]
     filters = kernel.reshape(-1, channels, *kernel.shape[2:])  # (B * O, C, Hz, Hz)
@@ -29,14 +23,9 @@ def xcorr_fast(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def xcorr_depthwise(x: Tensor, kernel: Tensor) -> Tensor:
-    """Correlate channel by channel, each sample with its own kernel (SiamRPN++, section 3.3).
+    """Correlate x (B, C, Hx, Hx) per channel, to (B, C, R, R) (SiamRPN++, section 3.3).
 
-    Args:
-        x: Search features, (B, C, Hx, Hx).
-        kernel: Template features, (B, C, Hz, Hz), or (1, C, Hz, Hz) for all samples.
-
-    Returns:
-        (B, C, R, R).
+    ``kernel`` is (B, C, Hz, Hz), or (1, C, Hz, Hz) for all samples.
     """
     batch, channels = kernel.shape[:2]
     if batch == 1:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,20 +29,6 @@ def box_losses(
     }
 
 
-def mask_losses(
-    masks: Sequence[Tensor], windows: Tensor, count: Tensor | None = None
-) -> dict[str, Tensor]:
-    """Compute ``mask_loss``, the sum over several masks of each window, and the last's overlaps.
-
-    Args:
-        masks: Logits, (N, M, M) each; see :func:`mask_logistic_loss` for the others.
-        windows: Their labels.
-        count: Number of windows to average over.
-    """
-    loss = sum(mask_logistic_loss(logits, windows, count) for logits in masks)
-    return {"mask_loss": loss, **mask_overlaps(masks[-1], windows)}
-
-
 def log_softmax_cls(cls: Tensor) -> Tensor:
     """Turn class logits (B, 2A, R, R) into log-probabilities (B, A, R, R, 2), background first."""
     batch, channels, rows, columns = cls.shape
@@ -62,7 +46,7 @@ def select_cross_entropy_loss(
 ) -> Tensor:
     """Mean of the cross entropy over positives and over negatives, each with weight one half.
 
-    A side without any sample adds nothing; a single sample counts like any other number of them.
+    A side without samples adds nothing; the result is connected to the graph nevertheless.
 
     Args:
         log_prob: (B, A, R, R, 2) as from :func:`log_softmax_cls`.
@@ -70,9 +54,6 @@ def select_cross_entropy_loss(
         counts: (2,) positives and negatives to average over, in place of the batch's own: one of
             several micro-batches of a step takes the mean of all their counts, and the mean of
             their losses is then the loss of all samples in one batch.
-
-    Returns:
-        Scalar that is connected to the graph even without samples.
     """
     log_prob = log_prob.reshape(-1, 2)
     label = label.reshape(-1)
@@ -83,27 +64,17 @@ def select_cross_entropy_loss(
 def weight_l1_loss(pred_loc: Tensor, label_loc: Tensor, loss_weight: Tensor) -> Tensor:
     """Weighted L1 distance of the box deltas, summed over cells, averaged over the batch.
 
-    Args:
-        pred_loc: (B, 4A, R, R).
-        label_loc: (B, 4, A, R, R).
-        loss_weight: (B, A, R, R), 0 where no box is learned.
+    Shapes are (B, 4A, R, R), (B, 4, A, R, R) and (B, A, R, R).
     """
     distance = (pred_loc.reshape(label_loc.shape) - label_loc).abs().sum(dim=1)
     return torch.sum(distance * loss_weight) / pred_loc.shape[0]
 
 
 def balanced_logistic_loss(response: Tensor, label: Tensor, counts: Tensor | None = None) -> Tensor:
-    """Logistic loss of a response map, positives and negatives with weight one half each.
+    """Logistic loss of a response map (Bertinetto et al., 2016, equations 3 and 4).
 
-    Of SiamFC (Bertinetto et al., 2016, equations 3 and 4, elements weighted against imbalance).
-
-    Args:
-        response: Logits of any shape.
-        label: 1 target, 0 background, -1 ignored; of the same shape.
-        counts: See :func:`select_cross_entropy_loss`.
-
-    Returns:
-        Scalar that is connected to the graph even without samples.
+    Positives and negatives have weight one half each. Logits and labels (1 target, 0 background,
+    -1 ignored) are of one shape; for ``counts`` see :func:`select_cross_entropy_loss`.
     """
     # with y = +1 and -1 for target and background: log(1 + exp(-y * v))
     totals = [
@@ -120,20 +91,11 @@ def _mean_of_sides(totals: list[Tensor], label: Tensor, counts: Tensor | None) -
 
 
 def mask_windows(label_mask: Tensor, cells: Tensor, response_side: int, side: int) -> Tensor:
-    """Cut the part of a search image's mask that each response cell stands for.
+    """Cut the part of a mask (B, S, S) that each cell (sample, row, column) stands for: (N, M, M).
 
     Windows are centered as a whole on the image, so that cell (r, c) has the window that
     ``SiamMaskTracker`` pastes its mask into: from pixel (8r - 32, 8c - 32) for 25 x 25 cells over
-    255 pixels, (8r, 8c) for 3 x 3 cells over 143.
-
-    Args:
-        label_mask: (B, S, S): 1 target, -1 background.
-        cells: (N, 3) integers: sample, row and column.
-        response_side: R.
-        side: M.
-
-    Returns:
-        (N, M, M) of the same type; 0 beyond the image.
+    255 pixels, (8r, 8c) for 3 x 3 cells over 143. Beyond the image they are 0.
     """
     size = label_mask.shape[-1]
     padding = (_MASK_STRIDE * (response_side - 1) + side - size) // 2
@@ -144,16 +106,11 @@ def mask_windows(label_mask: Tensor, cells: Tensor, response_side: int, side: in
 
 
 def mask_logistic_loss(logits: Tensor, windows: Tensor, count: Tensor | None = None) -> Tensor:
-    """Logistic loss of masks, averaged over the pixels of all windows (SiamMask, equation 3).
+    """Logistic loss of masks (N, M, M), averaged over all pixels (SiamMask, equation 3).
 
-    Args:
-        logits: (N, M, M).
-        windows: Labels, (N, M, M): 1 target, -1 background, 0 unknown, which adds nothing.
-        count: Number of windows to average over in place of N; see ``counts`` of
-            :func:`select_cross_entropy_loss`.
-
-    Returns:
-        Scalar that is connected to the graph even without windows.
+    Labels in ``windows`` are 1 target, -1 background, 0 unknown, which adds nothing. ``count``
+    takes the place of N, see :func:`select_cross_entropy_loss`. Without windows, the result is
+    connected to the graph nevertheless.
     """
     losses = F.softplus(-windows * logits) * (windows != 0)
     if not len(windows):
@@ -163,15 +120,10 @@ def mask_logistic_loss(logits: Tensor, windows: Tensor, count: Tensor | None = N
 
 @torch.no_grad()
 def mask_overlaps(logits: Tensor, windows: Tensor) -> dict[str, Tensor]:
-    """Compare masks with their labels over known pixels.
+    """Compare mask logits (N, M, M), above 0 on the target, with their labels over known pixels.
 
-    Args:
-        logits: (N, M, M); above 0 is target.
-        windows: See :func:`mask_logistic_loss`.
-
-    Returns:
-        Scalars: ``mask_iou``, the mean overlap, and the shares of windows whose overlap exceeds
-        0.5 and 0.7, ``mask_iou_50`` and ``mask_iou_70``; 0 without windows.
+    Returns the mean overlap ``mask_iou``, and the shares of windows whose overlap exceeds 0.5 and
+    0.7, ``mask_iou_50`` and ``mask_iou_70``; 0 without windows.
     """
     found, truth = (logits > 0) & (windows != 0), windows > 0
     both = (found & truth).sum(dim=(1, 2)).float()

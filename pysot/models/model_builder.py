@@ -20,7 +20,13 @@ from pysot.core import config as configuration
 from pysot.core.registry import BACKBONES, MASK_HEADS, NECKS, REFINE_HEADS, RPN_HEADS
 from pysot.models.backbone.pretrained import TORCHVISION, load_backbone
 from pysot.models.head.mask import Position
-from pysot.models.loss import box_losses, count_labels, mask_losses, mask_windows
+from pysot.models.loss import (
+    box_losses,
+    count_labels,
+    mask_logistic_loss,
+    mask_overlaps,
+    mask_windows,
+)
 from pysot.models.wiring import check_anchors, check_wiring, refine_inputs
 
 _MASK_SIDE = 127  # pixels of the window that a mask covers: those of a template
@@ -30,35 +36,25 @@ class MaskKernels(NamedTuple):
     """What a network with masks computes from templates, for each of its heads."""
 
     rpn: Any
-    mask: Tensor
-    """(B, hidden, Hz, Hz)."""
+    mask: Tensor  # (B, hidden, Hz, Hz)
 
 
 class MaskPrediction(NamedTuple):
     """What a network with masks finds in search images."""
 
-    cls: Tensor
-    """Class logits, (B, 2A, R, R)."""
-    loc: Tensor
-    """Box deltas, (B, 4A, R, R)."""
-    correlation: Tensor
-    """(B, hidden, R, R); ``mask_head.masks`` turns it into the coarse masks of all cells."""
-    low: tuple[Tensor, ...]
-    """Search features of the backbone before its last map, for :meth:`ModelBuilder.refine`."""
+    cls: Tensor  # logits, (B, 2A, R, R)
+    loc: Tensor  # box deltas, (B, 4A, R, R)
+    correlation: Tensor  # (B, hidden, R, R); ``mask_head.masks`` makes the coarse masks of it
+    low: tuple[Tensor, ...]  # the backbone's maps before its last, for ``ModelBuilder.refine``
 
 
 class ModelBuilder(nn.Module):
-    """Network of a Siamese tracker.
+    """Network of a Siamese tracker, by default that of ``pysot.core.config.cfg``.
 
     It keeps nothing of the images it sees: ``encode_template`` returns what ``predict`` needs, so
     any number of trackers can share one model. ``template``, ``track`` and ``mask_refine`` serve
-    trackers written against PySOT, which expect the model to remember.
-
-    The parts ``neck``, ``mask_head`` and ``refine_head`` exist only where the configuration asks
-    for them.
-
-    Args:
-        cfg: A configuration; without one, ``pysot.core.config.cfg``.
+    trackers written against PySOT, which expect the model to remember. The parts ``neck``,
+    ``mask_head`` and ``refine_head`` exist only where the configuration asks for them.
 
     Raises:
         ValueError: If the configuration names an unknown part, or parts that do not fit.
@@ -92,21 +88,17 @@ class ModelBuilder(nn.Module):
     def encode_template(self, z: Tensor) -> Any:
         """Compute all that depends on the template alone, (B, 3, 127, 127), BGR in 0..255.
 
-        Returns:
-            Kernels for :meth:`predict`: tensors of first dimension B in nested tuples, as the head
-            makes them; with masks, :class:`MaskKernels`.
+        Returns kernels for :meth:`predict`: tensors of first dimension B in nested tuples, as the
+        head makes them; with masks, :class:`MaskKernels`.
         """
         _, zf = self.features(z)
         kernels = self.rpn_head.encode(zf)
         return MaskKernels(kernels, self.mask_head.encode(zf)) if self.has_masks else kernels
 
     def predict(self, kernels: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Find the template in search images.
+        """Find the template in search images x, (B, 3, S, S), BGR in 0..255.
 
-        Args:
-            kernels: What :meth:`encode_template` returned, for the same B, or for one template
-                that is sought in all images.
-            x: Search images, (B, 3, S, S), BGR in 0..255.
+        ``kernels`` are of the same B, or of one template that is sought in all images.
 
         Returns:
             Class logits (B, 2A, R, R) and box deltas (B, 4A, R, R). The head of SiamFC gives
@@ -116,9 +108,7 @@ class ModelBuilder(nn.Module):
         return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
 
     def predict_with_mask(self, kernels: MaskKernels, x: Tensor) -> MaskPrediction:
-        """Find the template in search images as :meth:`predict`, and what masks are made from.
-
-        The coarse masks of all cells are not computed: a tracker needs one cell's, refined.
+        """Find the template as :meth:`predict` does, and what masks are made from.
 
         Raises:
             ValueError: If the network has no mask head.
@@ -130,14 +120,7 @@ class ModelBuilder(nn.Module):
         return MaskPrediction(cls, loc, self.mask_head.correlate(kernels.mask, xf), low)
 
     def refine(self, prediction: MaskPrediction, position: Position) -> Tensor:
-        """Compute the mask at a response cell.
-
-        Args:
-            prediction: What :meth:`predict_with_mask` returned.
-            position: Row and column of the cell: one pair for all samples, or one per sample.
-
-        Returns:
-            Mask logits, (B, 127 * 127), rows first.
+        """Compute mask logits, (B, 127 * 127), rows first, at a response cell.
 
         Raises:
             ValueError: If the network has no refine head, or the cell does not exist.
@@ -153,9 +136,8 @@ class ModelBuilder(nn.Module):
     def track(self, x: Tensor) -> dict[str, Tensor | None]:
         """Find the remembered template in a search image (PySOT's interface).
 
-        Returns:
-            ``cls`` (B, 2A, R, R), ``loc`` (B, 4A, R, R), ``mask``: the coarse masks of all cells,
-            (B, M, R, R), or None without masks.
+        Returns ``cls`` (B, 2A, R, R), ``loc`` (B, 4A, R, R), and ``mask``: the coarse masks of all
+        cells, (B, M, R, R), or None without masks.
 
         Raises:
             ValueError: If :meth:`template` was not called before.
@@ -214,11 +196,7 @@ class ModelBuilder(nn.Module):
         return {"total_loss": total, **values}
 
     def label_counts(self, data: dict[str, Tensor]) -> Tensor:
-        """Count what the losses of a batch average over: positives, negatives, mask windows.
-
-        Returns:
-            (2,), or (3,) with masks.
-        """
+        """Count what losses average over: positives, negatives and, with masks, mask windows."""
         counts = count_labels(data["label_cls"])
         if not self.has_masks:
             return counts
@@ -231,14 +209,16 @@ class ModelBuilder(nn.Module):
         data: dict[str, Tensor],
         count: Tensor | None,
     ) -> dict[str, Tensor]:
-        """Compare the masks of the chosen cells with their labels.
+        """Compare masks of the chosen cells with their labels.
 
         Coarse masks count while the mask head learns, refined ones if there is a refine head; the
         overlap is that of the last.
         """
         cells = data["label_mask_weight"].nonzero()
         windows = mask_windows(data["label_mask"], cells, correlation.shape[-1], _MASK_SIDE)
-        return mask_losses(list(self._masks_at(low, correlation, cells)), windows, count)
+        masks = list(self._masks_at(low, correlation, cells))
+        loss = sum(mask_logistic_loss(logits, windows, count) for logits in masks)
+        return {"mask_loss": loss, **mask_overlaps(masks[-1], windows)}
 
     def _masks_at(
         self, low: tuple[Tensor, ...], correlation: Tensor, cells: Tensor
@@ -262,9 +242,7 @@ class ModelBuilder(nn.Module):
     ) -> tuple[tuple[Tensor, ...], Tensor | list[Tensor]]:
         """Compute the maps for Refine (none without masks) and those for the heads.
 
-        Args:
-            images: (B, 3, H, W), BGR in 0..255.
-            extra: Cells by which their maps are wider than a template's.
+        Their maps are ``extra`` cells wider than a template's.
         """
         low: tuple[Tensor, ...] = ()
         maps = self.backbone(images)
@@ -280,12 +258,7 @@ def build_model(cfg: configuration.Config) -> ModelBuilder:
 
 
 def load_pretrained_backbone(model: ModelBuilder, cfg: configuration.Config) -> None:
-    """Load the weights that ``BACKBONE.PRETRAINED`` names, if it names any.
-
-    Raises:
-        OSError: If they cannot be read or downloaded.
-        ValueError: If they do not fit the backbone.
-    """
+    """Load the weights that ``BACKBONE.PRETRAINED`` names, if it names any; see `load_backbone`."""
     source = cfg.BACKBONE.PRETRAINED
     if source:
         is_path = not source.startswith(TORCHVISION)

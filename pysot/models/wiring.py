@@ -1,7 +1,4 @@
-"""Channels and maps of the parts of a network, and checks that they fit together.
-
-Messages name the keys of the configuration.
-"""
+"""Channels of the parts of a network, checked; messages name the keys of the configuration."""
 
 from __future__ import annotations
 
@@ -19,8 +16,7 @@ def check_wiring(
 ) -> None:
     """Follow the channels of the maps through a network.
 
-    With a mask head, neck and heads get the backbone's last map alone. See the registries for what
-    the parts state.
+    With a mask head, neck and heads get the backbone's last map alone.
 
     Raises:
         ValueError: If a part takes other channels than it gets.
@@ -60,11 +56,7 @@ def refine_inputs(backbone: nn.Module, mask_head: nn.Module | None) -> dict[str,
 
 
 def check_anchors(rpn_head: nn.Module, ratios: list, scales: list, anchor_num: int) -> None:
-    """Check that anchors, configuration and head agree on the number of anchors.
-
-    Raises:
-        ValueError: If not.
-    """
+    """Raise ValueError unless anchors, configuration and head agree on the number of anchors."""
     if rpn_head.anchor_num is None:
         return
     anchors = len(ratios) * len(scales)
@@ -103,11 +95,7 @@ def _shown(channels: list[int]) -> str:
 
 
 def scaled_widths(widths: Sequence[int], width_mult: float) -> list[int]:
-    """Multiply channel numbers and truncate them to integers.
-
-    Raises:
-        ValueError: If a layer would be left without channels.
-    """
+    """Multiply channel numbers and truncate them; ValueError if a layer would be left with none."""
     scaled = [int(width * width_mult) for width in widths]
     if min(scaled) < 1:
         raise ValueError(
@@ -118,11 +106,7 @@ def scaled_widths(widths: Sequence[int], width_mult: float) -> list[int]:
 
 
 def checked_layers(used_layers: Sequence[int], count: int) -> list[int]:
-    """Return the numbers of the maps that a backbone of ``count`` maps shall return, as a list.
-
-    Raises:
-        ValueError: If there are none, or one is not in 0..count - 1.
-    """
+    """Return ``used_layers`` as a list; ValueError unless it names some maps in 0..count - 1."""
     layers = list(used_layers) if isinstance(used_layers, Sequence) else []
     if not layers or any(type(n) is not int or not 0 <= n < count for n in layers):
         raise ValueError(

@@ -14,16 +14,10 @@ _MAX_DELTA = 10.0
 
 
 def anchor_shapes(stride: int, ratios: Sequence[float], scales: Sequence[float]) -> NDArray:
-    """Width and height of each anchor, ratios outermost.
+    """Width and height of each anchor in pixels, (A, 2) float32, ratios outermost.
 
-    Args:
-        stride: Distance of two cells in pixels; an anchor of scale 1 covers about stride^2.
-        ratios: Height over width.
-        scales: Side multipliers.
-
-    Returns:
-        (A, 2) float32, A = len(ratios) * len(scales), in pixels. Sides are truncated to whole
-        pixels before scaling, which published weights expect.
+    An anchor of scale 1 covers about stride^2 pixels; ratios are height over width. Sides are
+    truncated to whole pixels before scaling, which published weights expect.
     """
     shapes = []
     for ratio in ratios:
@@ -34,16 +28,9 @@ def anchor_shapes(stride: int, ratios: Sequence[float], scales: Sequence[float])
 
 
 def _anchor_grid(shapes: NDArray, stride: int, size: int, origin: float) -> NDArray:
-    """Place every anchor shape on every cell of a square grid.
+    """Place every shape on every cell: (A, R, R, 4) float32 cx, cy, w, h; axis 1 is the row.
 
-    Args:
-        shapes: (A, 2) widths and heights.
-        stride: Distance of neighbouring cells in pixels.
-        size: R, cells per side.
-        origin: x and y of the center of cell (0, 0) in pixels.
-
-    Returns:
-        (A, R, R, 4) float32 as cx, cy, w, h; axis 1 is the row (y), axis 2 the column (x).
+    ``origin`` is x and y of the center of cell (0, 0).
     """
     center = (origin + stride * np.arange(size)).astype(np.float32)
     grid = np.empty((len(shapes), size, size, 4), dtype=np.float32)
@@ -54,35 +41,21 @@ def _anchor_grid(shapes: NDArray, stride: int, size: int, origin: float) -> NDAr
 
 
 def tracking_anchors(shapes: NDArray, stride: int, size: int) -> NDArray:
-    """Anchors around the center of a search crop, as trackers use them.
+    """Anchors in pixels from a search crop's center, (A * R * R, 4) float32 as cx, cy, w, h.
 
-    Returns:
-        (A * R * R, 4) float32 as cx, cy, w, h in pixels from the crop's center; order: anchor,
-        row, column, like the channels of the network's output.
+    Their order, anchor, row, column, is that of the channels of the network's output.
     """
     return _anchor_grid(shapes, stride, size, origin=-(size // 2) * stride).reshape(-1, 4)
 
 
 def training_anchors(shapes: NDArray, stride: int, size: int, search_size: int) -> NDArray:
-    """Anchors in the pixels of a training search image.
-
-    Returns:
-        (A, R, R, 4) float32 as cx, cy, w, h in pixels of the search image.
-    """
+    """Anchors in pixels of a training search image, (A, R, R, 4) float32 as cx, cy, w, h."""
     origin = search_size // 2 - size // 2 * stride
     return _anchor_grid(shapes, stride, size, origin)
 
 
 def decode_boxes(deltas: NDArray, anchors: NDArray) -> NDArray:
-    """Apply a network's deltas to anchors (SiamRPN, equation 12).
-
-    Args:
-        deltas: (4, N) as dx, dy, dw, dh.
-        anchors: (N, 4) as cx, cy, w, h.
-
-    Returns:
-        (N, 4) as cx, cy, w, h, in the anchors' unit.
-    """
+    """Apply dx, dy, dw, dh (4, N) to anchors cx, cy, w, h (N, 4) (SiamRPN, equation 12)."""
     boxes = np.empty_like(anchors)
     boxes[:, :2] = deltas[:2].T * anchors[:, 2:] + anchors[:, :2]
     boxes[:, 2:] = np.exp(deltas[2:].T.clip(-_MAX_DELTA, _MAX_DELTA)) * anchors[:, 2:]
@@ -92,14 +65,8 @@ def decode_boxes(deltas: NDArray, anchors: NDArray) -> NDArray:
 class Anchors:
     """Anchors in the form PySOT's users know; the functions above are what the package uses.
 
-    Args:
-        stride: Distance of two cells in pixels.
-        ratios: Height over width.
-        scales: Side multipliers.
-
-    Attributes:
-        anchors: (A, 4) float32 corners x1, y1, x2, y2 around 0.
-        all_anchors: After :meth:`generate_all_anchors`: corners and centers, each (4, A, R, R).
+    ``anchors`` has (A, 4) corners x1, y1, x2, y2 around 0; ``all_anchors`` corners and centers,
+    (4, A, R, R) each, after :meth:`generate_all_anchors`.
     """
 
     def __init__(self, stride: int, ratios: Sequence[float], scales: Sequence[float]) -> None:
@@ -111,11 +78,7 @@ class Anchors:
         self._grid: tuple[int, int] | None = None
 
     def generate_all_anchors(self, im_c: int, size: int) -> bool:
-        """Place the anchors on ``size`` x ``size`` cells around the image center ``im_c``.
-
-        Returns:
-            False if that grid is there already.
-        """
+        """Place the anchors on size x size cells around ``im_c``; return whether they are new."""
         if self._grid == (im_c, size):
             return False
         grid = _anchor_grid(self.shapes, self.stride, size, im_c - size // 2 * self.stride)

@@ -63,19 +63,15 @@ def cxy_wh_2_rect1(pos: Sequence[float], sz: Sequence[float]) -> NDArray:
 
 def rect1_2_cxy_wh(rect: Sequence[float]) -> tuple[NDArray, NDArray]:
     """Turn a 1-based rectangle x, y, w, h into a 0-based center (2,) and a size (2,)."""
-    center = np.array([rect[0] + rect[2] / 2 - 1, rect[1] + rect[3] / 2 - 1])
-    return center, np.array([rect[2], rect[3]])
+    center, size = rect_2_cxy_wh(rect)
+    return center - 1, size
 
 
 def get_axis_aligned_bbox(region: Sequence[float]) -> tuple[float, float, float, float]:
-    """Upright box of a region: of equal area for a polygon (VOT 2016 protocol).
+    """Upright box cx, cy, w, h of a region: of equal area for a polygon (VOT 2016 protocol).
 
-    Args:
-        region: x, y, w, h, or the corners x1, y1, ..., x4, y4.
-
-    Returns:
-        cx, cy, w, h. A polygon's sides are one pixel longer than its equal-area box; a
-        rectangle's are as given: published VOT numbers were made that way.
+    A region is x, y, w, h or x1, y1, ..., x4, y4. A polygon's sides are one pixel longer than its
+    equal-area box; a rectangle's are as given: published VOT numbers were made that way.
     """
     region = np.asarray(region, dtype=float)
     if region.size != 8:
@@ -91,13 +87,9 @@ def get_axis_aligned_bbox(region: Sequence[float]) -> tuple[float, float, float,
 
 
 def get_min_max_bbox(region: Sequence[float]) -> tuple[float, float, float, float]:
-    """Smallest upright box around a region.
+    """Smallest upright box cx, cy, w, h around x, y, w, h or a polygon x1, y1, ..., x4, y4.
 
-    Args:
-        region: x, y, w, h, or the corners x1, y1, ..., x4, y4.
-
-    Returns:
-        cx, cy, w, h; a polygon's center is the mean of its corners.
+    A polygon's center is the mean of its corners.
     """
     region = np.asarray(region, dtype=float)
     if region.size != 8:
@@ -110,14 +102,10 @@ def get_min_max_bbox(region: Sequence[float]) -> tuple[float, float, float, floa
 
 
 def initial_rect(region: Sequence[float]) -> list[float]:
-    """Rectangle that a benchmark run hands to a tracker in the first frame.
+    """Rectangle x, y, w, h that a benchmark run hands to a tracker in the first frame.
 
-    Args:
-        region: First ground truth: x, y, w, h or four corners.
-
-    Returns:
-        x, y, w, h. The size keeps its type (an integer box stays integer), and a rectangle moves
-        by half a pixel, because the center counts (w - 1) / 2: both show in result files.
+    The size keeps its type (an integer box stays integer), and a rectangle moves by half a pixel,
+    because the center counts (w - 1) / 2: both show in result files.
     """
     cx, cy, w, h = get_axis_aligned_bbox(region)
     if len(region) == 4:

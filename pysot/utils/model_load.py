@@ -6,7 +6,7 @@ import contextlib
 import logging
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,6 @@ _REPORTED_KEYS = 8
 
 def read_checkpoint(path: str | Path) -> Any:
     """Read a file that ``torch.save`` wrote, onto the CPU, without running code from it.
-
-    Args:
-        path: A checkpoint. PySOT's training checkpoints hold NumPy numbers; those are allowed.
-
-    Returns:
-        What was saved.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -71,15 +65,12 @@ def _numpy_scalars_allowed() -> Any:
 
 
 def state_dict_of(checkpoint: Any, source: str) -> dict[str, Tensor]:
-    """Return the weights in a checkpoint, under the names a bare model gives them.
+    """Return the weights in a checkpoint, a state_dict or a dict that holds one as ``state_dict``.
 
-    Args:
-        checkpoint: A state_dict, or a dict that holds one as ``state_dict``. A leading
-            ``module.``, which data-parallel wrappers add, is dropped.
-        source: File name for error messages.
+    A leading ``module.``, which data-parallel wrappers add, is dropped.
 
     Raises:
-        ValueError: If there are no weights in it.
+        ValueError: If there are no weights in it; the message names ``source``.
     """
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict) or not any(torch.is_tensor(v) for v in weights.values()):
@@ -88,17 +79,11 @@ def state_dict_of(checkpoint: Any, source: str) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, path: str | Path, may_lack: Sequence[str] = ()) -> nn.Module:
-    """Load a checkpoint into a model, all of it or not at all.
+    """Load a checkpoint into a model, all of it or not at all, and return the model.
 
-    Args:
-        model: Any network. Where none of its names occur in the file, names with the prefix
-            ``features.`` are tried, as backbone files of AlexNet have it.
-        path: See :func:`read_checkpoint` and :func:`state_dict_of`.
-        may_lack: Parts of the model that the file may be without, all of such a part: they keep
-            their weights, and a log line names them.
-
-    Returns:
-        The model.
+    Where none of the model's names occur in the file, names with the prefix ``features.`` are
+    tried, as backbone files of AlexNet have it. The file may be without the whole of a part that
+    ``may_lack`` names: it keeps its weights, and a log line says so.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -114,7 +99,7 @@ def load_weights(model: nn.Module, path: str | Path, may_lack: Sequence[str] = (
         if entries and not entries & weights.keys():
             logger.info("%s has no %s: it keeps its initial weights", path, part)
             own = {key: value for key, value in own.items() if key not in entries}
-    problems = _mismatches(own, weights)
+    problems = mismatches(own, weights)
     if problems:
         raise ValueError(f"{path} does not fit this model: " + "; ".join(problems))
     model.load_state_dict(weights, strict=False)
@@ -127,34 +112,29 @@ def load_pretrain(model: nn.Module, pretrained_path: str | Path) -> nn.Module:
     return load_weights(model, pretrained_path)
 
 
-def _mismatches(own: dict[str, Tensor], weights: dict[str, Tensor]) -> list[str]:
-    missing = [key for key in own.keys() - weights.keys() if not _is_counter(key)]
-    unexpected = [key for key in weights.keys() - own.keys() if not _is_counter(key)]
+def mismatches(own: dict[str, Tensor], weights: dict[str, Tensor]) -> list[str]:
+    """Describe the entries that are missing, unexpected, or of another shape in ``weights``."""
+    missing, unexpected = (
+        [key for key in one.keys() - other.keys() if not key.endswith("num_batches_tracked")]
+        for one, other in ((own, weights), (weights, own))
+    )
     shapes = [
         f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
         for key in own.keys() & weights.keys()
         if weights[key].shape != own[key].shape
     ]
     parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-    return [f"{len(keys)} {what}: {_shortened(keys)}" for what, keys in parts if keys]
+    return [f"{len(keys)} {what}: {shortened(keys)}" for what, keys in parts if keys]
 
 
-def _is_counter(key: str) -> bool:
-    return key.endswith("num_batches_tracked")
-
-
-def _shortened(keys: list[str]) -> str:
+def shortened(keys: Collection[str]) -> str:
+    """Return the first of the keys, in order, as a text."""
     shown = ", ".join(sorted(keys)[:_REPORTED_KEYS])
     return shown + (", ..." if len(keys) > _REPORTED_KEYS else "")
 
 
 def choose_device(name: str = "auto", cuda: bool = True) -> torch.device:
-    """Return the device that is asked for, if it is there.
-
-    Args:
-        name: ``auto`` for CUDA (if ``cuda``), else Apple's MPS, else the CPU; or a name that
-            ``torch.device`` takes, such as ``cpu``, ``cuda:1`` or ``mps``.
-        cuda: False keeps ``auto`` away from CUDA.
+    """Return the named device, or for ``auto`` CUDA (if ``cuda``), else MPS, else the CPU.
 
     Raises:
         ValueError: If the name means nothing, or the named device is not available.

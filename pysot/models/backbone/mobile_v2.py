@@ -59,14 +59,9 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """Stem ``layer0`` and seven stages ``layer1`` to ``layer7``.
 
-    Args:
-        width_mult: Factor on every layer's channels, truncated to an integer.
-        used_layers: Numbers of the layers whose maps are returned, in this order.
-
-    Attributes:
-        out_channels: One number per map.
-        strides: Pixels between two cells of each map.
-        stride: The same for the deepest map.
+    ``used_layers`` numbers the maps to return, in its order; ``width_mult`` is a factor on every
+    layer's channels, truncated to an integer. ``out_channels`` and ``strides`` (in pixels) have
+    one number per map; ``stride`` is that of the deepest.
 
     Raises:
         ValueError: If a number is unknown, or a layer has no channels left.

@@ -16,20 +16,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pysot.utils.model_load import read_checkpoint, state_dict_of
+from pysot.utils.model_load import mismatches, read_checkpoint, shortened, state_dict_of
 
 logger = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
 
 TORCHVISION = "torchvision://"
-"""What precedes the name of a torchvision model in ``BACKBONE.PRETRAINED``."""
+"""Precedes the name of a torchvision model in ``BACKBONE.PRETRAINED``."""
 
 _MODELS = ("mobilenet_v2", "resnet18", "resnet34", "resnet50")
 # RGB, as torchvision's documentation of the weights gives them
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-_REPORTED_KEYS = 8
 
 _MOBILENET_DEPTHS = (1, 2, 3, 4, 3, 3, 1)  # blocks of layer1 to layer7
 # torchvision's place in a block of MobileNetV2 -> ours; its first block has no expansion
@@ -38,14 +37,13 @@ _FIRST_BLOCK_PLACES = {"0.0": "3", "0.1": "4", "1": "6", "2": "7"}
 
 
 def load_backbone(backbone: nn.Module, source: str | Path) -> None:
-    """Load pretrained weights into a backbone.
+    """Load pretrained weights into a backbone; a warning names what is left over.
 
     Args:
         backbone: All its parameters must be in the source, bare or below ``backbone.`` or (as
             ``features.``) one level up.
-        source: A file in PySOT's format or one that torchvision's layout is recognized in, or
-            ``torchvision://`` and resnet18, resnet34, resnet50 or mobilenet_v2, which may
-            download. What it holds beyond the backbone is named in a warning.
+        source: A file in PySOT's or torchvision's layout, or ``torchvision://`` and a model of
+            ``_MODELS``, which may download.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -64,20 +62,6 @@ def load_backbone(backbone: nn.Module, source: str | Path) -> None:
     logger.info("loaded the backbone from %s", source)
 
 
-def from_torchvision(weights: Weights) -> Weights:
-    """Convert torchvision's weights of a ResNet or MobileNetV2 to our layout and input.
-
-    The result has no classifier.
-
-    Raises:
-        ValueError: If they are not in torchvision's layout.
-    """
-    convert = _conversion(weights)
-    if convert is None:
-        raise ValueError("these are no weights of torchvision's ResNets or MobileNetV2")
-    return convert(weights)
-
-
 def _conversion(weights: Weights) -> Callable[[Weights], Weights] | None:
     """Return what converts the weights; None if they are not in torchvision's layout.
 
@@ -90,7 +74,7 @@ def _conversion(weights: Weights) -> Callable[[Weights], Weights] | None:
 
 
 def _from_resnet(weights: Weights) -> Weights:
-    """Widen the shortcuts' 1x1 kernels to the center of 3x3 ones, as the main branch is centerd."""
+    """Widen the 1x1 kernels of the shortcuts to 3x3 ones around the same center."""
     ours = {key: value for key, value in weights.items() if not key.startswith("fc.")}
     for key, value in ours.items():
         if re.fullmatch(r"layer[234]\.0\.downsample\.0\.weight", key):
@@ -179,16 +163,11 @@ def _load_fitting(backbone: nn.Module, weights: Weights, source: str | Path) -> 
         {f"features.{key}": value for key, value in weights.items()},
     ]
     fitting = max(named, key=lambda renamed: len(own.keys() & renamed.keys()))
-    extra = sorted(fitting.keys() - own.keys())
+    extra = fitting.keys() - own.keys()
     if extra:
-        shown = ", ".join(extra[:_REPORTED_KEYS])
-        logger.warning("%s: %d entries not used: %s", source, len(extra), shown)
-    for key, value in own.items():
-        if not key.endswith("num_batches_tracked") and (
-            key not in fitting or fitting[key].shape != value.shape
-        ):
-            found = tuple(fitting[key].shape) if key in fitting else "no such entry"
-            raise ValueError(
-                f"{source} does not fit the backbone: {key} is {tuple(value.shape)}, found {found}"
-            )
-    backbone.load_state_dict({key: fitting[key] for key in own if key in fitting}, strict=False)
+        logger.warning("%s: %d entries not used: %s", source, len(extra), shortened(extra))
+    used = {key: fitting[key] for key in own.keys() & fitting.keys()}
+    problems = mismatches(own, used)
+    if problems:
+        raise ValueError(f"{source} does not fit the backbone: " + "; ".join(problems))
+    backbone.load_state_dict(used, strict=False)

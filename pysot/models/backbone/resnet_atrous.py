@@ -27,8 +27,7 @@ def _spatial_geometry(stride: int, dilation: int, downsamples: bool) -> dict[str
     """Padding and dilation of a block's first 3x3 convolution.
 
     A stage reaches its dilation in two steps: the block that changes the channels has half of it.
-    A convolution with stride 2 is not padded, so that a feature's position does not depend on the
-    border.
+    A convolution with stride 2 is not padded: a feature's position is independent of the border.
     """
     if dilation == 1:
         return {"padding": 2 - stride, "dilation": 1}
@@ -113,8 +112,7 @@ class ResNet(nn.Module):
 
     Attributes:
         out_channels: One number per map.
-        strides: Pixels between two cells of each map.
-        stride: The same for the deepest map.
+        strides: Pixels between two cells of each map; ``stride`` is that of the deepest.
 
     Raises:
         ValueError: If a number is unknown, a layer has no channels left, or 4 comes without 3:
@@ -163,7 +161,6 @@ class ResNet(nn.Module):
 def _stage(
     block: type[BasicBlock] | type[Bottleneck], inputs: int, planes: int, number: int, depth: int
 ) -> nn.Sequential:
-    """Build the stage ``layer<number>``."""
     width, dilation = planes * block.expansion, _DILATIONS[number - 1]
     blocks = [block(inputs, planes, _STRIDES[number - 1], dilation)]
     blocks += [block(width, planes, dilation=dilation) for _ in range(depth - 1)]
@@ -180,17 +177,17 @@ def _initialize(network: nn.Module) -> None:
 
 @BACKBONES.register("resnet18")
 def resnet18(used_layers: Sequence[int], width_mult: float = 1.0) -> ResNet:
-    """Build ResNet-18; see :class:`ResNet`."""
+    """Build ResNet-18."""
     return ResNet(BasicBlock, (2, 2, 2, 2), used_layers, width_mult)
 
 
 @BACKBONES.register("resnet34")
 def resnet34(used_layers: Sequence[int], width_mult: float = 1.0) -> ResNet:
-    """Build ResNet-34; see :class:`ResNet`."""
+    """Build ResNet-34."""
     return ResNet(BasicBlock, (3, 4, 6, 3), used_layers, width_mult)
 
 
 @BACKBONES.register("resnet50")
 def resnet50(used_layers: Sequence[int], width_mult: float = 1.0) -> ResNet:
-    """Build ResNet-50; see :class:`ResNet`."""
+    """Build ResNet-50."""
     return ResNet(Bottleneck, (3, 4, 6, 3), used_layers, width_mult)

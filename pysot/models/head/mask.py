@@ -22,12 +22,8 @@ Position = Sequence[int] | Sequence[Sequence[int]]
 class MaskCorr(DepthwiseXCorr):
     """Predicts the pixels of a mask for every cell, by depth-wise correlation.
 
-    Args:
-        in_channels: C of both feature maps.
-        hidden: Channels of the correlation.
-        out_channels: Pixels of a mask, 63 * 63 in published weights.
-        kernel_size: Side of the convolutions before the correlation.
-        hidden_kernel_size: Without effect; configurations written for PySOT may name it.
+    ``hidden`` counts the channels of the correlation, ``out_channels`` the pixels of a mask (63 x
+    63 in published weights). ``hidden_kernel_size`` has no effect; PySOT's files may name it.
     """
 
     def __init__(
@@ -52,12 +48,8 @@ class MaskCorr(DepthwiseXCorr):
     def masks_at(self, correlation: Tensor, cells: Tensor) -> Tensor:
         """Predict the mask logits of some cells alone, (N, out_channels), in training too.
 
-        Batch norm sees all cells, as in :meth:`masks`; only the last convolution, which has nearly
-        all of the work, is left out for the others.
-
-        Args:
-            correlation: (B, hidden, R, R).
-            cells: (N, 3) integers: sample, row and column.
+        Batch norm sees all cells, as in :meth:`masks`; only the last convolution, nearly all of the
+        work, leaves the others out. ``cells`` are (N, 3) integers: sample, row and column.
         """
         sample, row, column = cells.unbind(dim=1)
         chosen = self.head[:-1](correlation)[sample, :, row, column]
@@ -74,12 +66,8 @@ class Refine(nn.Module):
     """Refines the mask of one cell to 127 x 127 pixels with the backbone's first three maps.
 
     Every level brings its map and the mask so far to the same channels (``v`` and ``h``), adds
-    them, and enlarges (``post``). Level 2 is the coarsest.
-
-    Args:
-        low_channels: Of the maps at strides 2, 4 and 8; those of ResNet-50 where they are not
-            given.
-        in_channels: C, of the mask head's correlation.
+    them, and enlarges (``post``). Level 2 is the coarsest. ``low_channels`` are those of the maps
+    at strides 2, 4 and 8, ``in_channels`` those of the mask head's correlation.
     """
 
     def __init__(
@@ -104,15 +92,12 @@ class Refine(nn.Module):
                 nn.init.kaiming_uniform_(module.weight, a=1)
 
     def forward(self, low: Sequence[Tensor], correlation: Tensor, position: Position) -> Tensor:
-        """Refine the mask at a response cell.
+        """Compute the mask logits, (B, 127 * 127), rows first, at a response cell.
 
         Args:
             low: Search features at strides 2, 4 and 8: of stem, ``layer1`` and ``layer2``.
             correlation: The mask head's, (B, C, R, R).
             position: One cell for all samples, or one per sample.
-
-        Returns:
-            Mask logits, (B, 127 * 127), rows first.
 
         Raises:
             ValueError: If a position is not in the response.
@@ -126,7 +111,7 @@ class Refine(nn.Module):
     def masks_at(
         self, low: Sequence[Tensor], correlation: Tensor, cells: Sequence[Sequence[int]]
     ) -> Tensor:
-        """Refine the masks of ``cells``, N times (N > 0) sample, row and column; see `forward`."""
+        """Refine the masks of N > 0 ``cells`` (sample, row and column); see :meth:`forward`."""
         # a cell's window in each map: side, padding that the border cells need, map cells per step
         border = _border(correlation.shape[-1], low[2].shape[-1])
         p0 = _patches(low[0], cells, side=61, padding=4 * border, step=4)
@@ -160,10 +145,7 @@ def _two_convolutions(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 def _patches(
     features: Tensor, cells: Sequence[Sequence[int]], side: int, padding: int, step: int
 ) -> Tensor:
-    """Cut the window of each cell (sample, row, column), (N, C, side, side), zeros outside the map.
-
-    It is the window, not the whole map, that is padded.
-    """
+    """Cut windows of the cells (sample, row, column), (N, C, side, side), zeros outside the map."""
     height, width = features.shape[2:]
     windows = []
     for sample, row, column in cells:

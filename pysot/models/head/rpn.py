@@ -35,12 +35,7 @@ class SiameseHead(nn.Module):
 
 @RPN_HEADS.register("UPChannelRPN")
 class UPChannelRPN(SiameseHead):
-    """Raises the template's channels to one kernel per output (SiamRPN, section 3.2).
-
-    Args:
-        anchor_num: A.
-        feature_in: C, channels of both feature maps.
-    """
+    """Raises the C = ``feature_in`` channels to one kernel per output (SiamRPN, section 3.2)."""
 
     def __init__(self, anchor_num: int = 5, feature_in: int = 256) -> None:
         super().__init__()
@@ -67,11 +62,8 @@ class UPChannelRPN(SiameseHead):
 class DepthwiseXCorr(SiameseHead):
     """One branch of the depth-wise head: correlation per channel, then two 1x1 convolutions.
 
-    Args:
-        in_channels: C of both feature maps.
-        hidden: Channels of the correlation.
-        out_channels: Channels of the output.
-        kernel_size: Side of the convolutions before the correlation.
+    ``hidden`` counts the channels of the correlation; ``kernel_size`` is that of the convolutions
+    before it.
     """
 
     def __init__(
@@ -109,10 +101,7 @@ def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.S
 class DepthwiseRPN(SiameseHead):
     """Scores and refines A anchors per cell by depth-wise cross-correlation (SiamRPN++).
 
-    Args:
-        anchor_num: A.
-        in_channels: C, channels of both feature maps.
-        out_channels: Channels of the correlation.
+    ``out_channels`` counts the channels of the correlation.
     """
 
     def __init__(
@@ -137,11 +126,8 @@ class DepthwiseRPN(SiameseHead):
 class MultiRPN(SiameseHead):
     """One :class:`DepthwiseRPN` per level, ``rpn2``, ``rpn3``, ..., whose outputs are averaged.
 
-    Args:
-        anchor_num: A.
-        in_channels: C of each level.
-        weighted: Whether the outputs are summed with learned weights instead, those of classes
-            and of boxes apart, each positive and of sum 1 (SiamRPN++, equation 3).
+    With ``weighted`` they are summed with learned weights instead, those of classes and of boxes
+    apart, each positive and of sum 1 (SiamRPN++, equation 3).
 
     Raises:
         ValueError: If ``in_channels`` is no list.
@@ -212,9 +198,5 @@ class FC(SiameseHead):
         return zf * _UNIT
 
     def correlate(self, kernels: Tensor, xf: Tensor) -> tuple[Tensor, None]:
-        """Compare kernels with search features (B, C, Hx, Hx).
-
-        Returns:
-            Logits (B, 1, R, R) of "the target is here", and None in the place of boxes.
-        """
+        """Return logits (B, 1, R, R) of "the target is here", and None in the place of boxes."""
         return self.adjust(xcorr_fast(xf, kernels)), None

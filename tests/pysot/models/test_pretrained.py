@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pysot.core.registry import BACKBONES
-from pysot.models.backbone.pretrained import from_torchvision, load_backbone
+from pysot.models.backbone.pretrained import load_backbone
 
 NORM_PARTS = ("running_mean", "running_var", "weight", "bias")  # in F.batch_norm's order
 MEAN = torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1)
@@ -168,20 +168,18 @@ def test_resnets_with_wide_shortcuts_are_not_taken_for_torchvisions(tmp_path):
 
 def test_files_must_fit(tmp_path):
     torch.save(small(width=4).state_dict(), tmp_path / "b.pth")
-    with pytest.raises(ValueError, match=r"b.pth does not fit the backbone: 0.weight is \(2, 3"):
+    with pytest.raises(ValueError, match=r"b.pth does not fit the backbone: .*0.weight \(4, 3"):
         load_backbone(small(), tmp_path / "b.pth")
     torch.save({"other": torch.ones(1)}, tmp_path / "c.pth")
-    with pytest.raises(ValueError, match="no such entry"):
+    with pytest.raises(ValueError, match=r"missing: .*0\.weight"):
         load_backbone(small(), tmp_path / "c.pth")
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save(resnet_weights("resnet18"), tmp_path / "resnet.pth")
     backbone = BACKBONES.build("mobilenetv2")
-    with pytest.raises(ValueError, match=r"does not fit the backbone: layer0\.0\.weight"):
+    with pytest.raises(ValueError, match=r"does not fit .*missing: layer0\.0\.weight"):
         load_backbone(backbone, tmp_path / "resnet.pth")
-    with pytest.raises(ValueError, match="no weights of torchvision's"):
-        from_torchvision({"conv1.weight": torch.ones(1)})
 
 
 def fake_torchvision(monkeypatch, get_state_dict):

@@ -42,10 +42,8 @@ class AdjustLayer(nn.Module):
     def forward(self, x: Tensor, extra: int = 0) -> Tensor:
         """Compute (B, in_channels, H, H) -> (B, out_channels, H', H').
 
-        Args:
-            x: A map of the backbone.
-            extra: Cells by which it is wider than the template's: the narrow search map of
-                SiamMask's second stage loses as many cells at each side as the template's does.
+        ``extra`` says by how many cells the map is wider than the template's: the narrow search map
+        of SiamMask's second stage loses as many cells at each side as the template's does.
 
         Raises:
             ValueError: If a map that is to be cut is smaller than the center.
