@@ -6,6 +6,7 @@ A anchors per cell, R response side, S side of the search image.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,36 +18,22 @@ POSITIVE, NEGATIVE, BOX = (255, 160, 0), (0, 0, 255), (0, 255, 0)  # BGR, in pic
 _NEGATIVE_REACH = 3  # cells around a distractor that may be drawn as negatives
 
 
+@dataclass(eq=False, repr=False)
 class AnchorTarget:
-    """Labels anchors by their overlap with the target (Faster R-CNN section 3.1; SiamRPN).
+    """Labels anchors by their overlap with the target (Faster R-CNN section 3.1; SiamRPN)."""
 
-    Args:
-        anchors: (A, R, R, 4) as cx, cy, w, h in pixels of the search image.
-        stride: Distance of two cells in pixels.
-        search_size: S.
-        thr_high: Overlap above which an anchor is positive.
-        thr_low: Overlap below which an anchor is negative.
-        pos_num: At most so many positives per pair.
-        total_num: ``total_num - pos_num`` negatives at most per pair.
-        neg_num: At most so many negatives in a pair that shows two different targets.
-    """
+    anchors: NDArray  # (A, R, R, 4) as cx, cy, w, h in pixels of the search image
+    stride: int  # distance of two cells in pixels
+    search_size: int  # S
+    thr_high: float = 0.6  # overlap above which an anchor is positive
+    thr_low: float = 0.3  # overlap below which an anchor is negative
+    pos_num: int = 16  # at most so many positives per pair
+    total_num: int = 64  # at most total_num - pos_num negatives per pair
+    neg_num: int = 16  # at most so many negatives in a pair that shows two different targets
 
-    def __init__(
-        self,
-        anchors: NDArray,
-        stride: int,
-        search_size: int,
-        thr_high: float = 0.6,
-        thr_low: float = 0.3,
-        pos_num: int = 16,
-        total_num: int = 64,
-        neg_num: int = 16,
-    ) -> None:
-        self._centers = np.moveaxis(anchors, -1, 0).astype(np.float32)  # (4, A, R, R)
+    def __post_init__(self) -> None:
+        self._centers = np.moveaxis(self.anchors, -1, 0).astype(np.float32)  # (4, A, R, R)
         self._corners = np.stack(center2corner(self._centers))
-        self._stride, self._search_size = stride, search_size
-        self._thr_high, self._thr_low = thr_high, thr_low
-        self._pos_num, self._total_num, self._neg_num = pos_num, total_num, neg_num
 
     def __call__(
         self, target: Sequence[float], rng: np.random.Generator, neg: bool = False
@@ -67,8 +54,8 @@ class AnchorTarget:
         delta = self._deltas(box)
         overlap = np.asarray(IoU(self._corners, np.asarray(target, np.float32)), np.float32)
         cls = np.full(overlap.shape, -1, dtype=np.int64)
-        positive = _draw(np.nonzero(overlap > self._thr_high), self._pos_num, rng)
-        negative = _draw(np.nonzero(overlap < self._thr_low), self._total_num - self._pos_num, rng)
+        positive = _draw(np.nonzero(overlap > self.thr_high), self.pos_num, rng)
+        negative = _draw(np.nonzero(overlap < self.thr_low), self.total_num - self.pos_num, rng)
         cls[positive], cls[negative] = 1, 0
         weight = np.zeros(overlap.shape, dtype=np.float32)
         weight[positive] = 1.0 / (len(positive[0]) + 1e-6)
@@ -94,14 +81,14 @@ class AnchorTarget:
         near = np.zeros(shape, dtype=bool)
         near[:, rows, columns] = True
         cls = np.full(shape, -1, dtype=np.int64)
-        cls[_draw(np.nonzero(near), self._neg_num, rng)] = 0
+        cls[_draw(np.nonzero(near), self.neg_num, rng)] = 0
         zeros = np.zeros(shape, dtype=np.float32)
         return cls, np.zeros((4, *shape), dtype=np.float32), zeros, zeros.copy()
 
     def _cells(self, center: float) -> slice:
         """Cells within reach of a coordinate; rounding as the published models were trained."""
         size = self._centers.shape[-1]
-        offset = np.ceil((center - self._search_size // 2) / self._stride + 0.5)
+        offset = np.ceil((center - self.search_size // 2) / self.stride + 0.5)
         cell = size // 2 + int(offset)
         first, last = cell - _NEGATIVE_REACH, cell + _NEGATIVE_REACH + 1
         return slice(max(0, first), max(0, min(size, last)))
