@@ -13,20 +13,24 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from pysot.cli.arguments import Parser, find_dataset_root, positive
 from pysot.core.errors import RunFailed
 from toolkit.datasets import BENCHMARKS, Dataset
 from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation
-from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT
-from toolkit.evaluation.tables import comparison_table, csv_text, interval_table, latex_table
+from toolkit.evaluation.tables import (
+    VIDEO_TABLE_LIMIT,
+    comparison_table,
+    csv_text,
+    interval_table,
+    latex_table,
+)
 from toolkit.io.files import atomic_write
 
 logger = logging.getLogger("eval")
@@ -59,7 +63,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--top", type=positive, default=20, help="trackers in the table, best first (default: 20)")
     add("--color", choices=("auto", "always", "never"), default="auto", help="red for low scores")
     policies = "; ".join(f"{name}: {text}" for name, text in INCOMPLETE.items())
-    add("--incomplete", choices=tuple(INCOMPLETE), default="lost", help=f"{policies}")
+    add("--incomplete", choices=tuple(INCOMPLETE), default="lost", help=policies)
     add("--strict", action="store_true", help="the same as --incomplete error")
     add("--strict-gt", action="store_true", help="absent targets are no precision hits")
     add("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals from N samples")
@@ -113,18 +117,13 @@ def score(evaluation: Evaluation, trackers: Sequence[str], num_workers: int) -> 
         ValueError: If none has.
     """
     progress = evaluation.evaluate(trackers, num_workers)
-    for _ in _shown(progress, len(trackers)):
+    if sys.stderr.isatty():  # importing tqdm takes as long as many scores
+        from tqdm import tqdm
+
+        progress = tqdm(progress, "eval", len(trackers), ncols=100, leave=False)
+    for _ in progress:
         pass
     return evaluation.ranked(evaluation.scored(trackers))
-
-
-def _shown(progress: Iterable[Any], total: int) -> Iterable[Any]:
-    """Show a bar if there is someone to see it; importing tqdm takes as long as many scores."""
-    if not sys.stderr.isatty():
-        return progress
-    from tqdm import tqdm
-
-    return tqdm(progress, "eval", total, ncols=100, leave=False)
 
 
 def write_json(path: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:
@@ -167,15 +166,6 @@ def write_page(folder: Path, evaluation: Evaluation, trackers: Sequence[str]) ->
     write_report(folder, evaluation, trackers)
 
 
-#: Writers of what may be asked for, by the name of the option that holds the path.
-OUTPUTS: Mapping[str, Callable[[Path, Evaluation, Sequence[str]], None]] = {
-    "json": write_json,
-    "csv": write_csv,
-    "latex": write_latex,
-    "report": write_page,
-}
-
-
 def write_outputs(
     args: argparse.Namespace, evaluation: Evaluation, trackers: Sequence[str]
 ) -> None:
@@ -184,13 +174,16 @@ def write_outputs(
     Raises:
         RunFailed: If an optional package is missing.
     """
-    writers = {**OUTPUTS, "plot": partial(write_plots, suffix=args.plot_format)}
-    for option, write in writers.items():
-        path = getattr(args, option)
-        if path is None:
-            continue
+    for path, write in (
+        (args.json, write_json),
+        (args.csv, write_csv),
+        (args.latex, write_latex),
+        (args.report, write_page),
+        (args.plot, partial(write_plots, suffix=args.plot_format)),
+    ):
         try:
-            write(path, evaluation, trackers)
+            if path:
+                write(path, evaluation, trackers)
         except ModuleNotFoundError as error:
             raise RunFailed(str(error)) from error
 
@@ -200,9 +193,8 @@ def print_statistics(
 ) -> None:
     """Print confidence intervals and the comparison, if they were asked for."""
     if args.bootstrap:
-        print(
-            "\n" + interval_table({name: evaluation.scores(name) for name in trackers[: args.top]})
-        )
+        scores = {name: evaluation.scores(name) for name in trackers[: args.top]}
+        print("\n" + interval_table(scores))
     if args.compare:
         samples = args.bootstrap or COMPARE_SAMPLES
         print("\n" + comparison_table(*args.compare, evaluation.compare(*args.compare, samples)))

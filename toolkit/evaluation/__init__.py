@@ -1,8 +1,7 @@
 """Benchmarks: from result files to scores and tables."""
 
 from toolkit.datasets.dataset import Dataset
-from toolkit.evaluation.evaluation import Evaluation
-from toolkit.evaluation.gathering import INCOMPLETE
+from toolkit.evaluation.evaluation import INCOMPLETE, Evaluation
 from toolkit.evaluation.legacy import (
     AccuracyRobustnessBenchmark,
     EAOBenchmark,
@@ -10,7 +9,7 @@ from toolkit.evaluation.legacy import (
     OPEBenchmark,
 )
 from toolkit.evaluation.masks import MaskEvaluation
-from toolkit.evaluation.metrics import CURVES, METRICS, Scores
+from toolkit.evaluation.metrics import METRICS
 from toolkit.evaluation.one_pass import GOT10kEvaluation, LongTermEvaluation, OnePassEvaluation
 from toolkit.evaluation.reset import ResetEvaluation
 
@@ -27,18 +26,11 @@ EVALUATIONS: dict[str, type[Evaluation]] = {
 def build_evaluation(
     dataset: Dataset, incomplete: str = "lost", strict_gt: bool = False
 ) -> Evaluation:
-    """Make the evaluation that a data set's benchmark asks for.
-
-    Args:
-        dataset: The videos; its trackers are set.
-        incomplete: What to do about missing and faulty results, a key of ``INCOMPLETE``.
-        strict_gt: Count frames without ground truth as precision misses (one-pass sets).
-    """
+    """Make the evaluation that a data set's benchmark asks for; see `Evaluation`."""
     return EVALUATIONS[dataset.benchmark.evaluation](dataset, incomplete, strict_gt)
 
 
 __all__ = [
-    "CURVES",
     "EVALUATIONS",
     "INCOMPLETE",
     "METRICS",
@@ -46,12 +38,6 @@ __all__ = [
     "EAOBenchmark",
     "Evaluation",
     "F1Benchmark",
-    "GOT10kEvaluation",
-    "LongTermEvaluation",
-    "MaskEvaluation",
     "OPEBenchmark",
-    "OnePassEvaluation",
-    "ResetEvaluation",
-    "Scores",
     "build_evaluation",
 ]

@@ -7,33 +7,67 @@ same samples, which is the paired test.
 """
 
 import logging
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.dataset import Dataset
-from toolkit.evaluation.gathering import (
-    INCOMPLETE,
-    Gathered,
-    NoResults,
-    gather,
-    result_store,
-)
+from toolkit.datasets.video import Video
 from toolkit.evaluation.metrics import Comparison, Curve, Measures, Metric, Scores, Totals
-from toolkit.evaluation.tables import TableColumn, metric_table, video_table
+from toolkit.evaluation.tables import TableColumn, metric_table, print_tables
+from toolkit.io.issues import IssueLog
 from toolkit.io.pool import run_parallel
-from toolkit.results.trajectory import Trajectory
+from toolkit.results.formats import ResultFiles
+from toolkit.results.store import ResultStore
+from toolkit.results.trajectory import Code, Trajectory, empty_trajectory
 
 logger = logging.getLogger(__name__)
 
-VIDEO_TABLE_LIMIT = 9  # trackers that fit side by side, as in PySOT
 SEED = 0  # the same samples in every run
 LEVEL = 0.95  # share of the samples within an interval
+
+#: What to do about missing, unreadable, short and long results.
+INCOMPLETE = {
+    "lost": "frames without a result count as lost",
+    "skip": "frames without a result are left out of the mean",
+    "error": "whatever is wrong with a tracker's results is an error",
+}
+
+#: Lines for several files at once: number, total, names and outcome are filled in.
+_GROUPS = {
+    "missing": "{count} of {total} videos have no result ({names}): {outcome}",
+    "nan": "{count} file(s) with NaN or infinite numbers ({names}): such frames counted as lost",
+    "separators": "{count} file(s) with other separators than commas ({names}): read all the same",
+    "mark": "{count} file(s) with a byte-order mark ({names}): read all the same",
+    "repetitions": "{count} video(s) with fewer repetitions than others ({names}): of equal weight",
+    "foreign": "{count} file(s) or folder(s) of no video ({names}): ignored",
+}
+
+
+class NoResults(ValueError):
+    """A tracker has no result that can be read, for any video."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Results of one tracker.
+
+    Attributes:
+        runs: All repetitions by video, none longer than the video. With the policy ``skip``, videos
+            without a result are not in it and others may be shorter; otherwise all are there in
+            full length.
+        missing: Videos that have no result that can be read.
+        problems: What was wrong and what was done about it, one line each.
+    """
+
+    runs: dict[str, list]
+    missing: frozenset[str]
+    problems: list[str]
 
 
 class Evaluation(ABC):
@@ -49,13 +83,15 @@ class Evaluation(ABC):
         dataset: The videos and the trackers' names and folder.
         incomplete: What to do about missing, unreadable, short and long results, a key of
             ``INCOMPLETE``. By default frames without a result count as lost, so that no tracker
-            gains by being incomplete; ``skip`` scores each video over the frames it has, as the
+            gains by being incomplete: they hold no region, and in the reset-based layout the first
+            of them is a failure. ``skip`` scores each video over the frames it has, as the
             published numbers of some older archives do. Surplus lines are ignored.
         strict: Count frames without ground truth as misses in precision (one-pass sets only).
 
     Attributes:
         key: Metric that trackers are ranked by.
         metrics: Rows of `toolkit.evaluation.metrics.METRICS_OF`.
+        name_width: Characters of the first column of the table of videos.
 
     Raises:
         ValueError: If ``incomplete`` is unknown.
@@ -63,11 +99,13 @@ class Evaluation(ABC):
 
     key: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
+    name_width: ClassVar[int] = 14
 
     def __init__(self, dataset: Dataset, incomplete: str = "lost", strict: bool = False) -> None:
         if incomplete not in INCOMPLETE:
             raise ValueError(f"unknown policy {incomplete!r}; known: {', '.join(INCOMPLETE)}")
         self.dataset, self.incomplete, self.strict = dataset, incomplete, strict
+        self.outcome = "left out" if incomplete == "skip" else "counted as lost"
         self._scores: dict[str, Scores] = {}
 
     @abstractmethod
@@ -75,10 +113,10 @@ class Evaluation(ABC):
         """Measure each video of a tracker."""
 
     def combine(self, measures: Measures, weights: NDArray) -> dict[str, NDArray]:
-        """Average the videos of a tracker.
+        """Average V videos of a tracker.
 
         Args:
-            measures: Of V videos.
+            measures: What was measured on the videos.
             weights: (B, V) how often each video counts, in each of B averages.
 
         Returns:
@@ -89,7 +127,7 @@ class Evaluation(ABC):
             return {metric.key: metric.value(totals) for metric in self.metrics}
 
     def totals(self, measures: Measures, weights: NDArray) -> Totals:
-        """What the metrics are made of, see `toolkit.evaluation.metrics.Totals`."""
+        """Sum up what the metrics are made of, see `toolkit.evaluation.metrics.Totals`."""
         sums = {name: weights @ values for name, values in measures.sums.items()}
         return {**sums, "videos": weights.sum(axis=1)}
 
@@ -143,19 +181,18 @@ class Evaluation(ABC):
             top: Number of trackers in the first table.
             color: Print low scores in red; None only if the output is a terminal.
         """
-        print(self.tracker_table(trackers, top))
-        if show_video_level and len(trackers) <= VIDEO_TABLE_LIMIT:
-            print("\n\n", self.video_table(trackers, wants_color(color)), sep="\n")
+        videos = self.video_scores(trackers) if show_video_level else None
+        table = self.tracker_table(trackers, top)
+        print_tables(table, videos, self.video_columns, self.name_width, color)
 
     def tracker_table(self, trackers: Sequence[str], top: int) -> str:
         """Table of the best trackers."""
         best = {name: self.scores(name).metrics for name in self.ranked(trackers)[:top]}
         return metric_table(best, self.table_metrics)
 
-    def video_table(self, trackers: Sequence[str], color: bool) -> str:
-        """Table of the videos, the trackers side by side."""
-        videos = {name: self.scores(name).videos for name in trackers}
-        return video_table(videos, self.video_columns, color=color)
+    def video_scores(self, trackers: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+        """Values of the table of videos by tracker, video and metric."""
+        return {name: self.scores(name).videos for name in trackers}
 
     def evaluate(self, trackers: Sequence[str], num_workers: int = 1) -> Iterable[str]:
         """Score trackers, in several processes if wanted, and yield each name when it is done.
@@ -256,25 +293,117 @@ class Evaluation(ABC):
             "trackers": {name: self.scores(name).as_data() for name in trackers},
         }
 
+    def store(self, tracker: str) -> ResultStore:
+        """Results of a tracker."""
+        path = Path(self.dataset.tracker_path or ".") / tracker
+        return ResultStore(path, self.dataset.benchmark.layout)
+
     def read(self, tracker: str, video: str) -> list[Trajectory]:
         """Read the repetitions of one video, as long as they are; raises what the reader does."""
-        store, length = result_store(self.dataset, tracker), len(self.dataset.videos[video])
+        store, length = self.store(tracker), len(self.dataset.videos[video])
         found = store.find(*self.dataset.benchmark.result_names(video))
         return [store.read(files).resized(length) for files in found]
 
-    def gather(self, tracker: str) -> Gathered:
-        """Read the results of a tracker.
+    def read_runs(self, store: ResultStore, video: Video, log: IssueLog) -> list:
+        """Read all repetitions of a video and log what is wrong with them.
 
-        Raises:
-            ValueError: As `scores`.
+        Returns:
+            Runs with a length and a method ``resized``, as a `Trajectory` has; an empty one stands
+            for one that cannot be read.
         """
+        found = store.find(*self.dataset.benchmark.result_names(video.name))
+        return [self._read_run(store, files, video, log) for files in found]
+
+    def check_ground_truth(self) -> None:
+        """Raise ValueError if the data set has ground truth for first frames only."""
         longer = [video for video in self.dataset if len(video) > 1]
         if longer and not any(np.any(video.boxes[1:, 2:] > 0) for video in longer):
             raise ValueError(
                 f"{self.dataset.name} has ground truth for first frames only: its server scores "
                 "the results"
             )
-        return gather(self.dataset, tracker, self.incomplete)
+
+    def checked(self, name: str, problems: list[str]) -> list[str]:
+        """Return problems, or raise ValueError if there are any and the policy is ``error``."""
+        if problems and self.incomplete == "error":
+            raise ValueError("\n  ".join([f"{name}:", *problems]))
+        return problems
+
+    def _gather(self, tracker: str) -> Gathered:
+        """Read the results of a tracker for all videos; raises as `scores`."""
+        self.check_ground_truth()
+        log, store, benchmark = IssueLog(), self.store(tracker), self.dataset.benchmark
+        runs = {video.name: self.read_runs(store, video, log) for video in self.dataset}
+        missing = frozenset(name for name, found in runs.items() if not any(map(len, found)))
+        for name in (name for name, found in runs.items() if not found):
+            log.add("missing", name)
+        if len(missing) == len(self.dataset):
+            raise NoResults(self._nothing_found(store, self._lines(log)))
+        most = max(map(len, runs.values()))
+        for name in (name for name, found in runs.items() if 0 < len(found) < most):
+            log.warn("repetitions", name)
+        names = (name for video in self.dataset.videos for name in benchmark.result_names(video))
+        for name in store.foreign(names):
+            log.note("foreign", name)
+        problems = self.checked(tracker, self._lines(log))
+        return Gathered(self._completed(runs), missing, problems)
+
+    def _read_run(
+        self, store: ResultStore, files: ResultFiles, video: Video, log: IssueLog
+    ) -> Trajectory:
+        try:
+            run = store.read(files)
+        except (ValueError, OSError) as error:
+            log.add("", files.regions, f"{error}: {self.outcome}")
+            return empty_trajectory(scores=store.layout == "longterm")
+        for warning in run.warnings:
+            log.warn(warning, files.regions.name)
+        lines, frames = len(run), len(video)
+        text = f"{files.regions.name} has {lines} lines for {frames} frames"
+        if lines < frames:
+            log.warn("", files.regions, f"{text}: the rest {self.outcome}")
+        elif lines > frames and video.name not in self.dataset.benchmark.cut_results:
+            log.warn("", files.regions, f"{text}: surplus ignored")
+        return run.resized(frames) if lines > frames else run
+
+    def _completed(self, runs: dict[str, list]) -> dict[str, list]:
+        """Runs as the policy has them, see `Gathered`."""
+        layout = self.dataset.benchmark.layout
+        if self.incomplete == "skip":
+            kept = {name: [run for run in found if len(run)] for name, found in runs.items()}
+            return {name: found for name, found in kept.items() if found}
+        code = Code.LOST if layout == "vot" else Code.REGION
+        nothing = [empty_trajectory(scores=layout == "longterm")]
+        completed = {}
+        for name, found in runs.items():
+            length = len(self.dataset.videos[name])
+            completed[name] = [
+                run if len(run) == length else run.resized(length, code) for run in found or nothing
+            ]
+        return completed
+
+    def _lines(self, log: IssueLog) -> list[str]:
+        """One line per issue or group of issues: missing videos, single files, other groups."""
+        places = {kind: [issue.where for issue in log if issue.kind == kind] for kind in _GROUPS}
+        fixed = {"total": len(self.dataset), "outcome": self.outcome}
+        groups = {
+            kind: _GROUPS[kind].format(count=len(names), names=_shortened(names), **fixed)
+            for kind, names in places.items()
+            if names
+        }
+        first = [groups.pop("missing")] if "missing" in groups else []
+        return [*first, *(issue.text for issue in log if not issue.kind), *groups.values()]
+
+    def _nothing_found(self, store: ResultStore, lines: Sequence[str]) -> str:
+        """Say that a tracker has no result, where it was looked for, and what is there."""
+        folder, wanted = store.folder, store.files(self.dataset[0].name).regions
+        there = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        found = f"there is {_shortened(there)}" if there else "the folder is empty or missing"
+        faults = [line.removesuffix(f": {self.outcome}") for line in lines]
+        return (
+            f"{folder.name}: no usable result for any of the {len(self.dataset)} videos of "
+            f"{self.dataset.name}; looked for {wanted} and so on, {found}; {_shortened(faults, 1)}"
+        )
 
     def _samples(self, measures: Measures, num_samples: int) -> dict[str, NDArray]:
         return self.combine(measures, draw_weights(len(measures.videos), num_samples))
@@ -294,7 +423,7 @@ class Evaluation(ABC):
 
     @np.errstate(over="ignore", invalid="ignore")  # boxes beyond all measure are lost, that is all
     def _score(self, tracker: str) -> Scores:
-        results = self.gather(tracker)
+        results = self._gather(tracker)
         measures = self.measure(results)
         videos = measures.videos
         return Scores(
@@ -316,11 +445,7 @@ def by_name(values: Mapping[str, NDArray], names: Iterable[str]) -> dict[str, di
 
 
 def draw_weights(num_videos: int, num_samples: int, seed: int = SEED) -> NDArray:
-    """Draw samples of videos with replacement.
-
-    Returns:
-        (num_samples, num_videos) how often each video is in each sample.
-    """
+    """Count each video in samples (num_samples, num_videos) that are drawn with replacement."""
     shares = np.full(num_videos, 1 / num_videos)
     return np.random.default_rng(seed).multinomial(num_videos, shares, num_samples).astype(float)
 
@@ -345,6 +470,7 @@ def _comparison(
     return Comparison(float(a[0]), float(b[0]), float(a[0] - b[0]), low, high, float(share))
 
 
-def wants_color(color: bool | None) -> bool:
-    """Whether to print in color; None asks the terminal."""
-    return sys.stdout.isatty() if color is None else color
+def _shortened(names: Sequence[str], limit: int = 5) -> str:
+    """Join the first names and count the rest."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,4 +1,10 @@
-"""PySOT's classes of evaluation: its names, values and printed tables; nothing else uses them."""
+"""PySOT's classes of evaluation: its names, values and printed tables; nothing else uses them.
+
+Arguments that all have: ``eval_trackers`` is a name, several, or None for all of the data set.
+``show_result`` prints the table of the ``top`` trackers, best first, from what the methods ``eval``
+return; with ``show_video_level`` and fewer than 10 trackers that of the videos too, with values
+below ``helight_threshold`` (PySOT's spelling) in red if ``color``, or None and in a terminal.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.dataset import Dataset
-from toolkit.evaluation.evaluation import VIDEO_TABLE_LIMIT, wants_color
 from toolkit.evaluation.metrics import best_f1, score_of_curve
 from toolkit.evaluation.one_pass import LongTermEvaluation, OnePassEvaluation
 from toolkit.evaluation.reset import BURNIN, SKIPPING, ResetEvaluation
@@ -18,7 +23,7 @@ from toolkit.evaluation.tables import (
     format_table,
     metric_table,
     one_pass_table,
-    video_table,
+    print_tables,
 )
 from toolkit.utils.statistics import box_centers, norm_centers
 
@@ -34,7 +39,7 @@ class OPEBenchmark(OnePassEvaluation):
     """One-pass evaluation; see `OnePassEvaluation` for its arguments."""
 
     def eval_success(self, eval_trackers: Trackers = None) -> dict[str, Curves]:
-        """Success plots, (21,) per tracker and video; None means all trackers."""
+        """Success plots, (21,) per tracker and video."""
         return self._curves_of("success", eval_trackers)
 
     def eval_precision(self, eval_trackers: Trackers = None) -> dict[str, Curves]:
@@ -55,17 +60,9 @@ class OPEBenchmark(OnePassEvaluation):
         top: int = 20,
         color: bool | None = None,
     ) -> None:
-        """Print the table of the trackers and, below it, that of the videos, as PySOT does.
+        """Print the tables; a metric that is not given prints as 0.000.
 
-        Args:
-            success_ret: As `eval_success` returns it.
-            precision_ret: Likewise; a metric that is not given prints as 0.000.
-            norm_precision_ret: Likewise.
-            show_video_level: Print the table of the videos too, for fewer than 10 trackers and
-                if precision is given.
-            helight_threshold: Values of the video table below it are red (PySOT's spelling).
-            top: Number of trackers shown, best first.
-            color: Use red; None only if the output is a terminal.
+        The table of the videos needs precision.
 
         Raises:
             ValueError: If a tracker has no video.
@@ -79,11 +76,11 @@ class OPEBenchmark(OnePassEvaluation):
             name: {metric: _mean_score(metric, of[name]) for metric, of in given.items() if of}
             for name in success_ret
         }
-        print(one_pass_table(scores, (), top))
-        if show_video_level and precision_ret is not None and len(success_ret) <= VIDEO_TABLE_LIMIT:
+        videos = None
+        if show_video_level and precision_ret is not None:
             videos = {n: _curve_means(of, precision_ret[n]) for n, of in success_ret.items()}
-            columns = _with_threshold(self.video_columns, helight_threshold)
-            print("\n\n", video_table(videos, columns, 21, wants_color(color)), sep="\n")
+        columns = _with_threshold(self.video_columns, helight_threshold)
+        print_tables(one_pass_table(scores, (), top), videos, columns, self.name_width, color)
 
     def convert_bb_to_center(self, bboxes: NDArray) -> NDArray:
         """Centers (N, 2) of boxes (N, 4) x, y, w, h; see `box_centers`."""
@@ -117,38 +114,26 @@ class F1Benchmark(LongTermEvaluation):
         top: int = 20,
         color: bool | None = None,
     ) -> None:
-        """Print the table of the trackers and, below it, that of the videos, as PySOT does.
-
-        Args:
-            result: As `eval` returns it.
-            show_video_level: Print the table of the videos too, for fewer than 10 trackers.
-            helight_threshold: Values of the video table below it are red (PySOT's spelling).
-            top: Number of trackers shown, best F1 first.
-            color: Use red; None only if the output is a terminal.
-        """
+        """Print the tables."""
         scores = {name: _long_term_scores(of) for name, of in result.items()}
         best = sorted(scores, key=lambda name: scores[name]["f1"], reverse=True)[:top]
         metrics = [metric.key for metric in self.metrics]
-        print(metric_table({name: scores[name] for name in best}, metrics))
-        if show_video_level and len(result) <= VIDEO_TABLE_LIMIT:
-            videos = {
-                name: {
-                    video: _long_term_scores({m: {video: of[m][video]} for m in metrics})
-                    for video in of["precision"]
-                }
-                for name, of in result.items()
+        table = metric_table({name: scores[name] for name in best}, metrics)
+        videos = {
+            name: {
+                video: _long_term_scores({m: {video: of[m][video]} for m in metrics})
+                for video in of["precision"]
             }
-            columns = _with_threshold(self.video_columns, helight_threshold)
-            print("\n\n", video_table(videos, columns, color=wants_color(color)), sep="\n")
+            for name, of in result.items()
+        }
+        columns = _with_threshold(self.video_columns, helight_threshold)
+        print_tables(table, videos if show_video_level else None, columns, color=color)
 
 
 class AccuracyRobustnessBenchmark:
     """Accuracy and robustness of VOT2016-2019; see `ResetEvaluation`.
 
-    Args:
-        dataset: The videos, and after ``set_tracker`` the trackers' names and folder.
-        burnin: Frames from each start on that accuracy leaves out. (PySOT took 10 whatever was
-            asked for.)
+    Accuracy leaves out ``burnin`` frames from each start on. (PySOT always took 10.)
     """
 
     def __init__(self, dataset: Dataset, burnin: int = BURNIN) -> None:
@@ -156,11 +141,11 @@ class AccuracyRobustnessBenchmark:
         self.evaluation = ResetEvaluation(dataset, burnin=burnin)
 
     def eval(self, eval_trackers: Trackers = None) -> dict[str, dict[str, Any]]:
-        """Overlaps and failures of trackers; None means all of the data set.
+        """Overlaps and failures by tracker.
 
         Returns:
-            By tracker ``overlaps``, by video a list with the mean over repetitions of each frame,
-            NaN where there is none, and ``failures``, by video their number per repetition.
+            ``overlaps``, by video a list with the mean over repetitions of each frame, NaN where
+            there is none, and ``failures``, by video their number per repetition.
         """
         result = {}
         for name in _names(self.dataset, eval_trackers):
@@ -180,16 +165,10 @@ class AccuracyRobustnessBenchmark:
         top: int = 20,
         color: bool | None = None,
     ) -> None:
-        """Print the table of the trackers and, below it, that of the videos, as PySOT does.
+        """Print the tables; failures are red whatever the threshold.
 
-        Args:
-            result: As `eval` returns it.
-            eao_result: As `EAOBenchmark.eval` returns it; adds a column and ranks the trackers,
-                best first. Without it all are shown, in the order given.
-            show_video_level: Print the table of the videos too, for fewer than 10 trackers.
-            helight_threshold: Accuracies below it are red (PySOT's spelling), as is any failure.
-            top: Number of trackers in a ranked table.
-            color: Use red; None only if the output is a terminal.
+        ``eao_result`` adds a column and ranks the trackers; without it all are shown, in the order
+        given.
         """
         scores = {name: _accuracy_robustness(of) for name, of in result.items()}
         order, metrics = list(scores), AR
@@ -198,26 +177,20 @@ class AccuracyRobustnessBenchmark:
             for name, of in scores.items():
                 of["eao"] = eao_result[name]["all"]
             order = sorted(order, key=lambda name: scores[name]["eao"], reverse=True)[:top]
-        print(metric_table({name: scores[name] for name in order}, metrics))
-        if show_video_level and len(result) <= VIDEO_TABLE_LIMIT:
-            videos = {name: _by_video(of) for name, of in result.items()}
-            accuracy, lost = self.evaluation.video_columns
-            columns = [*_with_threshold([accuracy], helight_threshold), lost]
-            print("\n\n", video_table(videos, columns, color=wants_color(color)), sep="\n")
+        table = metric_table({name: scores[name] for name in order}, metrics)
+        videos = {name: _by_video(of) for name, of in result.items()}
+        accuracy, lost = self.evaluation.video_columns
+        columns = [*_with_threshold([accuracy], helight_threshold), lost]
+        print_tables(table, videos if show_video_level else None, columns, color=color)
 
 
 class EAOBenchmark:
-    """Expected average overlap (EAO) of VOT2016-2019; see `ResetEvaluation`.
-
-    Args:
-        dataset: The videos, and after ``set_tracker`` the trackers' names and folder.
-        skipping: Frames from a failure to the next start.
-        tags: Tags of frames to score by, of ``dataset.tags``.
+    """Expected average overlap (EAO) of VOT2016-2019, by tag of the frames; see `ResetEvaluation`.
 
     Attributes:
         low: First sequence length, in frames, of those that EAO averages over.
         high: Last of them.
-        peak: The most common length of the benchmark's videos; None if nobody says.
+        peak: The most common length of the benchmark's videos; None if it is not known.
 
     Raises:
         ValueError: If there is no such tag.
@@ -235,21 +208,20 @@ class EAOBenchmark:
         self.peak = PEAKS.get((self.low, self.high))
 
     def eval(self, eval_trackers: Trackers = None) -> dict[str, dict[str, float]]:
-        """EAO by tracker and tag; None means all trackers of the data set."""
+        """EAO by tracker and tag."""
         return {
             name: {tag: self.evaluation.scores(name).attributes[tag]["eao"] for tag in self.tags}
             for name in _names(self.dataset, eval_trackers)
         }
 
     def show_result(self, result: Mapping[str, Mapping[str, float]], topk: int = 10) -> None:
-        """Print the table of EAO by tag, as PySOT does.
-
-        Args:
-            result: As `eval` returns it.
-            topk: Number of trackers shown, best of tag ``all`` first.
-        """
+        """Print the table of EAO by tag of the ``topk`` trackers, best of tag ``all`` first."""
         best = sorted(result, key=lambda name: result[name]["all"], reverse=True)[:topk]
-        print(_tag_table({name: result[name] for name in best}))
+        tags = list(result[best[0]]) if best else []
+        width = max([20, *(len(name) + 2 for name in best)])
+        header = [("Tracker Name", width), *((tag, max(len(tag) + 2, 7)) for tag in tags)]
+        rows = [[Cell(n), *(Cell(f"{result[n][tag]:.3f}") for tag in tags)] for n in best]
+        print(format_table([header], rows))
 
 
 def _names(dataset: Dataset, trackers: Trackers) -> list[str]:
@@ -283,12 +255,7 @@ def _long_term_scores(curves: Mapping[str, Curves]) -> dict[str, float]:
 
 
 def _accuracy_robustness(result: Mapping[str, Any]) -> dict[str, float]:
-    """Accuracy, robustness and lost number of one tracker's overlaps and failures.
-
-    Args:
-        result: ``overlaps`` and ``failures`` by video, as `AccuracyRobustnessBenchmark.eval`
-            returns them for a tracker.
-    """
+    """Scores of what `AccuracyRobustnessBenchmark.eval` returns for a tracker."""
     overlaps = [np.asarray(values, np.float64) for values in result["overlaps"].values()]
     failures = sum(float(np.mean(values)) for values in result["failures"].values())
     num_frames = sum(map(len, overlaps))
@@ -312,12 +279,3 @@ def _by_video(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 def _mean(values: np.ndarray) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _tag_table(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Table of the expected average overlap by tag, of trackers in the order given."""
-    tags = list(next(iter(scores.values()), {}))
-    width = max([20, *(len(name) + 2 for name in scores)])
-    header = [("Tracker Name", width), *((tag, max(len(tag) + 2, 7)) for tag in tags)]
-    rows = [[Cell(name), *(Cell(f"{of[tag]:.3f}") for tag in tags)] for name, of in scores.items()]
-    return format_table([header], rows)

@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.dataset import Dataset
 from toolkit.datasets.video import Video
-from toolkit.evaluation.evaluation import Evaluation
-from toolkit.evaluation.gathering import Gathered, checked, gather, outcome_of
+from toolkit.evaluation.evaluation import Evaluation, Gathered
 from toolkit.evaluation.metrics import METRICS_OF, Measures
 from toolkit.io.issues import IssueLog
 from toolkit.results.formats import mask_path
@@ -29,20 +27,30 @@ class MaskEvaluation(Evaluation):
     """Mean, recall and decay of J and F.
 
     Results are label images, ``<tracker>/<video>/<name of the frame>.png``. Needs the annotation
-    masks and Pillow (extra ``masks``).
-
-    Args:
-        dataset: The videos, which name their annotation masks, and the trackers' names and folder.
-        incomplete: See `Evaluation`; with ``lost`` a frame without a result scores 0.
-        strict: Changes nothing here.
+    masks and Pillow (extra ``masks``). With the policy ``lost`` a frame without a result scores 0.
     """
 
     key = "jf"
     metrics = METRICS_OF["davis"]
 
-    def gather(self, tracker: str) -> Gathered:
-        """Find the masks of a tracker: by video one path per frame, None where there is none."""
-        return gather(self.dataset, tracker, self.incomplete, _find_masks)
+    def check_ground_truth(self) -> None:
+        """Do nothing: annotation masks are checked as they are read."""
+
+    def read_runs(self, store: ResultStore, video: Video, log: IssueLog) -> list["_MaskFiles"]:
+        """Find the masks of a video, one path per frame, None where there is none."""
+        folder = store.files(video.name).regions
+        there = set(folder.glob("*.png"))
+        paths = [mask_path(folder, name) for name in video.img_names]
+        found = len(there.intersection(paths))
+        if not found:
+            log.add("missing", video.name)
+            return [_MaskFiles([])]
+        if found < len(paths):
+            text = (
+                f"{video.name} has {found} masks for {len(paths)} frames: the rest {self.outcome}"
+            )
+            log.warn("", video.name, text)
+        return [_MaskFiles([path if path in there else None for path in paths])]
 
     def measure(self, results: Gathered) -> Measures:
         """Sums over the objects of each video (V,) of mean, recall and decay of J and F."""
@@ -66,7 +74,8 @@ class MaskEvaluation(Evaluation):
             for label in objects:
                 similarity = (0.0, 0.0)
                 if labels is not None:
-                    similarity = _compare_masks(truth == label, labels == label)
+                    masks = truth == label, labels == label
+                    similarity = region_similarity(*masks), boundary_accuracy(*masks)
                 frames.setdefault(label, []).append(similarity)
         return [
             [number for values in zip(*of, strict=True) for number in statistics(np.array(values))]
@@ -85,8 +94,8 @@ class MaskEvaluation(Evaluation):
             try:
                 labels = paths[i] and _read_result(paths[i], truth.shape)
             except ValueError as error:
-                problems.append(f"{error}: {outcome_of(self.incomplete)}")
-                checked(video.name, problems, self.incomplete)
+                problems.append(f"{error}: {self.outcome}")
+                self.checked(video.name, problems)
                 if self.incomplete == "skip":
                     continue
                 labels = None
@@ -106,23 +115,6 @@ class _MaskFiles:
         return _MaskFiles([*self.paths, *[None] * (length - len(self))])
 
 
-def _find_masks(
-    dataset: Dataset, store: ResultStore, video: Video, log: IssueLog, outcome: str
-) -> list[_MaskFiles]:
-    """Find the masks of a video; see `toolkit.evaluation.gathering.Reader`."""
-    folder = store.files(video.name).regions
-    there = set(folder.glob("*.png"))
-    paths = [mask_path(folder, name) for name in video.img_names]
-    found = len(there.intersection(paths))
-    if not found:
-        log.add("missing", video.name)
-        return [_MaskFiles([])]
-    if found < len(paths):
-        text = f"{video.name} has {found} masks for {len(paths)} frames: the rest {outcome}"
-        log.warn("", video.name, text)
-    return [_MaskFiles([path if path in there else None for path in paths])]
-
-
 def _read_result(path: Path, shape: tuple[int, ...]) -> NDArray:
     from toolkit.io.labels import read_labels
 
@@ -134,11 +126,6 @@ def _read_result(path: Path, shape: tuple[int, ...]) -> NDArray:
     return labels
 
 
-def _compare_masks(truth: NDArray, mask: NDArray) -> tuple[float, float]:
-    """Region similarity J and boundary accuracy F of two masks (H, W) bool."""
-    return region_similarity(truth, mask), boundary_accuracy(truth, mask)
-
-
 def region_similarity(truth: NDArray, mask: NDArray) -> float:
     """Intersection over union J of two masks (H, W) bool; 1 if both are empty."""
     union = np.count_nonzero(truth | mask)
@@ -146,13 +133,10 @@ def region_similarity(truth: NDArray, mask: NDArray) -> float:
 
 
 def boundary_accuracy(truth: NDArray, mask: NDArray, bound: float = BOUND) -> float:
-    """F measure of the boundaries of two masks (H, W) bool.
+    """F measure of the boundaries of two masks (H, W) bool; 1 if both are empty.
 
     A boundary pixel is right if the other boundary is not farther away than ``bound`` diagonals of
     the frame, rounded up to whole pixels.
-
-    Returns:
-        Harmonic mean of the shares of right pixels of either boundary; 1 if both are empty.
     """
     radius = int(np.ceil(bound * np.hypot(*truth.shape)))
     edges = _cropped([boundary(truth), boundary(mask)])
@@ -199,11 +183,7 @@ def _dilated(edge: NDArray, radius: int) -> NDArray:
 
 
 def _truth(video: Video, index: int) -> NDArray:
-    """Label image (H, W) of a frame's annotation; 1 is the object where there is only one.
-
-    Raises:
-        ValueError: If the video names no masks, or none for this frame.
-    """
+    """Label image (H, W) of a frame's annotation; 1 is the object where there is only one."""
     if not video.mask_names:
         raise ValueError(f"video {video.name!r} has no annotation masks (mask_names in the JSON)")
     labels = video.read_mask(index)

@@ -12,7 +12,7 @@ As plain data (`Scores.as_data`) a tracker's scores are::
       "attributes": {attribute: {metric: value}},       # or tags of frames
       "curves":     {curve: {"x": [...], "y": [...]}},  # keys of CURVES
       "num_videos": 100,
-      "problems":   ["3 of 100 videos have no result (...): counted as lost"],
+      "problems":   ["3 of 100 videos have no result (...): counted as lost"],  # a line each
     }
 
 A value that is not defined (NaN, infinite) is None there. Which of the metrics are there, and
@@ -44,19 +44,12 @@ Value = Callable[[Totals], NDArray]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table of videos.
-
-    Attributes:
-        label: Its heading.
-        width: In characters.
-        low: Values below it are red.
-        high: Values above it are red.
-    """
+    """A column of the table of videos."""
 
     label: str
-    width: int
-    low: float = -np.inf
-    high: float = np.inf
+    width: int  # characters
+    low: float = -np.inf  # values below it are red
+    high: float = np.inf  # values above it are red
 
 
 @dataclass(frozen=True)
@@ -66,13 +59,13 @@ class Metric:
     Attributes:
         key: Its name in data and commands.
         label: Heading of its column.
-        value: Makes its values (B,) of totals; NaN where it is not defined.
+        value: Makes its values (B,) from totals; NaN where it is not defined.
         measure: For one-pass evaluation: makes of a video's ``(gt, pred, n_frame, strict)`` the
             array that is summed under ``key``, see `toolkit.utils.statistics.success_curve`. None
             if the metric is made of what others or the evaluation measure.
         digits: Decimals.
         higher_is_better: Direction of the ranking.
-        range: Lowest and highest value that it can have.
+        range: Lowest and highest possible value.
         headline: Whether it has a confidence interval and is compared.
         always_shown: Whether it is in the table of trackers even where the row of the benchmark
             does not name it.
@@ -149,7 +142,23 @@ def _region_and_boundary(totals: Totals) -> NDArray:
     return (totals["j"] / totals["objects"] + totals["f"] / totals["objects"]) / 2
 
 
-_INF = np.inf
+def _of_masks(key: str) -> tuple[Metric, ...]:
+    """Mean, recall and decay of J or F."""
+    label, recall, decay = key.upper(), f"{key}_recall", f"{key}_decay"
+    return (
+        Metric(key, f"{label} mean", _ratio(key, "objects"), column=Column(label, 7, 0.5)),
+        Metric(recall, f"{label} recall", _ratio(recall, "objects"), headline=False),
+        Metric(
+            decay,
+            f"{label} decay",
+            _ratio(decay, "objects"),
+            higher_is_better=False,
+            range=(-1, 1),
+            headline=False,
+        ),
+    )
+
+
 #: Metrics by evaluation, a key of `toolkit.evaluation.EVALUATIONS`, in the order of JSON and CSV.
 METRICS_OF: dict[str, tuple[Metric, ...]] = {
     "ope": (
@@ -185,7 +194,7 @@ METRICS_OF: dict[str, tuple[Metric, ...]] = {
             lambda totals: totals["failures"],
             digits=1,
             higher_is_better=False,
-            range=(0, _INF),
+            range=(0, np.inf),
             column=Column("LN", 8, high=0),
         ),
         Metric("eao", "EAO", average_expected_overlap),
@@ -204,26 +213,8 @@ METRICS_OF: dict[str, tuple[Metric, ...]] = {
     ),
     "davis": (
         Metric("jf", "J&F", _region_and_boundary),
-        Metric("j", "J mean", _ratio("j", "objects"), column=Column("J", 7, 0.5)),
-        Metric("j_recall", "J recall", _ratio("j_recall", "objects"), headline=False),
-        Metric(
-            "j_decay",
-            "J decay",
-            _ratio("j_decay", "objects"),
-            higher_is_better=False,
-            range=(-1, 1),
-            headline=False,
-        ),
-        Metric("f", "F mean", _ratio("f", "objects"), column=Column("F", 7, 0.5)),
-        Metric("f_recall", "F recall", _ratio("f_recall", "objects"), headline=False),
-        Metric(
-            "f_decay",
-            "F decay",
-            _ratio("f_decay", "objects"),
-            higher_is_better=False,
-            range=(-1, 1),
-            headline=False,
-        ),
+        *_of_masks("j"),
+        *_of_masks("f"),
     ),
 }
 
@@ -239,23 +230,14 @@ def score_of_curve(key: str, curve: NDArray) -> float:
 
 @dataclass(frozen=True)
 class Axes:
-    """What a curve shows.
-
-    Attributes:
-        title: Of its plot.
-        x: Label of the x axis.
-        y: Label of the y axis.
-        thresholds: (T,) positions on the x axis in one-pass evaluation.
-        unit: Of the thresholds.
-        corner: Where curves leave room for a legend.
-    """
+    """Title and labels of the plot of a curve."""
 
     title: str
     x: str
     y: str
-    thresholds: NDArray | None = None
-    unit: str = ""
-    corner: str = "lower right"
+    thresholds: NDArray | None = None  # (T,) positions on the x axis in one-pass evaluation
+    unit: str = ""  # of the thresholds
+    corner: str = "lower right"  # where curves leave room for a legend
 
 
 CURVES: dict[str, Axes] = {
@@ -280,12 +262,7 @@ CURVES: dict[str, Axes] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve of a tracker.
-
-    Attributes:
-        x: (P,) positions, ascending, or as `CURVES` says.
-        y: (P,) values.
-    """
+    """Positions and values of a tracker's curve, (P,) both."""
 
     x: NDArray
     y: NDArray
@@ -293,10 +270,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Measures:
-    """What was measured on each video, before averaging.
+    """What was measured on each of V videos, before averaging.
 
     Attributes:
-        videos: Names of the V videos that count.
+        videos: Names of the videos that count.
         sums: Arrays (V, ...) by name; an average over videos is made of weighted sums of these,
             which is what makes resampling of videos cheap.
         shared: Arrays that belong to no single video.
@@ -321,61 +298,39 @@ class Measures:
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of one tracker; see the module for their form as plain data.
-
-    Attributes:
-        metrics: Value by metric.
-        videos: Value by video and metric.
-        attributes: Value by attribute, or tag, and metric.
-        curves: Average curves.
-        measures: What they were made of.
-        problems: What was wrong with the results and what was done about it, one line each.
-        intervals: Bounds of the 95 % confidence interval by metric, after a bootstrap.
-    """
+    """All scores of one tracker; the module's docstring describes the fields."""
 
     metrics: dict[str, float]
     videos: dict[str, dict[str, float]]
     attributes: dict[str, dict[str, float]]
     curves: dict[str, Curve]
-    measures: Measures
+    measures: Measures  # what they were made of
     problems: list[str]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON and other outputs."""
-        curves = {name: {"x": curve.x, "y": curve.y} for name, curve in self.curves.items()}
         data = {
             "metrics": self.metrics,
             "videos": self.videos,
             "attributes": self.attributes,
-            "curves": curves,
+            "curves": {name: {"x": of.x, "y": of.y} for name, of in self.curves.items()},
             "num_videos": len(self.videos),
             "problems": self.problems,
         }
-        if self.intervals:
-            data["intervals"] = self.intervals
-        return plain(data)
+        return plain({**data, "intervals": self.intervals} if self.intervals else data)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How tracker A compares with tracker B by one metric.
-
-    Attributes:
-        a: Value of A over the videos that both have.
-        b: Value of B.
-        difference: A - B.
-        low: Lower bound of the difference, 95 %.
-        high: Upper bound.
-        share: Share of the samples in which A is better than B; equals count half.
-    """
+    """How tracker A compares with tracker B by one metric, over the videos that both have."""
 
     a: float
     b: float
-    difference: float
+    difference: float  # A - B, and the bounds of its 95 % interval
     low: float
     high: float
-    share: float
+    share: float  # of the samples in which A is better than B; equals count half
 
 
 def plain(value: Any) -> Any:

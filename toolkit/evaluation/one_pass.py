@@ -1,13 +1,14 @@
 """Evaluation of runs without resets: one-pass sets, GOT-10k and long-term sets."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.video import Video
-from toolkit.evaluation.evaluation import Evaluation
-from toolkit.evaluation.gathering import Gathered
+from toolkit.evaluation.evaluation import Evaluation, Gathered
 from toolkit.evaluation.metrics import CURVES, METRICS_OF, Curve, Measures, f1_of
-from toolkit.evaluation.tables import one_pass_table, video_table
+from toolkit.evaluation.tables import one_pass_table
 from toolkit.results.trajectory import Code, Trajectory
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import calculate_f1, determine_thresholds, overlap_ratio
@@ -19,18 +20,13 @@ RATES = {"sr50": 0.5, "sr75": 0.75}
 class OnePassEvaluation(Evaluation):
     """Success, precision and normalized precision (OTB, UAV123, NFS, LaSOT, TrackingNet, ...).
 
-    Args:
-        dataset: The videos and the trackers' names and folder.
-        incomplete: See `Evaluation`.
-        strict: Count frames without ground truth as precision misses; by default they are hits,
-            as in PySOT, because published numbers contain that.
-
-    Raises:
-        ValueError: If ``incomplete`` is unknown.
+    Unless ``strict``, frames without ground truth are precision hits as in PySOT, because published
+    numbers contain that.
     """
 
     key = "success"
     metrics = METRICS_OF["ope"]
+    name_width = 21
 
     def measure(self, results: Gathered) -> Measures:
         """What each metric measures: curves (V, 21) of success, (V, 51) of the two precisions."""
@@ -56,37 +52,32 @@ class OnePassEvaluation(Evaluation):
         gt = self.dataset.videos[video].boxes[: len(run)]
         return np.where((gt[:, 2:4] > 0).all(axis=1), overlap_ratio(gt, run.boxes), np.nan)
 
-    def tracker_table(self, trackers: list[str], top: int) -> str:
+    def tracker_table(self, trackers: Sequence[str], top: int) -> str:
         """PySOT's table of the best trackers, in which what the benchmark leaves out is 0."""
         shown = self.table_metrics
         scores = {name: self.scores(name).metrics for name in trackers}
         values = {name: {metric: of[metric] for metric in shown} for name, of in scores.items()}
         return one_pass_table(values, shown, top)
 
-    def video_table(self, trackers: list[str], color: bool) -> str:
-        """PySOT's table of the videos, whose precision is the mean of the whole curve."""
-        videos = {}
-        for name in trackers:
-            scores = self.scores(name)
-            means = scores.measures.of_videos("precision")
-            videos[name] = {
-                video: {**of, "precision": means[video].mean()}
-                for video, of in scores.videos.items()
+    def video_scores(self, trackers: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+        """Values of PySOT's table of the videos, whose precision is the mean of the curve."""
+        curves = {name: self.scores(name).measures.of_videos("precision") for name in trackers}
+        return {
+            name: {
+                video: {**of, "precision": curves[name][video].mean()}
+                for video, of in found.items()
             }
-        return video_table(videos, self.video_columns, 21, color)
+            for name, found in super().video_scores(trackers).items()
+        }
 
 
 class LongTermEvaluation(Evaluation):
     """Precision, recall and F1 at the threshold of the best F1 (VOT2018-LT).
 
     Definitions follow Lukezic et al., "Now you see me" (2018), as PySOT computes them: at the
-    lowest threshold, minus infinity, only frames with a confidence above 0 count.
-
-    Args:
-        dataset: The videos and the trackers' names and folder.
-        incomplete: See `Evaluation`; with ``lost`` a frame without a result is one in which the
-            tracker reports nothing, and a video without any has precision and recall 0.
-        strict: Changes nothing here.
+    lowest threshold, minus infinity, only frames with a confidence above 0 count. With the policy
+    ``lost`` a frame without a result is one in which the tracker reports nothing, and a video
+    without any has precision and recall 0.
     """
 
     key = "f1"
@@ -98,14 +89,11 @@ class LongTermEvaluation(Evaluation):
         if np.isnan(scores).all():  # any threshold will do: every frame is lost
             scores = np.zeros(1)
         thresholds = determine_thresholds(scores)
-        rows: dict[str, list[NDArray]] = {"precision": [], "recall": [], "f1": []}
-        for name, (run, *_) in results.runs.items():
-            curves = np.zeros((3, len(thresholds)))
+        curves = np.zeros((len(results.runs), 3, len(thresholds)))
+        for row, (name, (run, *_)) in zip(curves, results.runs.items(), strict=True):
             if name not in results.missing:
-                curves = _video_curves(self.dataset.videos[name], run, thresholds)
-            for metric, curve in zip(("f1", "precision", "recall"), curves, strict=True):
-                rows[metric].append(curve)
-        sums = {metric: np.array(values) for metric, values in rows.items()}
+                row[:] = _video_curves(self.dataset.videos[name], run, thresholds)
+        sums = {metric: curves[:, i] for i, metric in enumerate(("f1", "precision", "recall"))}
         return Measures(list(results.runs), sums, {"thresholds": thresholds[::-1]})
 
     def curves(self, measures: Measures) -> dict[str, Curve]:
@@ -130,12 +118,7 @@ class GOT10kEvaluation(Evaluation):
     those with cover 0 are left out, all repetitions count, frames of all videos are pooled, and
     both boxes are limited to the frame: first their position, then, by what remains, their size.
     (A box that sticks out on the left or at the top is thus pushed in, not cut. Published numbers
-    contain it.)
-
-    Args:
-        dataset: The videos and the trackers' names and folder.
-        incomplete: See `Evaluation`; with ``lost`` a frame without a result has overlap 0.
-        strict: Changes nothing here.
+    contain it.) With the policy ``lost`` a frame without a result has overlap 0.
     """
 
     key = "ao"

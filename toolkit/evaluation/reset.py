@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from toolkit.datasets.dataset import Dataset
 from toolkit.datasets.regions import widened
 from toolkit.datasets.video import Video
-from toolkit.evaluation.evaluation import Evaluation
-from toolkit.evaluation.gathering import Gathered
+from toolkit.evaluation.evaluation import Evaluation, Gathered
 from toolkit.evaluation.metrics import (
     METRICS_OF,
     Curve,
@@ -45,19 +44,10 @@ _FRAGMENTS = ("weighted", "total", "reached")
 
 
 class ResetEvaluation(Evaluation):
-    """Accuracy, robustness and expected average overlap from one reading of the results.
-
-    Args:
-        dataset: The videos and the trackers' names and folder; its benchmark has an
-            ``eao_window``.
-        incomplete: See `Evaluation`; with ``lost`` the first frame without a result is a failure
-            and the rest has no overlap.
-        strict: Changes nothing here.
-        burnin: Frames from a start on that accuracy leaves out.
-        skipping: Frames from a failure to the next start.
+    """Accuracy, robustness and expected average overlap; see ``BURNIN`` and ``SKIPPING``.
 
     Raises:
-        ValueError: If ``incomplete`` is unknown or the data set has no ``eao_window``.
+        ValueError: If ``incomplete`` is unknown or the data set's benchmark has no ``eao_window``.
     """
 
     key = "eao"
@@ -88,15 +78,11 @@ class ResetEvaluation(Evaluation):
 
         Returns:
             ``sums``: overlap and number of frames with one, frames, failures per repetition (V,);
-            of the expected overlap (V, M) weighted, total and reached, see
-            `toolkit.utils.statistics.expected_overlap_sums`. ``shared``: the same with the weights
-            of each tag, over all videos, (T, M). ``by_video``: overlaps (N,) for accuracy, mean
-            over repetitions, and failures (R,).
+            ``_FRAGMENTS`` (V, M). ``shared``: the same with the weights of each tag, over all
+            videos, (T, M). ``by_video``: overlaps (N,) for accuracy, mean over repetitions, and
+            failures (R,).
         """
-        runs = {
-            name: self._measure_runs(name, trajectories, self.burnin)
-            for name, trajectories in results.runs.items()
-        }
+        runs = {name: self._measured(name, of, self.burnin) for name, of in results.runs.items()}
         length = max(len(run.raw) for of in runs.values() for run in of)
         frames = {name: mean_known(_padded([run.burnt for run in of])) for name, of in runs.items()}
         failures = {name: np.array([len(run.failures) for run in of]) for name, of in runs.items()}
@@ -139,14 +125,31 @@ class ResetEvaluation(Evaluation):
 
     def frame_overlaps(self, tracker: str, video: str) -> NDArray:
         """Overlap (N,) of each frame, mean over repetitions, NaN where there is none; read anew."""
-        runs = self._measure_runs(video, self.read(tracker, video), burnin=0)
+        runs = self._measured(video, self.read(tracker, video), burnin=0)
         return mean_known(_padded([run.raw for run in runs]))
 
-    def _measure_runs(
+    def _measured(
         self, name: str, trajectories: Sequence[Trajectory], burnin: int
     ) -> list["_MeasuredRun"]:
+        """Measure all repetitions of a video in one batch."""
         video = self.dataset.videos[name]
-        return _measure_runs(trajectories, self._truths[name], (video.width, video.height), burnin)
+        pairs = [(run, np.flatnonzero(run.codes == Code.REGION)) for run in trajectories]
+        width = max(run.regions.shape[1] for run in trajectories)
+        predicted = np.concatenate([widened(run.regions[frames], width) for run, frames in pairs])
+        expected = self._truths[name][np.concatenate([frames for _, frames in pairs])]
+        size = np.array([video.width, video.height])
+        wide, tight = _bounded_overlaps(predicted, expected, size)
+        measured, begin = [], 0
+        for run, frames in pairs:
+            raw, burnt = np.full((2, len(run)), np.nan)
+            raw[frames] = tight[begin : begin + len(frames)]
+            burnt[frames] = wide[begin : begin + len(frames)]
+            begin += len(frames)
+            for start in np.flatnonzero(run.codes == Code.STARTED):
+                burnt[start : start + burnin] = np.nan
+            failures = np.flatnonzero(run.codes == Code.LOST).tolist()
+            measured.append(_MeasuredRun(raw, burnt, failures))
+        return measured
 
     def _expected_overlap(
         self, runs: dict[str, list["_MeasuredRun"]], length: int
@@ -169,63 +172,17 @@ class ResetEvaluation(Evaluation):
 
 
 class _MeasuredRun(NamedTuple):
-    """One repetition.
-
-    Attributes:
-        raw: (N,) overlaps bounded by (width - 1, height - 1), NaN where the line is a code.
-        burnt: (N,) overlaps bounded by (width, height), NaN during burn-in too.
-        failures: Frames of failures.
-    """
-
-    raw: NDArray
-    burnt: NDArray
-    failures: list[int]
-
-
-def _measure_runs(
-    trajectories: Sequence[Trajectory], truth: NDArray, size: tuple[int, int], burnin: int
-) -> list[_MeasuredRun]:
-    """Overlaps of all repetitions of a video, computed in one batch.
-
-    Args:
-        trajectories: The repetitions.
-        truth: (N, 4) or (N, 2K) ground truth.
-        size: Width and height of the frames.
-        burnin: Frames left out of `_MeasuredRun.burnt` from each start on, the start included.
-    """
-    pairs = [(run, np.flatnonzero(run.codes == Code.REGION)) for run in trajectories]
-    width = max(run.regions.shape[1] for run in trajectories)
-    predicted = np.concatenate([widened(run.regions[frames], width) for run, frames in pairs])
-    expected = truth[np.concatenate([frames for _, frames in pairs])]
-    wide, tight = _bounded_overlaps(predicted, expected, np.array(size))
-    measured, begin = [], 0
-    for run, frames in pairs:
-        raw, burnt = np.full((2, len(run)), np.nan)
-        raw[frames] = tight[begin : begin + len(frames)]
-        burnt[frames] = wide[begin : begin + len(frames)]
-        begin += len(frames)
-        for start in np.flatnonzero(run.codes == Code.STARTED):
-            burnt[start : start + burnin] = np.nan
-        failures = np.flatnonzero(run.codes == Code.LOST).tolist()
-        measured.append(_MeasuredRun(raw, burnt, failures))
-    return measured
+    raw: NDArray  # (N,) overlaps bounded by (width - 1, height - 1), NaN where the line is a code
+    burnt: NDArray  # (N,) overlaps bounded by (width, height), NaN during burn-in too
+    failures: list[int]  # frames
 
 
 def _bounded_overlaps(
     predicted: NDArray, expected: NDArray, size: NDArray
 ) -> tuple[NDArray, NDArray]:
-    """Overlaps of regions, (N, 4) or (N, 2K), with both bounds.
+    """Overlaps (N,) of regions (N, 4) or (N, 2K), bounded by (width, height), then a pixel less.
 
-    The bounds differ by a pixel, so only regions that reach the right or lower border of the frame
-    are drawn twice.
-
-    Args:
-        predicted: Regions of the result.
-        expected: Regions of the ground truth.
-        size: (2,) width and height of the frame.
-
-    Returns:
-        (N,) overlaps bounded by (width, height), and by (width - 1, height - 1).
+    Only regions that reach the right or lower border of the frame are drawn twice.
     """
     wide = overlaps(predicted, expected, size)
     reaches = _beyond(predicted, size) | _beyond(expected, size)
@@ -241,8 +198,7 @@ def _beyond(regions: NDArray, size: NDArray) -> NDArray:
             right, bottom = (regions[:, :2] + regions[:, 2:]).T
     else:
         right, bottom = regions[:, ::2].max(axis=1), regions[:, 1::2].max(axis=1)
-    inside = (right <= size[0] - 2) & (bottom <= size[1] - 2)
-    return ~inside  # NaN is not inside
+    return ~((right <= size[0] - 2) & (bottom <= size[1] - 2))  # NaN is not inside
 
 
 def fragments(
@@ -264,7 +220,7 @@ def fragments(
         num_frames: Frames of the video.
         flags: (T, num_frames) 0 or 1, the frames that count in each of T averages.
         length: Number of columns M of the result, at least m.
-        skipping: Frames from a failure to the next start.
+        skipping: See ``SKIPPING``.
 
     Returns:
         (F, M) overlaps, NaN after the end of a fragment, and (T, F) weights.

@@ -3,12 +3,14 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from toolkit.evaluation.metrics import METRICS, Column, Comparison, Metric, Scores, plain
 
 RED, NORMAL = "\x1b[31m", "\x1b[0m"
+VIDEO_TABLE_LIMIT = 9  # trackers that fit side by side, as in PySOT
 CSV_HEADER = ("dataset", "tracker", "level", "name", "metric", "value", "low", "high")
 
 #: Metrics that PySOT's table of one-pass trackers has columns for.
@@ -34,6 +36,10 @@ class Cell(NamedTuple):
     text: str
     red: bool = False
 
+    def centered(self, width: int) -> str:
+        """Text in a column."""
+        return f"{RED}{self.text:^{width}}{NORMAL}" if self.red else f"{self.text:^{width}}"
+
 
 def format_table(
     headers: Sequence[Sequence[tuple[str, int]]], rows: Sequence[Sequence[Cell]]
@@ -45,13 +51,34 @@ def format_table(
             the last the columns of the rows.
         rows: Cells of each row.
     """
-    head = [_line([f"{text:^{width}}" for text, width in header]) for header in headers]
+    head = [_line(f"{text:^{width}}" for text, width in header) for header in headers]
     rule = "-" * len(head[0])
     widths = [width for _, width in headers[-1]]
-    lines = [part for line in head for part in (rule, line)] + [rule]
-    for row in rows:
-        lines.append(_line([_padded(*pair) for pair in zip(row, widths, strict=True)]))
-    return "\n".join([*lines, rule])
+    lines = [part for line in head for part in (rule, line)]
+    body = [_line(cell.centered(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([*lines, rule, *body, rule])
+
+
+def print_tables(
+    table: str,
+    videos: Mapping[str, Mapping[str, Values]] | None,
+    columns: Sequence[TableColumn],
+    name_width: int = 14,
+    color: bool | None = None,
+) -> None:
+    """Print the table of trackers and, if its values are given and fit, that of the videos.
+
+    Args:
+        table: The table of trackers.
+        videos: As `video_table` takes them.
+        columns: Likewise.
+        name_width: Likewise.
+        color: Likewise; None only if the output is a terminal.
+    """
+    print(table)
+    if videos is not None and len(videos) <= VIDEO_TABLE_LIMIT:
+        color = sys.stdout.isatty() if color is None else color
+        print("\n\n", video_table(videos, columns, name_width, color), sep="\n")
 
 
 def metric_table(
@@ -63,12 +90,12 @@ def metric_table(
 
     Args:
         scores: Values by tracker and metric; what a tracker lacks prints as 0, as in PySOT.
-        metrics: Columns, keys of `toolkit.evaluation.metrics.METRICS`.
+        metrics: Columns, keys of ``METRICS``.
         first: Heading and least width of the column of names.
     """
     columns = [METRICS[metric] for metric in metrics]
     rows = [
-        [Cell(name), *(_number(values.get(column.key, 0.0), column) for column in columns)]
+        [Cell(name), *(Cell(f"{values.get(c.key, 0.0):.{c.digits}f}") for c in columns)]
         for name, values in scores.items()
     ]
     width = max([first[1], *(len(name) + 2 for name in scores)])
@@ -111,46 +138,38 @@ def one_pass_table(scores: Mapping[str, Values], metrics: Sequence[str], top: in
     """
     best = sorted(scores, key=lambda name: scores[name]["success"], reverse=True)[:top]
     width = max([12, *(len(name) + 2 for name in scores)])
-    columns = dict.fromkeys([*_ONE_PASS, *metrics])
-    first = ("Tracker name", width)
-    return metric_table({name: scores[name] for name in best}, list(columns), first)
+    columns = list(dict.fromkeys([*_ONE_PASS, *metrics]))
+    return metric_table({name: scores[name] for name in best}, columns, ("Tracker name", width))
 
 
 def interval_table(scores: Mapping[str, Scores]) -> str:
     """Table of confidence intervals, ``value [low, high]`` per tracker and metric."""
-    metrics = list(next(iter(scores.values())).intervals)
-    rows = [
-        [Cell(name), *(_interval(of, metric) for metric in metrics)] for name, of in scores.items()
-    ]
-    return _fitted_table(["Tracker Name", *(METRICS[metric].label for metric in metrics)], rows)
+    columns = [METRICS[metric] for metric in next(iter(scores.values())).intervals]
+    rows = [[name, *(_interval(of, column) for column in columns)] for name, of in scores.items()]
+    return _fitted_table(["Tracker Name", *(column.label for column in columns)], rows)
 
 
 def comparison_table(a: str, b: str, comparisons: Mapping[str, Comparison]) -> str:
     """Table of two trackers, their difference and how often A is better, per metric."""
     rows = []
     for metric, of in comparisons.items():
-        numbers = [_number(value, METRICS[metric]).text for value in (of.a, of.b, of.low, of.high)]
-        difference = f"{of.difference:+.{METRICS[metric].digits}f} [{numbers[2]}, {numbers[3]}]"
-        texts = [METRICS[metric].label, *numbers[:2], difference, f"{100 * of.share:.1f} %"]
-        rows.append([Cell(text) for text in texts])
+        label, digits = METRICS[metric].label, METRICS[metric].digits
+        first, second, low, high = (f"{v:.{digits}f}" for v in (of.a, of.b, of.low, of.high))
+        difference = f"{of.difference:+.{digits}f} [{low}, {high}]"
+        rows.append([label, first, second, difference, f"{100 * of.share:.1f} %"])
     return _fitted_table(["Metric", a, b, "Difference", f"{a} is better"], rows)
 
 
-def _fitted_table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+def _fitted_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose columns are as wide as what they hold."""
-    texts = [header, *([cell.text for cell in row] for row in rows)]
-    widths = [max(map(len, column)) + 2 for column in zip(*texts, strict=True)]
-    return format_table([list(zip(header, widths, strict=True))], rows)
+    widths = [max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)]
+    heads = list(zip(header, widths, strict=True))
+    return format_table([heads], [list(map(Cell, row)) for row in rows])
 
 
-def _interval(scores: Scores, metric: str) -> Cell:
-    values = (scores.metrics[metric], *scores.intervals[metric])
-    value, low, high = (_number(value, METRICS[metric]).text for value in values)
-    return Cell(f"{value} [{low}, {high}]")
-
-
-def _number(value: float, metric: Metric) -> Cell:
-    return Cell(f"{value:.{metric.digits}f}")
+def _interval(scores: Scores, metric: Metric) -> str:
+    values = (scores.metrics[metric.key], *scores.intervals[metric.key])
+    return "{} [{}, {}]".format(*(f"{value:.{metric.digits}f}" for value in values))
 
 
 def _video_cell(values: Values | None, metric: str, column: Column, color: bool) -> Cell:
@@ -160,12 +179,7 @@ def _video_cell(values: Values | None, metric: str, column: Column, color: bool)
     return Cell(f"{value:.3f}", color and (value < column.low or value > column.high))
 
 
-def _padded(cell: Cell, width: int) -> str:
-    text = f"{cell.text:^{width}}"
-    return f"{RED}{text}{NORMAL}" if cell.red else text
-
-
-def _line(cells: Sequence[str]) -> str:
+def _line(cells: Iterable[str]) -> str:
     return "|" + "|".join(cells) + "|"
 
 
@@ -204,19 +218,15 @@ def latex_table(scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str
         scores: Values by tracker and metric; trackers are shown in this order.
         metrics: Columns, keys of `toolkit.evaluation.metrics.METRICS`.
     """
-    columns = {metric: METRICS[metric] for metric in metrics}
-    marked = {
-        metric: _marked_texts([values[metric] for values in scores.values()], shown)
-        for metric, shown in columns.items()
-    }
-    arrows = {True: r"$\uparrow$", False: r"$\downarrow$"}
-    heads = [f"{_latex_escaped(c.label)} {arrows[c.higher_is_better]}" for c in columns.values()]
-    lines = [r"\begin{tabular}{l" + "c" * len(metrics) + "}", r"\hline"]
-    lines += [" & ".join(["Tracker", *heads]) + r" \\", r"\hline"]
-    for i, name in enumerate(scores):
-        cells = [_latex_escaped(name), *(marked[metric][i] for metric in metrics)]
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+    columns = [[name.translate(_LATEX_ESCAPES) for name in scores]]
+    heads = ["Tracker"]
+    for metric in (METRICS[key] for key in metrics):
+        columns.append(_marked_texts([of[metric.key] for of in scores.values()], metric))
+        arrow = r"$\uparrow$" if metric.higher_is_better else r"$\downarrow$"
+        heads.append(f"{metric.label.translate(_LATEX_ESCAPES)} {arrow}")
+    head, *rows = (" & ".join(row) + r" \\" for row in (heads, *zip(*columns, strict=True)))
+    begin = r"\begin{tabular}{l" + "c" * len(metrics) + "}"
+    return "\n".join([begin, r"\hline", head, r"\hline", *rows, r"\hline", r"\end{tabular}", ""])
 
 
 def _marked_texts(values: Sequence[float], metric: Metric) -> list[str]:
@@ -224,15 +234,10 @@ def _marked_texts(values: Sequence[float], metric: Metric) -> list[str]:
 
     Values that read alike are marked alike; a single tracker gets no mark.
     """
+    texts = [f"{v:.{metric.digits}f}" if math.isfinite(v) else "--" for v in values]
+    marks = dict(enumerate(_LATEX_MARKS)) if len(values) > 1 else {}
     places = places_of(values, metric)
-    texts = [_shown_value(value, metric) for value in values]
-    marks = (*_LATEX_MARKS, "%s")
-    if len(values) < 2:
-        return texts
-    return [
-        marks[min(place, 2)] % text if place is not None else text
-        for text, place in zip(texts, places, strict=True)
-    ]
+    return [marks.get(place, "%s") % text for text, place in zip(texts, places, strict=True)]
 
 
 def places_of(values: Sequence[float], metric: Metric) -> list[int | None]:
@@ -241,13 +246,3 @@ def places_of(values: Sequence[float], metric: Metric) -> list[int | None]:
     read = [None if not math.isfinite(v) else round(v, metric.digits) for v in values]
     order = sorted({v for v in read if v is not None}, key=lambda v: sign * v)
     return [None if v is None else order.index(v) for v in read]
-
-
-def _shown_value(value: float, metric: Metric) -> str:
-    """Text of a value with the decimals of its metric; a dash where it is not defined."""
-    return f"{value:.{metric.digits}f}" if math.isfinite(value) else "--"
-
-
-def _latex_escaped(text: str) -> str:
-    """Text with the characters escaped that mean something to LaTeX."""
-    return text.translate(_LATEX_ESCAPES)

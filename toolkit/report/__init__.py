@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolkit.evaluation import METRICS, Evaluation, Scores
-from toolkit.evaluation.metrics import Metric, plain
+from toolkit.evaluation import METRICS, Evaluation
+from toolkit.evaluation.metrics import Metric, Scores, plain
 from toolkit.evaluation.tables import places_of
 from toolkit.io.files import atomic_write
 from toolkit.report.figures import Plot, attribute_plots, main_plots

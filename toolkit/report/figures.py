@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from numpy.typing import NDArray
 
-from toolkit.evaluation import CURVES, METRICS, Evaluation
-from toolkit.evaluation.metrics import Scores
+from toolkit.evaluation import METRICS, Evaluation
+from toolkit.evaluation.metrics import CURVES, Scores
 from toolkit.visualization import (
     draw_accuracy_robustness,
     draw_bars,

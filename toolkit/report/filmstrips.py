@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from toolkit.datasets.regions import box_around
 from toolkit.datasets.video import Video
 from toolkit.evaluation import Evaluation
-from toolkit.evaluation.gathering import result_store
 from toolkit.results.formats import mask_path
 from toolkit.results.trajectory import Code
 from toolkit.visualization.overlay import GREEN, YELLOW, draw_box, draw_text
@@ -261,7 +260,7 @@ def _masks_drawn(
 ) -> list[NDArray]:
     from toolkit.io.labels import read_labels
 
-    results = result_store(evaluation.dataset, tracker).files(video.name).regions
+    results = evaluation.store(tracker).files(video.name).regions
     images = []
     for i in frames:
         image, _ = _shrunk(video[i][0])
