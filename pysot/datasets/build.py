@@ -67,11 +67,10 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
 
 
 def _training_set(cfg: Config, name: str) -> TrainingSet:
-    node = cfg.DATASET.get(name)
-    if not isinstance(node, dict) or "ANNO" not in node:
-        known = [key for key, value in cfg.DATASET.items() if isinstance(value, dict)]
-        known = ", ".join(key for key in known if "ANNO" in cfg.DATASET[key])
-        raise ValueError(f"DATASET.NAMES: unknown training set {name!r}; known: {known}")
+    known = [key for key, node in cfg.DATASET.items() if isinstance(node, dict) and "ANNO" in node]
+    if name not in known:
+        raise ValueError(f"DATASET.NAMES: unknown training set {name!r}; known: {', '.join(known)}")
+    node = cfg.DATASET[name]
     root = resolve_path(node.ROOT)
     logger.info("loading %s", name)
     annotations = read_annotations(resolve_path(node.ANNO))

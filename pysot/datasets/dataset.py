@@ -36,7 +36,7 @@ class TrainingDataError(ValueError):
     """Training images could not be read, and too many of them to go on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingSet:
     """One entry of ``DATASET.NAMES``.
 
@@ -148,14 +148,12 @@ class PairDataset(Dataset):
         if self._negatives is None:
             other = self.sets[rng.integers(len(self.sets))]
             other_video = int(rng.integers(len(other.annotations)))
-            return _any_crop(subset, video, rng), _any_crop(other, other_video, rng)
-        track, first, end = _any_track(subset, video, rng)
-        template = _crop(subset, video, track, int(rng.integers(first, end)))
-        place = next(number for number, other in enumerate(self.sets) if other is subset)
-        number, track = self._negatives.draw(place, track, rng)
-        annotations = self.sets[number].annotations
-        row = int(rng.integers(*annotations.first_row[track : track + 2]))
-        return template, _crop(self.sets[number], annotations.video_of(track), track, row)
+            template = _draw_crop(subset, _draw_track(subset, video, rng), rng)
+            return template, _draw_crop(other, _draw_track(other, other_video, rng), rng)
+        track = _draw_track(subset, video, rng)
+        template = _draw_crop(subset, track, rng)
+        number, track = self._negatives.draw(self.sets.index(subset), track, rng)
+        return template, _draw_crop(self.sets[number], track, rng)
 
     def _sample(
         self, picked: tuple[TrainingSet, int], rng: np.random.Generator
@@ -295,27 +293,24 @@ def _pass_order(seed: int, number: int, sizes: tuple[tuple[int, int], ...]) -> N
     return rng.permutation(np.concatenate(columns, axis=1), axis=1)
 
 
-def _crop(subset: TrainingSet, video: int, track: int, row: int) -> Crop:
+def _crop(subset: TrainingSet, track: int, row: int) -> Crop:
     known = subset.annotations
-    frame, size = int(known.frames[row]), known.sizes[row]
-    return Crop(subset.crops, known.videos[video], frame, known.tracks[track], size)
+    video, frame = known.videos[known.video_of(track)], int(known.frames[row])
+    return Crop(subset.crops, video, frame, known.tracks[track], known.sizes[row])
 
 
-def _any_track(subset: TrainingSet, video: int, rng: np.random.Generator) -> tuple[int, int, int]:
-    """Draw a track; returns its number, first row and end row."""
-    known = subset.annotations
-    track = int(rng.integers(known.first_track[video], known.first_track[video + 1]))
-    return track, int(known.first_row[track]), int(known.first_row[track + 1])
+def _draw_track(subset: TrainingSet, video: int, rng: np.random.Generator) -> int:
+    return int(rng.integers(*subset.annotations.first_track[video : video + 2]))
 
 
-def _any_crop(subset: TrainingSet, video: int, rng: np.random.Generator) -> Crop:
-    track, first, end = _any_track(subset, video, rng)
-    return _crop(subset, video, track, int(rng.integers(first, end)))
+def _draw_crop(subset: TrainingSet, track: int, rng: np.random.Generator) -> Crop:
+    row = int(rng.integers(*subset.annotations.first_row[track : track + 2]))
+    return _crop(subset, track, row)
 
 
 def _near_crops(subset: TrainingSet, video: int, rng: np.random.Generator) -> tuple[Crop, Crop]:
-    track, first, end = _any_track(subset, video, rng)
+    track = _draw_track(subset, video, rng)
+    first, end = subset.annotations.first_row[track : track + 2].tolist()
     template = int(rng.integers(first, end))
     near = max(first, template - subset.frame_range), min(end, template + subset.frame_range + 1)
-    search = int(rng.integers(*near))
-    return _crop(subset, video, track, template), _crop(subset, video, track, search)
+    return _crop(subset, track, template), _crop(subset, track, int(rng.integers(*near)))
