@@ -132,10 +132,7 @@ class Video(video.Video):
         linewidth: int = 2,
         show_name: bool = False,
     ) -> None:
-        """Play the video with ground truth (green) and boxes per frame by tracker.
-
-        The loaded results are the default.
-        """
+        """Play the video with ground truth (green) and boxes by tracker, by default the loaded."""
         import cv2
 
         trajectories = self.pred_trajs if pred_trajs is None else pred_trajs

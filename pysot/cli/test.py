@@ -97,11 +97,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _read_spec(args: argparse.Namespace) -> TrackerSpec | None:
     """Read the tracker that the command line names; None for the static baseline."""
-    if not args.static:
-        return TrackerSpec.read(args.config, args.snapshot, args.opts)
-    if args.config or args.snapshot or args.opts:
+    if args.static and (args.config or args.snapshot or args.opts):
         raise ValueError("--static takes no --config, --snapshot or overrides")
-    return None
+    return None if args.static else TrackerSpec.read(args.config, args.snapshot, args.opts)
 
 
 def _make_job(args: argparse.Namespace, spec: TrackerSpec | None) -> Job:

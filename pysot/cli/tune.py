@@ -168,9 +168,8 @@ def _choose(settings: list[Setting], number: int | None, seed: int) -> list[Sett
 def _check_truth(dataset: Dataset) -> None:
     """Refuse a set by which settings cannot be compared."""
     if not any(video.mask_names or np.isfinite(video.boxes[1:]).any() for video in dataset):
-        raise ValueError(
-            f"{dataset.name} has only first boxes; a search needs the ground truth of later frames"
-        )
+        wanted = "a search needs the ground truth of later frames"
+        raise ValueError(f"{dataset.name} has only first boxes; {wanted}")
 
 
 def _make_jobs(
@@ -203,8 +202,7 @@ def _search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
     jobs = [jobs[index] for index in np.random.default_rng().permutation(len(jobs))]
     groups = [jobs[i : i + TOGETHER] for i in range(0, len(jobs), TOGETHER)]
     waiting: list[Work] = [(group, video) for group in groups for video in videos]
-    failed = 0
-    locked: list[Work] = []
+    failed, locked = 0, []
     while waiting:
         locked, progress = [], False
         for (group, video), results in _follow(waiting, workers):
@@ -224,8 +222,8 @@ def _follow(work: list[Work], workers: int) -> Iterator[tuple[Work, list[JobResu
     total = sum(len(group) * len(video) for group, video in work)
     bar = tqdm(total=total, desc="search", unit="frame", ncols=100, leave=False, disable=None)
     with bar:
-        for item, results in zip(work, run_parallel(_run_group, work, workers), strict=True):
-            group, video = item
+        done = run_parallel(_run_group, work, workers)
+        for (group, video), results in zip(work, done, strict=True):
             for job, result in zip(group, results, strict=True):
                 for line in result.lines:
                     bar.write(line, file=sys.stdout)
@@ -233,7 +231,7 @@ def _follow(work: list[Work], workers: int) -> Iterator[tuple[Work, list[JobResu
                     text = f"error: {job.store.folder.name}: {video.name}: {result.error}"
                     bar.write(text, file=sys.stderr)
             bar.update(len(group) * len(video))
-            yield item, results
+            yield (group, video), results
 
 
 def _run_group(work: Work) -> list[JobResult]:

@@ -6,10 +6,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from box_files import write_boxes
 
 from pysot.cli import eval as tool
 from toolkit.datasets import BENCHMARKS
-from toolkit.results.formats import LAYOUTS, write_boxes
+from toolkit.results.formats import LAYOUTS
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "toolkit"

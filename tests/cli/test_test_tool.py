@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from box_files import read_boxes
 
 from golden import fill
 from pysot.cli import test as tool
@@ -20,7 +21,6 @@ from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.io.video import open_source
 from toolkit.protocols.one_pass import StaticTracker
 from toolkit.protocols.runner import Job, run_video
-from toolkit.results.formats import read_boxes
 from toolkit.results.store import ResultStore
 
 ROOT = Path(__file__).parents[2]

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from box_files import read_boxes
 
 from golden import fill
 from pysot.cli import test as tool
@@ -23,7 +24,6 @@ from toolkit.datasets import BENCHMARKS, DatasetFactory
 from toolkit.evaluation import build_evaluation
 from toolkit.io.labels import label_colors, read_labels, write_labels
 from toolkit.io.video import open_source
-from toolkit.results.formats import read_boxes
 from toolkit.results.store import ResultStore
 
 ROOT = Path(__file__).parents[2]

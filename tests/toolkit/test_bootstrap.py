@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
+from box_files import write_boxes
 
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import OPEBenchmark, build_evaluation
 from toolkit.evaluation.evaluation import draw_weights, percentiles
 from toolkit.evaluation.tables import comparison_table, interval_table
-from toolkit.results.formats import write_boxes
 
 
 @pytest.fixture

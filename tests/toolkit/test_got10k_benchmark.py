@@ -2,11 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from box_files import write_boxes
 
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import GOT10kEvaluation, build_evaluation
 from toolkit.evaluation.one_pass import limited
-from toolkit.results.formats import write_boxes
 
 GT = [[10, 10, 20, 20]] * 5
 HALF = [10, 10, 20, 10]  # overlap 0.5 with them

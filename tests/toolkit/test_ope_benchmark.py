@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from box_files import write_boxes
 
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import OPEBenchmark
 from toolkit.evaluation.tables import format_table, one_pass_table
-from toolkit.results.formats import write_boxes
 
 FIGURES = {"success": "auc", "precision": "precision20", "norm_precision": "norm_precision20"}
 SETS = ["OTB100", "UAV123", "UAV20L", "NFS30", "LaSOT"]

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from box_files import write_boxes
 
 from toolkit import datasets
 from toolkit.datasets import (
@@ -18,7 +19,7 @@ from toolkit.datasets import (
 from toolkit.evaluation import EVALUATIONS, METRICS
 from toolkit.io.labels import write_labels
 from toolkit.protocols import PROTOCOLS
-from toolkit.results.formats import LAYOUTS, write_boxes
+from toolkit.results.formats import LAYOUTS
 
 NAN = float("nan")
 

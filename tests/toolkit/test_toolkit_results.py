@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from box_files import read_boxes, write_boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.datasets.regions import as_regions
 from toolkit.io.labels import read_labels
-from toolkit.results.formats import LAYOUTS, read_boxes, read_times, write_boxes
+from toolkit.results.formats import LAYOUTS, read_times
 from toolkit.results.store import ResultStore
 from toolkit.results.trajectory import Code, Trajectory
 

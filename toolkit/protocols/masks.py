@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.datasets.regions import vot_corners
 from toolkit.io.labels import mask_box
 from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker, score, size_text, timed
 from toolkit.results.trajectory import Trajectory
@@ -121,11 +122,8 @@ def _filled(output: Mapping[str, Any], shape: tuple[int, int], threshold: float)
     mask = np.zeros(shape, np.float32)
     if not np.isfinite(region).all():
         return mask
-    if len(region) == 4:
-        x, y, w, h = region
-        region = np.array([x, y, x + w - 1, y, x + w - 1, y + h - 1, x, y + h - 1])
     sure = score(output)
     share = 1.0 if math.isnan(sure) else min(max(sure, 1e-3), 1.0)
-    points = np.rint(region.reshape(-1, 2).clip(-32000, 32000)).astype(np.int32)
+    points = np.rint(np.reshape(vot_corners(region), (-1, 2)).clip(-32000, 32000)).astype(np.int32)
     cv2.fillPoly(mask, [points], threshold + (1 - threshold) * share)
     return mask

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -26,7 +25,7 @@ class Job:
     """How a tracker is run over videos, and where the results go.
 
     Attributes:
-        build: Makes the tracker; it is sent to the worker processes, and called for every video.
+        build: Makes the tracker; sent to the worker processes, and called for every video.
         protocol: Key of `toolkit.protocols.PROTOCOLS`.
         store: The tracker's results.
         options: What the protocol leaves open.
@@ -60,8 +59,7 @@ class Job:
 
     def lock(self, video: str) -> Path:
         """Return the file that a process locks while it runs a video."""
-        folder = self.store.folder
-        dataset = folder.parent
+        folder, dataset = self.store.folder, self.store.folder.parent
         return dataset.parent / ".locks" / dataset.name / f"{folder.name}~{video}.lock"
 
 
@@ -86,13 +84,10 @@ class JobResult:
     locked: bool = False
 
 
-def allowed_repetitions(tracker: Any, asked: int | None, most: int) -> int:
-    """Return the number of runs over each video: 1 if the tracker is deterministic.
+def allowed_repetitions(tracker: Tracker, asked: int | None, most: int) -> int:
+    """Return the number of runs over each video, ``most`` by default.
 
-    Args:
-        tracker: May have an attribute ``deterministic``; without one it is deterministic.
-        asked: What the user wants; None means ``most``.
-        most: What the benchmark asks for.
+    It is 1 for a deterministic tracker, which is one without ``deterministic = False``.
 
     Raises:
         ValueError: If ``asked`` is less than 1 or more than ``most``.

@@ -1,35 +1,23 @@
 r"""Result files: where they lie, and how they are written and read.
 
-All are text with ``\n`` line ends, one line per frame, no header (PySOT's formats). A box or a
-polygon is written ``x,y,w,h`` or ``x1,y1,...,x4,y4``:
+All are text with ``\n`` line ends, one line per frame, no header (PySOT's formats; the paths are in
+`LAYOUTS`). A box or a polygon is written ``x,y,w,h`` or ``x1,y1,...,x4,y4`` with each number in
+Python's shortest text, in ``vot`` as ``%.4f`` of the 32-bit float. A code in its place is ``1``
+start, ``2`` failure, ``0`` skipped. Scores and seconds are ``%.6f``. In ``longterm`` the first
+region is ``1`` and the first score an empty line. Masks are label images, see `toolkit.io.labels`.
 
-========  ===============================================  =====================================
-layout    files of a video below the tracker's folder      numbers
-========  ===============================================  =====================================
-flat      ``V.txt``                                        Python's shortest text
-vot       ``baseline/V/V_001.txt``                         ``%.4f`` of the 32-bit float; codes
-                                                           ``1`` start, ``2`` failure, ``0`` skipped
-longterm  ``longterm/V/V_001.txt``, ``V_001_confidence     shortest text, first line ``1``; scores
-          .value``, ``V_time.txt``                         ``%.6f``, first line empty; seconds
-got10k    ``V/V_001.txt``, ``V_time.txt``                  shortest text; seconds ``%.6f``, a column
-                                                           per repetition
-masks     ``V/<frame>.png``                                label images, see `toolkit.io.labels`
-========  ===============================================  =====================================
-
-Repetitions have the numbers 001, 002, ... in place of 001. Text is read as it is written; tabs and
-spaces between the numbers and a byte-order mark are read too, and noted in `Trajectory.warnings`,
-as are NaN and infinite numbers. Anything else is an error that names file and line.
+Text is read as it is written; tabs and spaces between the numbers and a byte-order mark are read
+too, and noted in `Trajectory.warnings`, as are NaN and infinite numbers. Anything else is an error
+that names file and line.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,116 +49,76 @@ class ResultFiles:
         return [path for path in (self.regions, self.scores, self.times) if path is not None]
 
 
-class Layout(ABC):
-    """Where the files of a run lie, and what is in them.
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of a run lie below a tracker's folder, and what is in them.
 
     Attributes:
-        regions: Path below the tracker's folder, with ``{video}`` and ``{run:03d}``.
-        scores: Likewise; None if the layout has no such file.
-        times: Likewise.
+        regions: Path with ``{video}`` and ``{run:03d}``.
+        scores: Likewise; None if the layout has no such file. The first frame has none.
+        times: Likewise. Every repetition adds a column.
+        codes: Which codes may stand in a line, in words, as may a polygon; if empty, only boxes.
+        number: Text of a number of a region.
     """
 
-    regions: ClassVar[str]
-    scores: ClassVar[str | None] = None
-    times: ClassVar[str | None] = None
+    regions: str
+    scores: str | None = None
+    times: str | None = None
+    codes: str = ""
+    number: Callable[[float], str] = str
 
     def files(self, tracker: str | os.PathLike, video: str, repetition: int = 1) -> ResultFiles:
-        """Return the paths of a run below the folder of a tracker; repetitions count from 1."""
+        """Return the paths of a run; repetitions count from 1."""
         patterns = (self.regions, self.scores, self.times)
         names = (text and text.format(video=video, run=repetition) for text in patterns)
         return ResultFiles(*(name and Path(tracker, name) for name in names))
 
-    @abstractmethod
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
         """Write the results of a run, each file whole or not at all, and the regions last.
 
         Raises:
             OSError: If a file cannot be written.
         """
+        codes = trajectory.codes
+        if files.scores:
+            codes = [Code.STARTED, *codes[1:]]
+            _write_lines(files.scores, ["", *(f"{score:.6f}" for score in trajectory.scores[1:])])
+        if files.times:
+            column = [f"{seconds:.6f}" for seconds in trajectory.seconds]
+            if repetition > 1:
+                earlier = files.times.read_text(encoding="utf-8").splitlines()
+                column = [f"{a},{b}" for a, b in zip(earlier, column, strict=True)]
+            _write_lines(files.times, column)
+        lines = (
+            ",".join(map(self.number, region)) if code == Code.REGION else str(int(code))
+            for code, region in zip(codes, trajectory.regions, strict=True)
+        )
+        _write_lines(files.regions, lines)
 
-    @abstractmethod
     def read(self, files: ResultFiles) -> Trajectory:
         """Read the results of a run, without its times.
+
+        Where regions and scores differ in number, the fewer count.
 
         Raises:
             FileNotFoundError: If there are none.
             ValueError: If a file is empty or has a line of something else, naming both.
         """
-
-
-class _Flat(Layout):
-    """A file of boxes: OTB, LaSOT, TrackingNet and others."""
-
-    regions = "{video}.txt"
-
-    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        write_boxes(files.regions, trajectory.regions)
-
-    def read(self, files: ResultFiles) -> Trajectory:
-        lines = read_number_lines(files.regions, "4 numbers x,y,w,h")
-        lines.check(lines.counts == 4)
-        boxes = lines.values.reshape(-1, 4)
-        return _read_into(lines, np.full(len(boxes), Code.REGION, np.int8), boxes)
-
-
-class _GOT10k(_Flat):
-    """A file of boxes per repetition, and one of times for all of them."""
-
-    regions = "{video}/{video}_{run:03d}.txt"
-    times = "{video}/{video}_time.txt"
-
-    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        """Write boxes; the times go into a column of their own beside those before."""
-        columns = [f"{seconds:.6f}" for seconds in trajectory.seconds]
-        if repetition > 1:
-            earlier = files.times.read_text(encoding="utf-8").splitlines()
-            columns = [f"{a},{b}" for a, b in zip(earlier, columns, strict=True)]
-        _write_lines(files.times, columns)
-        super().write(files, trajectory)
-
-
-class _VOT(Layout):
-    """A file per repetition of codes, boxes and polygons: VOT's reset protocol."""
-
-    regions = "baseline/{video}/{video}_{run:03d}.txt"
-
-    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        numbers = [[f"{np.float32(value):.4f}" for value in box] for box in trajectory.regions]
-        _write_with_codes(files.regions, trajectory.codes, numbers)
-
-    def read(self, files: ResultFiles) -> Trajectory:
-        return _read_with_codes(files.regions)
-
-
-class _LongTerm(Layout):
-    """Regions and confidences of VOT's long-term experiment."""
-
-    regions = "longterm/{video}/{video}_{run:03d}.txt"
-    scores = "longterm/{video}/{video}_{run:03d}_confidence.value"
-    times = "longterm/{video}/{video}_time.txt"
-
-    def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        """Write three files; a code stands for the first region, an empty line for its score."""
-        _write_lines(files.scores, ["", *(f"{score:.6f}" for score in trajectory.scores[1:])])
-        _write_lines(files.times, [f"{seconds:.6f}" for seconds in trajectory.seconds])
-        codes = [Code.STARTED, *trajectory.codes[1:]]
-        _write_with_codes(files.regions, codes, trajectory.regions)
-
-    def read(self, files: ResultFiles) -> Trajectory:
-        """Read two files; where regions and confidences differ in number, the fewer count."""
-        found = _read_with_codes(files.regions)
-        scores = _read_scores(files.scores)
+        if self.codes:
+            found = _read_with_codes(files.regions, f"{self.codes}, a box or a polygon")
+        else:
+            found = _read_boxes(files.regions)
+        if files.scores is None:
+            return found
+        scores, warnings = _read_scores(files.scores), found.warnings
         length = min(len(found), len(scores))
-        warnings = found.warnings
         if np.isnan(scores[1:length]).any() and "nan" not in warnings:
             warnings = (*warnings, "nan")
         return replace(found.resized(length), scores=scores[:length], warnings=warnings)
 
 
 class _Masks(Layout):
-    """A folder of label images: DAVIS and YouTube-VOS."""
-
-    regions = "{video}"
+    """A folder of label images, one per frame."""
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
         """Replace the folder as a whole."""
@@ -200,32 +148,27 @@ class _Masks(Layout):
 _REGION, _SKIPPED, _STARTED, _LOST = map(int, Code)  # arrays are slower to compare with an enum
 
 #: Layouts by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
-LAYOUTS: dict[str, Layout] = {
-    "flat": _Flat(),
-    "vot": _VOT(),
-    "longterm": _LongTerm(),
-    "got10k": _GOT10k(),
-    "masks": _Masks(),
+LAYOUTS = {
+    "flat": Layout("{video}.txt"),
+    "vot": Layout(
+        "baseline/{video}/{video}_{run:03d}.txt",
+        codes="a code 0, 1 or 2",
+        number=lambda value: f"{np.float32(value):.4f}",
+    ),
+    "longterm": Layout(
+        "longterm/{video}/{video}_{run:03d}.txt",
+        "longterm/{video}/{video}_{run:03d}_confidence.value",
+        "longterm/{video}/{video}_time.txt",
+        codes="a code",
+    ),
+    "got10k": Layout("{video}/{video}_{run:03d}.txt", times="{video}/{video}_time.txt"),
+    "masks": _Masks("{video}"),
 }
 
 
 def mask_path(folder: Path, frame: str | os.PathLike) -> Path:
     """Return the path of a frame's mask; the frame is a path or a name, maybe without suffix."""
     return folder / f"{Path(frame).stem}.png"
-
-
-def write_boxes(path: str | os.PathLike, boxes: Iterable[Sequence[float]]) -> None:
-    """Write boxes x, y, w, h, each number as ``str()`` has it, whole or not at all.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
-    _write_lines(path, (",".join(map(str, box)) for box in boxes))
-
-
-def read_boxes(path: str | os.PathLike) -> NDArray:
-    """Read a file of boxes (N, 4) x, y, w, h; see `Layout.read`. NaN is a frame without a box."""
-    return _Flat().read(ResultFiles(Path(path))).boxes
 
 
 def read_times(path: str | os.PathLike) -> NDArray:
@@ -235,21 +178,16 @@ def read_times(path: str | os.PathLike) -> NDArray:
     return lines.values.reshape(-1, lines.counts[0])
 
 
-def _write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
     with atomic_write(path) as file:
         file.writelines(f"{line}\n" for line in lines)
 
 
-def _write_with_codes(
-    path: Path, codes: Iterable[int], regions: Iterable[Iterable[float | str]]
-) -> None:
-    _write_lines(
-        path,
-        (
-            ",".join(map(str, region)) if code == Code.REGION else str(int(code))
-            for code, region in zip(codes, regions, strict=True)
-        ),
-    )
+def _read_boxes(path: Path) -> Trajectory:
+    lines = read_number_lines(path, "4 numbers x,y,w,h")
+    lines.check(lines.counts == 4)
+    boxes = lines.values.reshape(-1, 4)
+    return _trajectory(lines, np.full(len(boxes), _REGION, np.int8), boxes)
 
 
 def _read_scores(path: Path) -> NDArray:
@@ -267,8 +205,8 @@ def _read_scores(path: Path) -> NDArray:
     return np.concatenate([[np.nan], lines.values])
 
 
-def _read_with_codes(path: Path) -> Trajectory:
-    lines = read_number_lines(path, "a code 0, 1 or 2, a box or a polygon")
+def _read_with_codes(path: Path, expected: str) -> Trajectory:
+    lines = read_number_lines(path, expected)
     counts, starts = lines.counts, np.cumsum(lines.counts) - lines.counts
     first = lines.values[starts]
     is_code = counts == 1
@@ -282,10 +220,10 @@ def _read_with_codes(path: Path) -> Trajectory:
         frames = np.flatnonzero(counts == size)
         block = lines.values[starts[frames, None] + np.arange(size)]
         regions[frames] = widened(block, width)
-    return _read_into(lines, codes, regions)
+    return _trajectory(lines, codes, regions)
 
 
-def _read_into(lines: NumberLines, codes: NDArray, regions: NDArray) -> Trajectory:
+def _trajectory(lines: NumberLines, codes: NDArray, regions: NDArray) -> Trajectory:
     lost = ~np.isfinite(regions).all(axis=1) & (codes == _REGION)
     found = {"nan": lost.any(), "separators": not lines.commas, "mark": lines.marked}
     warnings = tuple(name for name, there in found.items() if there)

@@ -34,8 +34,7 @@ class ResultStore:
     def find(self, *names: str) -> list[ResultFiles]:
         """Find all repetitions of a video, in order, under the first of its names that has any.
 
-        PySOT takes all of them only if there are 15, else the first in the order of the file
-        system.
+        PySOT takes them only if there are 15, else the first in the order of the file system.
         """
         return next(filter(None, map(self._find, names)), [])
 
@@ -87,8 +86,6 @@ class ResultStore:
 
     def record(self, made_with: Mapping[str, Any], videos: Sequence[str], overwrite: bool) -> None:
         """Note in the folder what its results are made with, and refuse to mix two trackers.
-
-        Snapshots of two experiments often have the same name, and finished videos are skipped.
 
         Args:
             made_with: What the tracker is made of, as JSON.

@@ -97,5 +97,5 @@ class Trajectory:
 
 
 def empty_trajectory(scores: bool = False) -> Trajectory:
-    """A trajectory of no frame, which `Trajectory.resized` makes one without any region."""
+    """Return a trajectory of no frame, to be lengthened by `Trajectory.resized`."""
     return Trajectory(np.empty(0, np.int8), np.empty((0, 4)), np.empty(0) if scores else None)

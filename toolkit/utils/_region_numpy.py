@@ -40,8 +40,7 @@ def polygon_overlaps(polygons1: NDArray, polygons2: NDArray, bounds: NDArray, ou
     vertices1 = _to_canvas(points1[todo], canvas)
     vertices2 = _to_canvas(points2[todo], canvas)
     width, height = np.minimum(canvas.size, LARGEST).astype(np.int64).T
-    first, last = _row_range(vertices1, vertices2, height)
-    inter, total = _count_pixels(vertices1, vertices2, width, first, last)
+    inter, total = _count_pixels(vertices1, vertices2, width, height)
     with np.errstate(invalid="ignore"):
         out[todo] = inter / (total - inter)
 
@@ -99,18 +98,13 @@ def _to_canvas(points: NDArray, canvas: Canvas) -> NDArray:
     return _round_away(moved * scale[:, None])
 
 
-def _row_range(vertices1: NDArray, vertices2: NDArray, height: NDArray) -> tuple[NDArray, NDArray]:
-    """First and last row (N,) in which one of the two can have pixels."""
-    rows = np.concatenate([vertices1[..., 1], vertices2[..., 1]], axis=1)
-    first = np.clip(rows.min(1), 0, height)
-    last = np.minimum(rows.max(1), height - 1)
-    return first.astype(np.int64), np.maximum(last, first - 1).astype(np.int64)
-
-
 def _count_pixels(
-    vertices1: NDArray, vertices2: NDArray, width: NDArray, first: NDArray, last: NDArray
+    vertices1: NDArray, vertices2: NDArray, width: NDArray, height: NDArray
 ) -> tuple[NDArray, NDArray]:
     """Pixels in both and the sum of the pixels of each, (N,) int64, a slice of rows at a time."""
+    rows = np.concatenate([vertices1[..., 1], vertices2[..., 1]], axis=1)
+    first = np.clip(rows.min(1), 0, height).astype(np.int64)
+    last = np.maximum(np.minimum(rows.max(1), height - 1), first - 1).astype(np.int64)
     ends = np.cumsum(last - first + 1)
     inter, total = np.zeros((2, len(ends)), np.int64)
     for start in range(0, int(ends[-1]), ROWS_AT_ONCE):

@@ -116,7 +116,7 @@ def norm_precision_curve(gt: NDArray, pred: NDArray, n_frame: int, strict: bool 
 
 
 def calculate_failures(trajectory: Sequence[Sequence[float]]) -> tuple[int, list[int]]:
-    """Count the failures (lines holding the code 2) of a reset-based run and list their frames."""
+    """Count the failures (code 2) of a reset-based run and list their frames."""
     frames = [i for i, region in enumerate(trajectory) if _is_code(region, _FAILURE)]
     return len(frames), frames
 
@@ -173,7 +173,7 @@ def determine_thresholds(scores: NDArray, resolution: int = 100) -> NDArray:
 def calculate_f1(
     overlaps: NDArray, score: NDArray, bound: object, thresholds: NDArray, N: int
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Long-term F1, precision and recall of one video at descending thresholds (VOT2018-LT).
+    """Long-term F1, precision and recall (T,) of one video, for descending thresholds (VOT2018-LT).
 
     As in PySOT, at the threshold -inf only frames with a score above 0 count.
 
@@ -183,9 +183,6 @@ def calculate_f1(
         bound: Unused, kept for callers of PySOT.
         thresholds: (T,) ascending thresholds.
         N: Number of frames in which the target is visible.
-
-    Returns:
-        F1, precision and recall, each (T,), from the highest threshold to the lowest.
     """
     overlaps, score = (np.nan_to_num(np.asarray(a, np.float64)) for a in (overlaps, score))
     order = np.argsort(-score, kind="stable")
