@@ -111,10 +111,10 @@ def test_boxes_of_one_type_become_an_array(style, row, kind):
 
 @pytest.mark.parametrize("text", ['"gt_rect": [[1, ', '"gt_rect": [[1]\n],'])
 def test_many_lists_without_an_end_take_no_longer(text):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError):
         parse_records(text.encode() * 100_000)
-    assert time.perf_counter() - begin < 5  # minutes, if each were searched to the end of the file
+    assert time.process_time() - begin < 5  # minutes, if each were searched to the end of the file
 
 
 @pytest.mark.parametrize("row", [[1.0, 2.0, 3.0, 4.0], [5.0, 0.0, 10.0, 5.0, 5.0, 10.0, 0.0, 5.0]])
