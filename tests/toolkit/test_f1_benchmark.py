@@ -81,7 +81,7 @@ def test_scores_by_hand(long_set):
         ((GOOD[0], ["", "0.9", "0.1", "0.9"]), "a_001.txt has 4 lines for 5 frames"),
         ((GOOD[0][:4], GOOD[1]), "a_001.txt has 4 lines for 5 frames"),
         ((GOOD[0], ["", "0.9", "0.1", "nan", "0.9"]), "with NaN or infinite numbers (a_001.txt)"),
-        ((["1", "5", *[BOX] * 3], GOOD[1]), "2: expected a code 0, 1 or 2, a box or a polygon"),
+        ((["1", "5", *[BOX] * 3], GOOD[1]), "line 2: expected a code, a box or a polygon, got '5'"),
         (([""], GOOD[1]), "a_001.txt: is empty"),
         ((GOOD[0], [""]), "a_001.txt has 1 lines for 5 frames"),
     ],

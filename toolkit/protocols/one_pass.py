@@ -125,10 +125,8 @@ class OnePass:
         size = image.shape[:2]
         self._size = self._size or size
         if size != self._size:
-            raise ValueError(
-                f"frame {len(self.trajectory)} is {size_text(size)} but the video began with "
-                f"{size_text(self._size)}"
-            )
+            began = f"the video began with {size_text(self._size)}"
+            raise ValueError(f"frame {len(self.trajectory)} is {size_text(size)} but {began}")
 
 
 def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:

@@ -79,7 +79,7 @@ class Trajectory:
     def resized(self, length: int, code: int = Code.REGION) -> Trajectory:
         """Cut what was read from a file, or lengthen it by frames without a region.
 
-        The first of these has ``code``, the others ``REGION`` if it is that, else ``SKIPPED``.
+        The first of these has ``code``, the others ``SKIPPED``, or all ``REGION`` by default.
         """
         rest = max(0, length - len(self))
         codes = np.full(rest, code if code == Code.REGION else Code.SKIPPED, np.int8)
