@@ -11,9 +11,8 @@ from pathlib import Path
 
 from pysot.cli.arguments import Parser, positive
 from pysot.core.errors import RunFailed
-from pysot.datasets.check import check_set
 from pysot.datasets.crop import CropForm
-from pysot.datasets.prepare import crop_set, write_benchmark
+from pysot.datasets.prepare import check_set, crop_set, write_benchmark
 from toolkit.datasets import sequence
 from toolkit.datasets.formats import training_sets
 from toolkit.datasets.reading import Reading, TrainingSet

@@ -1,4 +1,4 @@
-"""What preparation writes: crops in parallel, annotations, and a benchmark of held-out videos.
+"""Checking a set, cutting its crops in parallel, and a benchmark of held-out videos.
 
 A run writes ``<output>/crop511/`` and keeps in ``<output>/.crops.jsonl`` which frames are done and
 what they held. A second run skips those, if their annotations and the wanted form are still the
@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -34,11 +35,13 @@ from pysot.datasets.crop_store import UnreadableImage, decode_crop
 from toolkit.datasets.regions import ABSENT
 from toolkit.datasets.sequence import Corners, Frame, to_xywh
 from toolkit.io.files import write_bytes
+from toolkit.io.images import image_size, is_cut_jpeg_file
 from toolkit.io.issues import Issue, IssueLog
 from toolkit.io.labels import mask_box, read_labels
 from toolkit.io.pool import run_parallel
 
 _FRAMES_PER_JOB = 32
+_BEYOND = 2.0  # pixels by which boxes may reach beyond their image without a word
 _FINISHED = ".crops.jsonl"
 
 Boxes = dict[int, list[float]]
@@ -123,7 +126,7 @@ def crop_set(
 
     jobs = _unfinished(frames, root, form, _read_finished(output / _FINISHED), add)
     with _append(output / _FINISHED) as finished, bar:
-        for job, (rows, found) in in_parallel(jobs, work, workers):
+        for job, (rows, found) in _in_parallel(jobs, work, workers):
             add(job, rows)
             log.extend(found)
             if not found:
@@ -140,7 +143,7 @@ def _unfinished(
     add: Callable[[list[Frame], list[Row]], None],
 ) -> Iterator[list[Frame]]:
     """Yield the jobs whose crops are not there; ``add`` receives the others."""
-    for job in in_jobs(frames):
+    for job in _in_jobs(frames):
         rows = done.get(_key(job, form))
         if rows is not None and _whole(root, rows):
             add(job, rows)
@@ -160,7 +163,7 @@ def _crop_frame(root: Path, form: CropForm, frame: Frame, log: IssueLog) -> Boxe
         return {}
     try:
         image = decode_crop(frame.image.read_bytes(), "x", str(frame.image))
-        boxes, masks = targets(frame, image.shape[:2], log)
+        boxes, masks = _targets(frame, image.shape[:2], log)
     except UnreadableImage as error:
         log.add("unreadable image", frame.image, str(error).removeprefix(f"{frame.image}: "))
         return {}
@@ -171,7 +174,7 @@ def _crop_frame(root: Path, form: CropForm, frame: Frame, log: IssueLog) -> Boxe
     return boxes
 
 
-def targets(
+def _targets(
     frame: Frame, shape: tuple[int, int], log: IssueLog
 ) -> tuple[Boxes, dict[int, NDArray]]:
     """Find the usable objects of a frame.
@@ -240,17 +243,92 @@ def _masks(frame: Frame, boxes: Boxes, shape: tuple[int, int], log: IssueLog) ->
     return masks
 
 
+# ------------------------------------------------------------------ looking before hours of work
+
+
+class Summary(NamedTuple):
+    """What a data set holds: annotated images by video, usable boxes by (video, track)."""
+
+    frames: Counter[str]
+    tracks: Counter[tuple[str, int]]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.frames.total()} annotated images, {self.tracks.total()} usable boxes of "
+            f"{len(self.tracks)} objects in {len(self.frames)} videos"
+        )
+
+
+def check_set(frames: Iterable[Frame], log: IssueLog, workers: int = 1) -> Summary:
+    """Find out what would go wrong, without decoding an image; see `crop_set`.
+
+    Notes in the log name boxes that reach beyond their image, and tracks of which a video with
+    several annotated images shows a single one.
+    """
+    summary = Summary(Counter(), Counter())
+    with tqdm(unit=" frames", desc="check", dynamic_ncols=True) as bar:
+        for job, (tracks, found) in _in_parallel(_in_jobs(frames), _check_frames, workers):
+            summary.frames.update(frame.video for frame in job)
+            summary.tracks.update(tracks)
+            log.extend(found)
+            bar.update(len(job))
+    for (video, track), count in summary.tracks.items():
+        if count == 1 and summary.frames[video] > 1:
+            log.note("track of a single frame", f"{video}, track {track}")
+    return summary
+
+
+def _check_frames(job: list[Frame]) -> tuple[list[tuple[str, int]], list[Issue]]:
+    """Check some frames in a worker; return (video, track) of each usable box, and the issues."""
+    log = IssueLog()
+    tracks = [(frame.video, track) for frame in job for track in _usable_tracks(frame, log)]
+    return tracks, list(log)
+
+
+def _usable_tracks(frame: Frame, log: IssueLog) -> list[int]:
+    size = _checked_size(frame, log)
+    if size is None:
+        return []
+    boxes, _ = _targets(frame, (size[1], size[0]), log)
+    for track, (x1, y1, x2, y2) in boxes.items():
+        beyond = max(-x1, -y1, x2 - size[0], y2 - size[1])
+        if beyond > _BEYOND:
+            where = f"{frame.image}, track {track}"
+            log.note("box that reaches beyond its image", where, f"by {beyond:g} pixels")
+    return list(boxes)
+
+
+def _checked_size(frame: Frame, log: IssueLog) -> tuple[int, int] | None:
+    """Size (w, h) of an image by its header; None where it cannot be used."""
+    if not frame.image.is_file():
+        log.add("missing image", frame.image)
+        return None
+    try:
+        size = image_size(frame.image)
+        cut = is_cut_jpeg_file(frame.image)
+    except (ValueError, OSError) as error:
+        log.add("unreadable image", frame.image, error)
+        return None
+    if cut:
+        log.add("unreadable image", frame.image, "JPEG file is cut short")
+        return None
+    if frame.size and min(frame.size) > 0 and size != frame.size:
+        stated = f"annotated as {frame.size[0]} x {frame.size[1]}"
+        log.add("image of another size", frame.image, f"{size[0]} x {size[1]}, {stated}")
+    return size
+
+
 # ------------------------------------------------------------------------- work and its record
 
 
-def in_jobs(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+def _in_jobs(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
     """Gather frames into jobs for one worker each."""
     frames = iter(frames)
     while job := list(itertools.islice(frames, _FRAMES_PER_JOB)):
         yield job
 
 
-def in_parallel(
+def _in_parallel(
     jobs: Iterable[list[Frame]], work: Callable[[list[Frame]], object], workers: int
 ) -> Iterator[tuple[list[Frame], object]]:
     """Do jobs in several processes and yield each one with its result, in order."""

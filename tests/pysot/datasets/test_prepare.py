@@ -13,9 +13,8 @@ from PIL import Image
 
 from pysot.core.errors import RunFailed
 from pysot.datasets.annotation import read_annotations
-from pysot.datasets.check import check_set
 from pysot.datasets.crop import CropForm, crop_mask, crop_pair
-from pysot.datasets.prepare import annotate, crop_set, label_boxes
+from pysot.datasets.prepare import annotate, check_set, crop_set, label_boxes
 from toolkit.datasets.formats import coco as coco_format
 from toolkit.datasets.formats import davis, got10k, lasot, youtube_bb
 from toolkit.datasets.formats.coco import PolygonMask, RunMask, read_mask, run_lengths
