@@ -93,11 +93,7 @@ def _every(frames: Iterable[Frame], step: int) -> Iterator[Frame]:
 
 
 def _write_test_set(args: argparse.Namespace) -> None:
-    """Write the benchmark of the videos that are kept from training.
-
-    Raises:
-        ValueError: If one of them is not there.
-    """
+    """Write the benchmark of the videos that are kept from training."""
     log = IssueLog()
     frames = [frame for frame in _frames(args, log) if frame.video in args.test_videos]
     missing = set(args.test_videos) - {frame.video for frame in frames}
@@ -109,15 +105,10 @@ def _write_test_set(args: argparse.Namespace) -> None:
 
 
 def finish(log: IssueLog, report: Path, failed: bool = True) -> None:
-    """Write all issues to a file, and print a summary.
-
-    Args:
-        log: All there were.
-        report: Removed where there are none.
-        failed: Whether an issue of level ``error`` fails the run.
+    """Write all issues to a file, which is removed where there are none, and print a summary.
 
     Raises:
-        RunFailed: If there is one and it does.
+        RunFailed: If there is an issue of level ``error``, unless ``failed`` is false.
     """
     if len(log):
         log.write(report)
@@ -152,14 +143,7 @@ def crop_like_pysot(
 ) -> None:
     """Write ``crop<size>/`` of the current folder as PySOT's ``par_crop.py``, with template crops.
 
-    Args:
-        description: What the script does.
-        read: Yields the videos.
-        root: Folder of the set.
-        argv: Size of the crops and number of processes; None takes those of the process.
-
-    Raises:
-        RunFailed: If something was wrong with the data.
+    Arguments are the size of the crops and the number of processes.
     """
     parser = Parser(description)
     parser.add_argument("crop_size", type=positive, nargs="?", default=511)

@@ -109,10 +109,6 @@ def crop_set(
 
     Returns:
         Annotations of all crops that are there now.
-
-    Raises:
-        OSError: If a file cannot be written.
-        WorkerDied: If a worker died.
     """
     root = output / f"crop{form.size}"
     root.mkdir(parents=True, exist_ok=True)
@@ -177,16 +173,7 @@ def _crop_frame(root: Path, form: CropForm, frame: Frame, log: IssueLog) -> Boxe
 def _targets(
     frame: Frame, shape: tuple[int, int], log: IssueLog
 ) -> tuple[Boxes, dict[int, NDArray]]:
-    """Find the usable objects of a frame.
-
-    Args:
-        frame: The frame.
-        shape: (h, w) of its image.
-        log: Receives what is wrong with the others.
-
-    Returns:
-        Boxes x1, y1, x2, y2 and masks (H, W) by track.
-    """
+    """Find boxes x1, y1, x2, y2 and masks (H, W) of the usable objects in an image (h, w)."""
     if frame.labels is not None:
         try:
             labels = read_labels(frame.labels)
@@ -384,14 +371,11 @@ def write_benchmark(path: Path, frames: Iterable[Frame], log: IssueLog) -> int:
 
     Args:
         path: The file, ``<name of the benchmark>.json``.
-        frames: Of the videos, all frames of one video one after the other.
+        frames: All frames of one video one after the other.
         log: Receives masks that cannot be read.
 
     Returns:
         How many videos it has.
-
-    Raises:
-        OSError: If the file cannot be written.
     """
     records: dict[str, Any] = {}
     for video, group in itertools.groupby(frames, lambda frame: frame.video):

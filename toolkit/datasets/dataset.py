@@ -31,10 +31,7 @@ class Dataset:
     """The videos of one benchmark in sorted order, by name or by position.
 
     Attributes:
-        name: Name of the set, also that of its JSON.
         dataset_root: Folder of the JSON that image names are relative to.
-        benchmark: Its row of `toolkit.datasets.benchmarks.BENCHMARKS`.
-        videos: Video by name.
         attr: Video names by attribute; ``"ALL"`` holds all.
         tags: Names of the per-frame tags: ``all``, those of the set, ``empty``.
         tracker_path: Folder of the results, after `set_tracker`.
@@ -106,7 +103,7 @@ def read_json(path: Path, make_object: Callable[..., Any] | None = None) -> dict
 
     Args:
         path: The file, perhaps packed.
-        make_object: Makes an object of the list of its pairs, as ``object_pairs_hook`` of `json`.
+        make_object: The ``object_pairs_hook`` of `json`.
 
     Raises:
         OSError: If the file cannot be read.
@@ -176,9 +173,10 @@ def _rows(text: bytes) -> NDArray | list:
     if plain[:2] != b"[[" or plain[-2:] != b"]]":
         raise ValueError("no list of lists")
     values, counts = parse_numbers(plain[2:-2].replace(b"],[", b"\n"))
+    if counts[0] not in (4, 8) or (counts != counts[0]).any():
+        raise ValueError("neither boxes nor polygons")
     floats = plain.count(b".") + plain.count(b"a")  # 1.5, NaN
-    regular = counts[0] in (4, 8) and (counts == counts[0]).all()
-    if not regular or floats not in (0, values.size) or (not floats and _NO_INT.search(plain)):
+    if floats not in (0, values.size) or (not floats and _NO_INT.search(plain)):
         return json.loads(text)
     return values.reshape(len(counts), -1).astype(float if floats else int, copy=False)
 

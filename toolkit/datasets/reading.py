@@ -31,13 +31,7 @@ _NUMBER = re.compile(r"(\d+)\D*$")
 
 @dataclass(frozen=True)
 class Reading:
-    """What every reader receives.
-
-    Attributes:
-        root: Folder or file of the set.
-        log: Receives all that is wrong.
-        training: Whether the set is prepared for training, else it is tested on.
-    """
+    """Folder or file of a set, the log, and whether it is to be trained on, else tested on."""
 
     root: Path
     log: IssueLog
@@ -61,9 +55,7 @@ class Reading:
 class Format:
     """A way in which a set that is tested on may lie below its root.
 
-    Attributes:
-        marks: Patterns of paths of which one must be there for the format to be recognized.
-        read: Yields its videos.
+    It is recognized by a path that matches one of the patterns ``marks``.
     """
 
     marks: tuple[str, ...]
@@ -82,7 +74,7 @@ class TrainingSet:
         title: Its name and what is made of it.
         root: What its root holds.
         read: Yields its videos; receives the options by name.
-        options: Flag of the command line -> arguments of ``ArgumentParser.add_argument``.
+        options: Flag -> arguments of ``ArgumentParser.add_argument``.
         annotation: Name of the file of annotations, a format string of the options.
     """
 
@@ -98,27 +90,21 @@ class BoxFile:
     """Where the files of a video of one object lie, and how they are to be read.
 
     Attributes:
-        name: Name of the video.
-        images: Folder of its images.
         truth: File of its boxes.
         group: Folder below which training puts the video.
-        category: Name of the object's category; empty if unknown.
         frames: Numbers of its first and last image, by file name; None is open.
         pattern: Name of an image by number, for sets that are here without images.
-        start: Number of the first image.
-        parse: Makes boxes of the text of ``truth``.
         origin: Coordinate of the first pixel in ``truth``, 0 or 1.
         step: At most one in so many boxes belongs to an image (see `_pair`).
-        slack: Boxes that may be missing or too many without a word.
-        surplus: More images than boxes are known of and no fault.
+        slack: Boxes that may be missing or too many without a warning.
+        surplus: More images than boxes are known and no fault.
         boxes: The boxes by number of their image, in place of those in ``truth``.
         first_only: In testing a single box is that of the first frame; no other frame has one.
         flags: Files of a small number per frame, by the field of the record that it fills.
         expected: Whether a missing one is a warning (its list is then empty) or nothing.
         hidden: Files of which any may flag a frame without the object, left out by training.
         absent: Whether testing needs those files, for the field ``absent`` (1: not flagged).
-        attr_file: File of one 0 or 1 per attribute.
-        attr_names: The names of these attributes, those of PySOT's JSON.
+        attr_file: File of one 0 or 1 for each of ``attr_names``.
     """
 
     name: str
@@ -177,12 +163,7 @@ def read_labels(
 ) -> Sequence:
     """Read a video whose annotations are label images, PNG files named as its frames.
 
-    Args:
-        name: Name of the video.
-        images: Folder of the frames.
-        masks: Folder of the label images; frames may lack one.
-        reading: Receives what is wrong.
-        categories: Label -> name of the category.
+    Frames may lack one; ``categories`` names the category of a label.
     """
     try:
         frames = _select(images, (None, None), reading)
@@ -236,11 +217,7 @@ def listed(root: Path, mark: str, levels: int = 1) -> list[str]:
 
 
 def subfolders(root: Path) -> list[Path]:
-    """Return the folders in a folder of annotations, in order.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-    """
+    """Return the folders in a folder of annotations, in order; FileNotFoundError without it."""
     if not root.is_dir():
         raise FileNotFoundError(f"folder of annotations not found: {root}")
     return sorted(path for path in root.iterdir() if path.is_dir())
@@ -362,12 +339,7 @@ def _numbered(source: BoxFile, images: list[Path]) -> list[Region]:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file without byte-order mark and surrounding blanks.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not text.
-    """
+    """Read a text file without byte-order mark and surrounding blanks."""
     try:
         return path.read_bytes().decode("utf-8-sig").strip()
     except FileNotFoundError:

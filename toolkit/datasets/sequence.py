@@ -31,8 +31,6 @@ class Frame:
 
     Attributes:
         video: Name of the video, a path below the folder of crops.
-        number: Number of the frame in the video.
-        image: Its file.
         boxes: Track -> x1, y1, x2, y2 in pixels.
         masks: Track -> mask with a method ``draw(shape)``; tracks may be missing.
         categories: Track -> name of the object's category; tracks may be missing.
@@ -58,7 +56,6 @@ class Sequence:
     Lists have one entry per frame; a sequence that cannot be used has no frames.
 
     Attributes:
-        name: Name of the video.
         images: Paths of the images; they may be missing.
         regions: Track -> region: x, y, w, h, a polygon x1, y1, ... or `Corners`, in 0-based pixels.
             NaN where the object is absent.
@@ -67,9 +64,7 @@ class Sequence:
         labels: Label images in place of ``regions``; None for a frame without one.
         visible: Whether a frame is to be trained on; None: all are.
         masks: Track -> mask (see `Frame`).
-        categories: Track -> name of the object's category.
         flags: Fields of the record with a small number per frame, such as ``absent``.
-        attributes: Names of the video's attributes.
         sizes: (w, h) in pixels that the annotation states.
     """
 
@@ -163,9 +158,6 @@ class MaskBoxes(Items):
     """The box around a mask per frame, read from the mask's file when it is asked for.
 
     A frame without a mask, and one whose mask is empty, has a box of NaN.
-
-    Args:
-        paths: File of the mask per frame, or None.
     """
 
     def __init__(self, paths: Items[str | None]) -> None:

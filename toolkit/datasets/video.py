@@ -17,15 +17,7 @@ from toolkit.io.labels import read_labels
 
 @dataclass(frozen=True)
 class Labels:
-    """Annotation that only some data sets have; each list has one entry per frame.
-
-    Attributes:
-        absent: 1 = the frame is scored (PySOT's sense of LaSOT), 0 = the target is absent.
-        tags: 0 or 1 by VOT's tag; an empty list where the set has none.
-        cover: Visible share of the target in eighths, 0..8 (GOT-10k).
-        mask_names: Annotation masks, relative to the root; None for a frame without one.
-        mask_value: Value of the target's pixels in these masks; None means all but 0.
-    """
+    """Annotation that only some data sets have, an entry per frame; see the names in `Video`."""
 
     absent: Sequence[int] | None = None
     tags: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -38,10 +30,8 @@ class Video:
     """Frames and ground truth of one target; images are read when asked for, never before.
 
     Attributes:
-        name: Name of the video.
         root: Folder that image names are relative to.
         video_dir: Folder name from the JSON, not used to build paths.
-        init_rect: First ground truth as the JSON has it.
         attr: Names of the attributes of the video.
         absent: (N,) int8, 1 = the frame is scored (PySOT's sense of LaSOT); None if not given.
         cover: Visible share of the target per frame in eighths, 0..8 (GOT-10k); None elsewhere.
@@ -124,8 +114,8 @@ class Video:
     def tags(self) -> dict[str, list[int]]:
         """0 or 1 per frame by tag: ``all``, those of the set, ``empty``.
 
-        ``empty`` marks the frames that carry no tag of the set; in PySOT it held something
-        without a meaning. The lists are empty where the set has no tags.
+        ``empty`` marks the frames that carry no tag of the set. The lists are empty where the set
+        has no tags.
         """
         given = {tag: list(flags) for tag, flags in self._labels.tags.items()}
         known = [flags for flags in given.values() if flags]

@@ -38,10 +38,6 @@ def read_file(
         prefix: Folder below which training puts the images; empty for none.
         reading: Receives what makes no sense.
         masks: Whether to read masks.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not of that format.
     """
     content = _read(path)
     names = {item["id"]: str(item.get("name", "")) for item in content.get("categories", ())}
@@ -120,11 +116,7 @@ def _read(path: Path) -> dict:
 
 @dataclass(frozen=True)
 class PolygonMask:
-    """Polygons that together cover the object.
-
-    Attributes:
-        polygons: Each x1, y1, x2, y2, ... in pixels; (0, 0) is the corner of the first pixel.
-    """
+    """Polygons x1, y1, ... that together cover the object; (0, 0) is the first pixel's corner."""
 
     polygons: tuple[tuple[float, ...], ...]
 
@@ -144,10 +136,7 @@ class PolygonMask:
 class RunMask:
     """Lengths of the runs of 0 and 1 in turn, column after column (COCO's RLE).
 
-    Attributes:
-        height: Of the image.
-        width: Of the image.
-        counts: The lengths; the first counts zeros.
+    The first of ``counts`` counts zeros; height and width are those of the image.
     """
 
     height: int
@@ -173,16 +162,9 @@ Mask = PolygonMask | RunMask
 
 
 def read_mask(segmentation: Any) -> Mask | None:
-    """Read the field ``segmentation`` of a COCO annotation.
+    """Read the field ``segmentation`` of a COCO annotation; None where there is no mask.
 
-    Args:
-        segmentation: A list of polygons, or ``{"size": [h, w], "counts": list or text}``.
-
-    Returns:
-        The mask; None where there is none.
-
-    Raises:
-        ValueError: If it is neither.
+    It is a list of polygons, or ``{"size": [h, w], "counts": list or text}``; else ValueError.
     """
     if not segmentation:
         return None

@@ -66,10 +66,6 @@ def read_any(reading: Reading, masks: Path | None = None) -> Iterator[Sequence]:
         reading: Its root is a folder of videos with boxes or masks, a JSON file in COCO's format, a
             folder with PASCAL VOC's XML files, or a CSV file; see `training_dataset/README.md`.
         masks: Folder of masks that is not within the root.
-
-    Raises:
-        FileNotFoundError: If there is nothing at the root.
-        ValueError: If it is none of these.
     """
     root = reading.root
     if not root.exists():
@@ -116,9 +112,6 @@ def _read_table(reading: Reading, name: str) -> Iterator[Sequence]:
     Its header names the columns video, frame, x, y, w and h in any order. ``frame`` is the number
     in the image's file name (``0007.jpg`` is 7); frames without a row have no box, and a video
     begins at its first row.
-
-    Raises:
-        ValueError: If the header lacks a column or a row is not of that form.
     """
     path = reading.root / f"{name}.csv"
     videos: dict[str, dict[int, Region]] = defaultdict(dict)

@@ -19,13 +19,7 @@ from toolkit.datasets.sequence import Sequence
 def read(reading: Reading, year: int | str, split: str = "val") -> Iterator[Sequence]:
     """DAVIS: ``{JPEGImages,Annotations}/480p/<name>/%05d.{jpg,png}``, ``ImageSets/<year>``.
 
-    Args:
-        reading: The root and the log.
-        year: 2016 (one object per video) or 2017.
-        split: ``train``, ``val``, or ``all`` for every annotated video there is.
-
-    Raises:
-        FileNotFoundError: If there are no annotations, or training finds no list of the split.
+    A ``split`` is ``train``, ``val``, or ``all`` for every annotated video there is.
     """
     annotations = reading.root / "Annotations" / "480p"
     listing = reading.root / "ImageSets" / str(year) / f"{split}.txt"
@@ -50,10 +44,6 @@ def read_youtube_vos(reading: Reading, split: str = "valid") -> Iterator[Sequenc
     """YouTube-VOS: ``<split>/{JPEGImages,Annotations}/<name>/%05d.{jpg,png}``, ``meta.json``.
 
     Few frames are annotated: each fifth in ``train``, the first with an object in ``valid``.
-
-    Raises:
-        FileNotFoundError: If there are no annotations.
-        ValueError: If ``meta.json`` is not JSON.
     """
     root = reading.root / split if (reading.root / split).is_dir() else reading.root
     meta = root / "meta.json"

@@ -6,25 +6,14 @@ from collections.abc import Sequence as Items
 from functools import partial
 from pathlib import Path
 
-from toolkit.datasets.reading import (
-    BoxFile,
-    Format,
-    Reading,
-    TrainingSet,
-    listed,
-    read_boxes,
-)
+from toolkit.datasets.reading import BoxFile, Format, Reading, TrainingSet, listed, read_boxes
 from toolkit.datasets.sequence import Sequence
 
 _PARTS = tuple(f"TRAIN_{number}" for number in range(12))
 
 
 def read(reading: Reading, split: str) -> Iterator[Sequence]:
-    """GOT-10k: ``<split>/<name>/{%08d.jpg,groundtruth.txt,...}``; the split may be the root.
-
-    Raises:
-        FileNotFoundError: If training finds no list of the videos.
-    """
+    """GOT-10k: ``<split>/<name>/{%08d.jpg,groundtruth.txt,...}``; the split may be the root."""
     root = reading.root / split if (reading.root / split).is_dir() else reading.root
     if reading.training and not (root / "list.txt").is_file():
         raise FileNotFoundError(f"list of videos not found: {reading.root / split / 'list.txt'}")
@@ -55,9 +44,6 @@ def read_trackingnet(reading: Reading, parts: Items[str]) -> Iterator[Sequence]:
     """TrackingNet: ``<part>/frames/<name>/<n>.jpg`` from 0, ``<part>/anno/<name>.txt``.
 
     A single part may be the root. Parts that are not there are left out.
-
-    Raises:
-        FileNotFoundError: If none of the parts is there.
     """
     roots = [reading.root / part for part in parts if (reading.root / part).is_dir()]
     found = 0

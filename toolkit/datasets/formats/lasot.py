@@ -5,28 +5,15 @@ from functools import partial
 from pathlib import Path
 
 from toolkit.datasets.benchmarks import find_benchmark
-from toolkit.datasets.reading import (
-    BoxFile,
-    Format,
-    Reading,
-    TrainingSet,
-    read_boxes,
-    table,
-)
+from toolkit.datasets.reading import BoxFile, Format, Reading, TrainingSet, read_boxes, table
 from toolkit.datasets.sequence import Sequence
 
 
 def read(reading: Reading, split: str = "test") -> Iterator[Sequence]:
     """LaSOT: ``<class>/<class>-<n>/{img,groundtruth.txt,...}``, or without the classes' folders.
 
-    Testing expects all videos of the split, training uses those that are there.
-
-    Args:
-        reading: The root and the log.
-        split: ``train``, ``test``, or ``all`` that are there.
-
-    Raises:
-        FileNotFoundError: If training finds no video at all.
+    Testing expects all videos of the split, ``train``, ``test`` or ``all``; training uses those
+    that are there.
     """
     names = None if split == "all" else table("lasot_splits")[split]
     folders = [_folder(reading.root, name) for name in names or ()]

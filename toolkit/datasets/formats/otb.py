@@ -28,18 +28,13 @@ _PATTERNS = {"Board": "%05d.jpg"}
 
 
 def read(reading: Reading, subset: str | None = None) -> Iterator[Sequence]:
-    """OTB: ``<name>/img`` and ``<name>/groundtruth_rect.txt``, numbered where there are two.
-
-    Args:
-        reading: The root and the log.
-        subset: ``OTB50`` or ``CVPR13``; None for all.
-    """
+    """OTB: ``<name>/img`` and ``<name>/groundtruth_rect.txt``, numbered where there are two."""
     root = reading.root
     shared = {folder for folder, _ in _TARGETS.values()}
     folders = {path.name for path in root.iterdir() if any(path.glob("groundtruth_rect*.txt"))}
     for name in table("otb_splits")[subset] if subset else folders - shared | set(_TARGETS):
         folder, truth = _TARGETS.get(name, (name, _TRUTH))
-        if folder not in folders and name in folders:  # copied, as PySOT's users were told to
+        if folder not in folders and name in folders:  # a copy, as PySOT's users made it
             folder, truth = name, first_file(root / name, (truth, _TRUTH))
         source = BoxFile(
             name,

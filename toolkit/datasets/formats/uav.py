@@ -3,14 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from toolkit.datasets.reading import (
-    BoxFile,
-    Format,
-    Reading,
-    listed,
-    read_boxes,
-    table,
-)
+from toolkit.datasets.reading import BoxFile, Format, Reading, listed, read_boxes, table
 from toolkit.datasets.regions import Region
 from toolkit.datasets.sequence import Sequence
 from toolkit.io.boxes import check_regions, split_fields
@@ -59,11 +52,7 @@ def _read_nfs(reading: Reading, rate: int) -> Iterator[Sequence]:
 
 
 def parse_tracks(text: str) -> list[Region]:
-    """Read lines of NFS: a track's id, left, top, right, bottom, and fields that are not needed.
-
-    Raises:
-        ValueError: Naming the first line that is something else, and how many there are.
-    """
+    """Read lines of NFS: a track's id, left, top, right, bottom, and fields that are not needed."""
     lines = [",".join(line.split(",")[1:5]) for line in split_fields(text)]
     return [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in check_regions(lines)]
 

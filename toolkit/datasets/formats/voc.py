@@ -30,8 +30,7 @@ def read_voc(reading: Reading) -> Iterator[Sequence]:
         try:
             tree = ElementTree.parse(path).getroot()
             size = tuple(int(tree.findtext(f"size/{side}") or 0) for side in ("width", "height"))
-            boxes = dict(enumerate(map(_box, tree.iter("object"))))
-            yield _still(name, _voc_image(path, tree), tree, boxes, size)
+            yield _still(name, _voc_image(path, tree), tree, size)
         except _UNREADABLE as error:
             reading.report("unreadable annotation", path, error)
 
@@ -58,23 +57,20 @@ def read_det(reading: Reading) -> Iterator[Sequence]:
             try:
                 tree = ElementTree.parse(path).getroot()
                 size = tuple(int(_text(tree, f"size/{side}")) for side in ("width", "height"))
-                boxes = dict(enumerate(map(_box, tree.iter("object"))))
-                boxes = {t: b for t, b in boxes.items() if b.x2 > b.x1 and b.y2 > b.y1}
-                yield _still(path.stem, image, tree, boxes, size, part.name)
+                video = _still(path.stem, image, tree, size, part.name)
+                boxes = video.regions[0].items()
+                video.regions = [{t: b for t, b in boxes if b.x2 > b.x1 and b.y2 > b.y1}]
+                yield video
             except _UNREADABLE as error:
                 reading.report("unreadable annotation", path, error)
 
 
 def _still(
-    name: str,
-    image: Path,
-    tree: ElementTree.Element,
-    boxes: dict[int, Corners],
-    size: tuple[int, ...],
-    group: str = "",
+    name: str, image: Path, tree: ElementTree.Element, size: tuple[int, ...], group: str = ""
 ) -> Sequence:
     items = list(tree.iter("object"))
-    categories = {track: _text(items[track], "name") for track in boxes}
+    boxes = dict(enumerate(map(_box, items)))
+    categories = {track: _text(item, "name") for track, item in enumerate(items)}
     return Sequence(name, [image], [boxes], group=group, categories=categories, sizes=[size])
 
 
@@ -88,9 +84,6 @@ def read_vid(reading: Reading, split: str = "", shortest: int = 1) -> Iterator[S
         reading: Its root has ``{Annotations,Data}/VID/train/<part>/<video>``.
         split: Text in the names of the videos to take.
         shortest: See `keep_runs`.
-
-    Raises:
-        FileNotFoundError: If none of the parts "a" to "e" is there.
     """
     images = reading.root / "Data" / "VID" / "train"
     for folder in (folder for part in _parts(reading.root) for folder in part):
@@ -107,14 +100,7 @@ def _shown(videos: Iterable[Sequence]) -> Iterator[Sequence]:
 
 
 def parse_vid(reading: Reading) -> list[list[VidVideo]]:
-    """Read the XML files of VID, as ``vid.json`` holds them.
-
-    Returns:
-        The videos of each of the five parts, in order of their names; [] for one that is not there.
-
-    Raises:
-        FileNotFoundError: If none is there.
-    """
+    """Read the videos of VID's five parts, as ``vid.json`` holds them; [] for a missing part."""
     return [[_vid_video(folder, reading) for folder in part] for part in _parts(reading.root)]
 
 

@@ -4,14 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from toolkit.datasets.benchmarks import find_benchmark
-from toolkit.datasets.reading import (
-    BoxFile,
-    Format,
-    Reading,
-    image_folder,
-    listed,
-    read_boxes,
-)
+from toolkit.datasets.reading import BoxFile, Format, Reading, image_folder, listed, read_boxes
 from toolkit.datasets.sequence import Sequence
 
 

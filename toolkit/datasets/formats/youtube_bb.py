@@ -25,9 +25,6 @@ def read(reading: Reading, subset: str) -> Iterator[Sequence]:
         reading: Its root has ``<subset>.csv``, with or without a line of names, and the images
             ``<subset>/<class id>/<youtube id>_<ms>_<class>_<object>.jpg``.
         subset: ``yt_bb_detection_train`` or ``yt_bb_detection_validation``.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
     """
     path, missing = reading.root / f"{subset}.csv", 0
     if not path.is_file():
