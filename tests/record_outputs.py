@@ -40,7 +40,7 @@ def run(name: str, script: str, *args: object) -> None:
     text = f"{done.stdout}\n--- exit {done.returncode}\n{done.stderr.splitlines()[-1:]}"
     for place in (CHECKOUT, OUT, DATA):
         text = text.replace(str(place), place.name if place == DATA else "")
-    (OUT / f"{name}.txt").write_text(TIMED.sub("TIME", text))
+    (OUT / f"{name}.txt").write_text(TIMED.sub(" TIME", text))
 
 
 def train() -> None:
