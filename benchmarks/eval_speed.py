@@ -32,7 +32,7 @@ import numpy as np
 import plain_eval
 from made_results import annotations, cut, make, quadrilaterals, repeat
 
-from pysot.core.errors import run
+from pysot.cli import run
 from toolkit.datasets import DatasetFactory
 from toolkit.datasets.benchmarks import find_benchmark
 from toolkit.evaluation import Evaluation, build_evaluation

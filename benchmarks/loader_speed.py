@@ -33,8 +33,8 @@ import torch
 from plain_loader import PlainLoader
 from torch.utils.data import default_collate
 
+from pysot.cli import run
 from pysot.core.config import load_config
-from pysot.core.errors import run
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.build import build_train_dataset
 from pysot.datasets.crop import CropForm, write_annotation, write_crops, write_image

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pysot.core.errors import run
+from pysot.cli import run
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import METRICS, build_evaluation
 

@@ -31,8 +31,8 @@ from plain import PlainTracker
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pysot.cli import run
 from pysot.core.config import Config, load_config
-from pysot.core.errors import run
 from pysot.models.model_builder import build_model
 from pysot.tracker.siamrpn_tracker import SiamRPNTracker
 from pysot.tracker.tracker_builder import build_tracker, prepare_model

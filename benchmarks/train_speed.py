@@ -26,8 +26,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from pysot.cli import run
 from pysot.core.config import Config, load_config
-from pysot.core.errors import run
 from pysot.core.registry import RPN_HEADS
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.engine.build import build_trainer

@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from demo.synthetic.make import main
-from pysot.core.errors import run
+from pysot.cli import run
 
 if __name__ == "__main__":
     run(main)

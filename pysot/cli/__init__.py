@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from pysot.core.errors import run
+from pysot.core import RunFailed
+from toolkit.io.pool import WorkerDied
+
+TRACEBACK_VARIABLE = "PYSOT_TRACEBACK"
 
 #: What each command does; the module has its name.
 COMMANDS = {
@@ -28,7 +31,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; its errors become one line and an exit code, see `pysot.core.errors.run`."""
+    """Run a command; its errors become one line and an exit code, see `run`."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if name in ("-h", "--help"):
         print(_usage())
@@ -50,6 +53,31 @@ def run_command(name: str) -> None:
         # take the cores from the workers that read data.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run(lambda: import_module(f"pysot.cli.{name}").main())
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a tool and turn expected failures into one line and an exit code.
+
+    Exit code 2 stands for wrong input (``ValueError``, ``OSError``), 1 for a run that failed
+    (``RunFailed``, ``WorkerDied``), 130 for Ctrl-C. With the environment variable
+    ``PYSOT_TRACEBACK=1`` the exception passes through.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, RunFailed, WorkerDied) as error:
+        if os.environ.get(TRACEBACK_VARIABLE) == "1":
+            raise
+        print(f"error: {_message(error)}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, RuntimeError) else 2)
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def _usage() -> str:

@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 from pysot.cli.arguments import Parser, find_dataset_root, positive
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from toolkit.datasets import BENCHMARKS, Dataset
 from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation
 from toolkit.evaluation.tables import (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pysot.cli.arguments import Parser, positive
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from pysot.datasets.crop import CropForm
 from pysot.datasets.prepare import check_set, crop_set, write_benchmark
 from toolkit.datasets import sequence

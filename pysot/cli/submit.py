@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pysot.cli.arguments import Parser, find_dataset_root
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from toolkit.datasets import find_benchmark, load_videos
 from toolkit.results.store import ResultStore
 from toolkit.results.submission import find_faults, write_archive

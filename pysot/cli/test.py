@@ -30,7 +30,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pysot.cli.arguments import Parser, find_dataset_root
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Video, find_benchmark, load_videos

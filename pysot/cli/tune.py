@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pysot.cli.arguments import Parser, find_dataset_root, positive
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Dataset, Video

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysot.cli.arguments import Parser, positive
+from pysot.core import RunFailed
 from pysot.core.config import Config, load_config
-from pysot.core.errors import RunFailed
 from pysot.datasets.anchor_target import NEGATIVE, POSITIVE, draw_pair
 from pysot.datasets.build import build_train_dataset
 from pysot.datasets.crop import write_image

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from pysot.utils.model_load import read_checkpoint
 from toolkit.io.files import atomic_write
 

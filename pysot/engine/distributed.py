@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 
 _FAREWELL = 0.2  # seconds
 

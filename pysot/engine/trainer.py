@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from pysot.core.settings import PRECISIONS
 from pysot.datasets.dataset import IMAGES, TrainingDataError, as_floats
 from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum, loading_from

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from pysot.engine.checkpoint import BEST, BEST_SCORE, average_path, checkpoint_path
 from pysot.engine.distributed import ProcessGroup, ProcessLost
 from pysot.engine.monitor import Monitor

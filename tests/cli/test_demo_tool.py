@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pysot.cli import demo as tool
-from pysot.core.errors import run
+from pysot.cli import run
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from toolkit.io.video import FrameSource, VideoSink, open_source
 from toolkit.results.trajectory import Trajectory

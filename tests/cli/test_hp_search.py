@@ -11,9 +11,10 @@ import torch
 from filelock import FileLock
 
 from pysot.cli import eval as eval_tool
+from pysot.cli import run
 from pysot.cli import test as test_tool
 from pysot.cli import tune as tool
-from pysot.core.errors import RunFailed, run
+from pysot.core import RunFailed
 
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(r"Video: (\w+) +Time: +\d+\.\ds Speed: \d+\.\dfps( Lost: \d)?")

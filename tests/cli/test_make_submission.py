@@ -4,8 +4,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from pysot.cli import run
 from pysot.cli import submit as tool
-from pysot.core.errors import RunFailed, run
+from pysot.core import RunFailed
 from toolkit.results.store import ResultStore
 from toolkit.results.trajectory import Trajectory
 

@@ -12,9 +12,10 @@ import torch
 from box_files import read_boxes
 
 from golden import fill
+from pysot.cli import run
 from pysot.cli import test as tool
+from pysot.core import RunFailed
 from pysot.core.config import load_config
-from pysot.core.errors import RunFailed, run
 from pysot.models.model_builder import build_model
 from toolkit.datasets import Video
 from toolkit.io.pool import WorkerDied, run_parallel

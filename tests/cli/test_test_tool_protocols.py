@@ -15,8 +15,8 @@ from box_files import read_boxes
 
 from golden import fill
 from pysot.cli import test as tool
+from pysot.core import RunFailed
 from pysot.core.config import load_config
-from pysot.core.errors import RunFailed
 from pysot.core.registry import TRACKERS
 from pysot.models.model_builder import build_model
 from pysot.tracker.siamrpn_tracker import SiamRPNTracker

@@ -12,8 +12,8 @@ import pytest
 import torch
 from training_crops import boxless_config, tiny_config, write_benchmark, write_training_set
 
+from pysot.cli import run
 from pysot.cli.train import main, parse_args
-from pysot.core.errors import run
 from pysot.utils.model_load import load_weights, read_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -223,7 +223,7 @@ def test_too_many_corrupt_images_end_the_run(folder, capsys):
         (["TRAIN.BASE_LR", "nan"], "TRAIN.BASE_LR is nan; expected a number of 0 or more"),
         (["TRAIN.LR.KWARGS.start_lr", ".nan"], "TRAIN.LR.KWARGS.start_lr is nan"),
         (["DATASET.SEARCH.SCALE", "1.5"], "DATASET.SEARCH.SCALE is 1.5; expected a number from 0"),
-        (["DATASET.VID.FRAME_RANGE", "-1"], "VID.FRAME_RANGE is -1; expected a whole number of 0"),
+        (["TRAIN.MOMENTUM", "-1"], "TRAIN.MOMENTUM is -1.0; expected a number of 0 or more"),
         (["DATASET.MINI.FRAME_RANGE", "-1"], "DATASET.MINI.FRAME_RANGE is -1"),
     ],
 )

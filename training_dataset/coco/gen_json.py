@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pysot.cli import run
 from pysot.cli.prepare import finish, frames_of
-from pysot.core.errors import run
 from pysot.datasets.prepare import annotate
 from toolkit.datasets.formats import coco
 from toolkit.datasets.reading import Reading

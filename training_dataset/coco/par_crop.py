@@ -2,8 +2,8 @@
 
 from itertools import chain
 
+from pysot.cli import run
 from pysot.cli.prepare import crop_like_pysot
-from pysot.core.errors import run
 from toolkit.datasets.formats import coco
 
 

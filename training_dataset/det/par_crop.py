@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pysot.cli import run
 from pysot.cli.prepare import crop_like_pysot
-from pysot.core.errors import run
 from toolkit.datasets.formats.voc import read_det
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from pysot.cli import run
 from pysot.cli.prepare import frames_of
-from pysot.core.errors import run
 from pysot.datasets.prepare import annotate
 from toolkit.datasets.formats.voc import keep_runs, vid_sequence
 

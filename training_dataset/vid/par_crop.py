@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
+from pysot.cli import run
 from pysot.cli.prepare import crop_like_pysot
-from pysot.core.errors import run
 from toolkit.datasets.formats.voc import read_vid
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from pysot.cli import run
 from pysot.cli.prepare import finish
-from pysot.core.errors import run
 from toolkit.datasets.formats.voc import parse_vid
 from toolkit.datasets.reading import Reading
 from toolkit.io.files import write_bytes

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from pysot.cli import run
 from pysot.cli.prepare import finish, frames_of
-from pysot.core.errors import run
 from pysot.datasets.crop import crop_name
 from pysot.datasets.prepare import annotate
 from toolkit.datasets.formats import youtube_bb

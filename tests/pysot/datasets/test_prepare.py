@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.crop import CropForm, crop_mask, crop_pair
 from pysot.datasets.prepare import annotate, check_set, crop_set, label_boxes

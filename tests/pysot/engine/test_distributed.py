@@ -12,7 +12,7 @@ from ranks import run_ranks
 from training_crops import tiny_config, write_training_set
 
 from pysot.cli.train import main
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from pysot.engine import build
 from pysot.engine.distributed import (
     ProcessGroup,

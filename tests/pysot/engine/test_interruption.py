@@ -17,8 +17,9 @@ from group_norm import group_batch_norm
 from ranks import CONTEXT, kill, run_ranks, start_ranks, wait_for
 from training_crops import tiny_config, write_training_set
 
+from pysot.cli import run
 from pysot.cli.train import main
-from pysot.core.errors import RunFailed, run
+from pysot.core import RunFailed
 from pysot.engine import build, checkpoint
 from pysot.utils.model_load import read_checkpoint
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pysot.core.errors import RunFailed
+from pysot.core import RunFailed
 from pysot.datasets.dataset import TrainingDataError
 from pysot.engine.distributed import ProcessGroup
 from pysot.engine.monitor import MetricsLog, Monitor, as_numbers, log_to, open_writer

@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from pysot.core.errors import TRACEBACK_VARIABLE, RunFailed, run
+from pysot.cli import TRACEBACK_VARIABLE, run
+from pysot.core import RunFailed
 from toolkit.io.pool import WorkerDied
 
 
