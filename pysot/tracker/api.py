@@ -13,29 +13,28 @@ import torch
 from numpy.typing import NDArray
 
 from pysot.inference import join
-from pysot.tracker.base_tracker import as_batch, to_tensor
-from pysot.tracker.geometry import check_frame
+from pysot.tracker.base_tracker import as_batch, check_frame, to_tensor
 from pysot.tracker.tracker_builder import build_tracker, load_network
 
 
 @dataclass(frozen=True, eq=False)
 class TrackResult:
-    """Where a target is in one frame, in 0-based pixels."""
+    """A target in one frame, in 0-based pixels; polygon and mask from trackers with masks."""
 
     bbox: tuple[float, float, float, float]
     """x, y, w, h."""
     score: float
     """Confidence in [0, 1]."""
     polygon: tuple[float, ...] | None = None
-    """Corners x1, y1, ..., x4, y4 of a rotated box, from trackers with masks."""
+    """Corners x1, y1, ..., x4, y4 of a rotated box."""
     mask: NDArray | None = None
-    """Probability of each pixel, (H, W) float32 in [0, 1], from trackers with masks."""
+    """Probability of each pixel, (H, W) float32."""
     lost: bool = False
-    """Whether the target is not in sight; the box is the last one, or a guess."""
+    """Whether the target is out of sight, and the box the last one or a guess."""
 
     @classmethod
     def from_dict(cls, result: dict[str, Any]) -> TrackResult:
-        """Convert what the ``track`` of a registered tracker returns."""
+        """Convert the result of a registered tracker."""
         polygon = result.get("polygon")
         return cls(
             bbox=tuple(float(value) for value in result["bbox"]),
@@ -47,7 +46,7 @@ class TrackResult:
 
 
 class Tracker:
-    """Follows one target through a video.
+    """Follows one target through BGR uint8 frames (H, W, 3), by a registered tracker.
 
     Example::
 
@@ -55,9 +54,6 @@ class Tracker:
         tracker.init(first_frame, (x, y, w, h))
         for frame in frames:
             print(tracker.track(frame).bbox)
-
-    Args:
-        tracker: A registered tracker, as ``build_tracker`` returns.
     """
 
     def __init__(self, tracker: Any) -> None:
@@ -65,45 +61,24 @@ class Tracker:
 
     @classmethod
     def from_config(
-        cls,
-        config: str | Path,
-        weights: str | Path,
-        device: str = "auto",
-        opts: Sequence[Any] = (),
+        cls, config: str | Path, weights: str | Path, device: str = "auto", opts: Sequence[Any] = ()
     ) -> Tracker:
-        """Build the tracker that a YAML file describes.
+        """Build the tracker that a YAML file describes; see :func:`load_network`.
 
         Args:
             config: YAML file.
             weights: Checkpoint of its network, made by this package or by PySOT.
-            device: ``auto`` for what the configuration says, which is the best there is unless it
-                names one; or a name that ``torch.device`` takes.
+            device: A name that ``torch.device`` takes, or ``auto`` for the configuration's.
             opts: Overrides of the configuration, ``[KEY, VALUE, ...]``.
-
-        Raises:
-            OSError: If a file is missing or cannot be read.
-            ValueError: If configuration, weights or device are unusable.
         """
         return cls(build_tracker(*load_network(config, weights, device, opts)))
 
     def init(self, frame: NDArray, bbox: Sequence[float]) -> None:
-        """Start on a target; whatever was tracked before is forgotten.
-
-        Args:
-            frame: BGR uint8, (H, W, 3).
-            bbox: x, y, w, h in 0-based pixels.
-
-        Raises:
-            ValueError: If the frame or the box is unusable.
-        """
+        """Start anew on x, y, w, h in 0-based pixels; ``ValueError`` if it or the frame is bad."""
         self.tracker.init(frame, bbox)
 
     def track(self, frame: NDArray) -> TrackResult:
-        """Find the target in the next frame, BGR uint8 (H, W, 3).
-
-        Raises:
-            ValueError: If :meth:`init` was not called, or the frame is unusable.
-        """
+        """Find the target in the next frame; ``ValueError`` if it is bad, or before `init`."""
         return TrackResult.from_dict(self.tracker.track(frame))
 
 
@@ -111,15 +86,11 @@ _Job = tuple[int, NDArray, float]  # number of a target, its crops (K, S, S, 3),
 
 
 class MultiTracker:
-    """Follows targets that come and go, whose search regions pass through one network together.
+    """Follows targets that come and go, in common passes of one network.
 
     Args:
         build: Makes the tracker of one target; all of them share one model.
-        max_batch: Search images in one pass of the network, at most; the pass needs memory for
-            each. More than 4 gain nothing on a CPU.
-
-    Attributes:
-        trackers: Trackers of the targets by number.
+        max_batch: Most search images in one pass; more than 4 gain nothing on a CPU.
     """
 
     def __init__(self, build: Callable[[], Any], max_batch: int = 4) -> None:
@@ -144,11 +115,7 @@ class MultiTracker:
         return cls(lambda: build_tracker(model, cfg), max_batch)
 
     def add(self, frame: NDArray, bbox: Sequence[float]) -> int:
-        """Start on one more target; see :meth:`Tracker.init`.
-
-        Returns:
-            The target's number; numbers are not used again.
-        """
+        """Start on one more target; return its number, which is never used again."""
         tracker = self.build()
         tracker.init(frame, bbox)
         number, self._next = self._next, self._next + 1
@@ -156,25 +123,14 @@ class MultiTracker:
         return number
 
     def remove(self, number: int) -> None:
-        """Stop following a target.
-
-        Raises:
-            ValueError: If there is no target of that number.
-        """
+        """Stop following a target; ``ValueError`` if there is none of that number."""
         if number not in self.trackers:
             raise ValueError(f"no target {number}; there are {sorted(self.trackers)}")
         del self.trackers[number]
 
     @torch.inference_mode()
     def track(self, frame: NDArray) -> dict[int, TrackResult]:
-        """Find all targets in the next frame, BGR uint8 (H, W, 3).
-
-        Returns:
-            Results by number of the target.
-
-        Raises:
-            ValueError: If the frame is unusable.
-        """
+        """Find all targets, by number, in the next frame; ``ValueError`` if it is unusable."""
         check_frame(frame)
         results = {}
         for jobs in self._batches(frame):
@@ -185,7 +141,7 @@ class MultiTracker:
         return {number: TrackResult.from_dict(results[number]) for number in self.trackers}
 
     def _batches(self, frame: NDArray) -> Iterator[list[_Job]]:
-        """Group the targets by the shape of their crops: a lost target's may be larger."""
+        """Group targets by the shape of their crops: a lost target's may be larger."""
         groups: dict[tuple[int, ...], list[_Job]] = defaultdict(list)
         for number, tracker in self.trackers.items():
             crops, scale = tracker.search_crop(frame)
@@ -197,7 +153,7 @@ class MultiTracker:
         yield from groups.values()
 
     def _candidates(self, jobs: list[_Job]) -> list[Any]:
-        """Run the network on all crops of a batch and decode its output for each target."""
+        """Return what the network finds in the crops of a batch, for each target."""
         numbers, crops, _ = zip(*jobs, strict=True)
         first = self.trackers[numbers[0]]
         kernels = [self.trackers[number].state.kernels for number in numbers]

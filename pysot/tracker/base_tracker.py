@@ -1,68 +1,104 @@
-"""What Siamese trackers share: start on a target, take one step per frame."""
+"""The steps of a Siamese tracker, and the geometry that trackers share.
+
+Boxes and centers are in 0-based pixels of the frame; ``size`` is (w, h), ``shape`` is (h, w).
+"""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pysot.core.settings import TrackParams
-from pysot.tracker.geometry import Target, check_box, check_frame, context_side, crop_window
+
+MIN_SIDE = 10
+"""Smallest reported side in pixels."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Center and size of the tracked object."""
+
+    cx: float
+    cy: float
+    w: float
+    h: float
+
+    @classmethod
+    def from_xywh(cls, bbox: Sequence[float]) -> Target:
+        """Convert a first box, whose center counts whole pixels: x + (w - 1) / 2."""
+        x, y, w, h = bbox
+        return cls(float(x + (w - 1) / 2), float(y + (h - 1) / 2), float(w), float(h))
+
+    def to_xywh(self) -> list[float]:
+        """Return [x, y, w, h] of a result, with x = cx - w / 2."""
+        return [self.cx - self.w / 2, self.cy - self.h / 2, self.w, self.h]
+
+    def moved(self, offset: Sequence[float], size: Sequence[float], rate: float) -> Target:
+        """Move the center by ``offset`` and the size a share ``rate`` of the way to ``size``."""
+        return Target(
+            float(self.cx + offset[0]),
+            float(self.cy + offset[1]),
+            float(self.w * (1 - rate) + size[0] * rate),
+            float(self.h * (1 - rate) + size[1] * rate),
+        )
+
+    def clipped(self, frame_shape: tuple[int, ...]) -> Target:
+        """Keep the center inside a frame (H, W, ...) and the sides between 10 and the frame's.
+
+        A limited value is an integer: result files show ``10``, not ``10.0``.
+        """
+        height, width = frame_shape[:2]
+        return Target(
+            max(0, min(self.cx, width)),
+            max(0, min(self.cy, height)),
+            max(MIN_SIDE, min(self.w, width)),
+            max(MIN_SIDE, min(self.h, height)),
+        )
 
 
 @dataclass(frozen=True)
 class TrackState:
-    """All that a tracker knows of its target; the only thing that changes between frames."""
+    """All that changes between frames."""
 
     target: Target
     fill: tuple[float, ...]
-    """Mean color of the first frame, BGR, for pixels outside of images."""
+    """Mean BGR color of the first frame, for pixels outside of images."""
     kernels: Any
-    """What the network computed from the template."""
+    """The network's encoding of the template."""
+    lost_frames: int = 0
+    """Frames for which the target is lost, in trackers that notice it."""
 
 
 class BaseTracker(ABC):
-    """What protocols and tools need of a tracker; frames are BGR uint8, (H, W, 3)."""
+    """The interface that protocols and tools use; frames are BGR uint8, (H, W, 3).
+
+    Both methods raise ``ValueError`` for what they cannot use.
+    """
 
     @abstractmethod
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
-        """Start on a target; whatever was tracked before is forgotten.
-
-        Args:
-            image: First frame.
-            bbox: x, y, w, h in 0-based pixels.
-
-        Raises:
-            ValueError: If the frame or the box is unusable.
-        """
+        """Start anew on a target, x, y, w, h in 0-based pixels of its first frame."""
 
     @abstractmethod
     def track(self, image: NDArray) -> dict[str, Any]:
-        """Find the target in the next frame.
-
-        Returns:
-            ``bbox``, [x, y, w, h] in 0-based pixels, and ``best_score`` in [0, 1].
-
-        Raises:
-            ValueError: If :meth:`init` was not called, or the frame is unusable.
-        """
+        """Return ``bbox``, [x, y, w, h] in 0-based pixels, and ``best_score`` in [0, 1]."""
 
 
 class SiameseTracker(BaseTracker):
     """Follows one target; several trackers may share one model, and one pass of it.
 
     Subclasses define ``search_crop(image)``, ``decode(prediction)`` and
-    ``update(found, scale, frame_shape)``.
-
-    Args:
-        model: Network with ``encode_template(z)`` and ``predict(kernels, x)``.
-        params: Settings.
+    ``update(found, scale, frame_shape)``; a model ``encode_template(z)`` and
+    ``predict(kernels, x)``.
     """
 
     state_type = TrackState
@@ -101,12 +137,12 @@ class SiameseTracker(BaseTracker):
         return self.model.encode_template(to_tensor(np.stack(crops), self.model))
 
     def candidates(self, crop: NDArray) -> Any:
-        """Run the network on a search crop (S, S, 3), or on K of them, and decode its output."""
+        """Return what the network finds in a search crop (S, S, 3), or in K of them."""
         prediction = self.predict(self.state.kernels, to_tensor(as_batch(crop), self.model))
         return self.decode(prediction)[0]
 
     def predict(self, kernels: Any, x: Tensor) -> Any:
-        """Run the network on search images (B, 3, S, S), those of other targets included."""
+        """Run the network on search images (B, 3, S, S), of other targets too."""
         return self.model.predict(kernels, x)
 
     def update_template(self, image: NDArray) -> None:
@@ -126,10 +162,88 @@ def to_tensor(crops: NDArray, model: Any) -> Tensor:
 
 
 def check_scores(scores: NDArray | float) -> None:
-    """Refuse scores that are not numbers.
-
-    Raises:
-        ValueError: If one is NaN or infinite.
-    """
+    """Raise ``ValueError`` if a score is NaN or infinite."""
     if not np.isfinite(scores).all():
         raise ValueError("the network returned NaN scores; are these the weights of this model?")
+
+
+def context_side(size: Sequence[float], context_amount: float) -> float:
+    """Return the side sqrt((w + p)(h + p)) of a crop, p = amount * (w + h) (SiamFC, 2.2)."""
+    pad = context_amount * (size[0] + size[1])
+    return math.sqrt((size[0] + pad) * (size[1] + pad))
+
+
+def crop_window(
+    image: NDArray, center: Sequence[float], side: int, out_size: int, fill: Sequence[float]
+) -> NDArray:
+    """Cut a square window and scale it, pixel for pixel as published weights expect.
+
+    The window may lie outside of the image, (H, W, 3) uint8; ``fill`` is truncated to integers.
+    """
+    height, width = image.shape[:2]
+    left = math.floor(center[0] - (side + 1) / 2 + 0.5)
+    top = math.floor(center[1] - (side + 1) / 2 + 0.5)
+    x1, x2 = max(left, 0), min(left + side, width)
+    y1, y2 = max(top, 0), min(top + side, height)
+    if (x1, y1, x2, y2) == (left, top, left + side, top + side):
+        window = image[y1:y2, x1:x2]
+    else:
+        window = np.empty((side, side, 3), dtype=np.uint8)
+        window[:] = np.asarray(fill).astype(np.uint8)
+        if x1 < x2 and y1 < y2:
+            window[y1 - top : y2 - top, x1 - left : x2 - left] = image[y1:y2, x1:x2]
+    if side != out_size:
+        return cv2.resize(window, (out_size, out_size))
+    return np.ascontiguousarray(window)
+
+
+def change_penalty(sizes: NDArray, reference: Sequence[float], penalty_k: float) -> NDArray:
+    """Return factors (N,) on scores for changes of scale and aspect ratio (SiamRPN, section 4.3).
+
+    ``sizes`` (N, 2) and ``reference``, the last box's, are widths and heights in one unit.
+    """
+    sizes = np.asarray(sizes, dtype=np.float64)
+    scale = _change(_padded_side(*sizes.T) / _padded_side(*reference))
+    ratio = _change((reference[0] / reference[1]) / (sizes[:, 0] / sizes[:, 1]))
+    return np.exp(-(ratio * scale - 1) * penalty_k)
+
+
+def _change(r: NDArray) -> NDArray:
+    return np.maximum(r, 1.0 / r)
+
+
+def _padded_side(w: NDArray | float, h: NDArray | float) -> NDArray | float:
+    pad = (w + h) * 0.5
+    return np.sqrt((w + pad) * (h + pad))
+
+
+def cosine_window(size: int, anchors: int) -> NDArray:
+    """Return a Hanning window per anchor, (anchors * size * size,)."""
+    row = np.hanning(size)
+    return np.tile(np.outer(row, row).ravel(), anchors)
+
+
+def check_frame(image: NDArray) -> None:
+    """Raise ``ValueError`` for anything but a BGR uint8 frame (H, W, 3)."""
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"a frame must be a NumPy array (H, W, 3), not {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(
+            "a frame must be BGR uint8 of shape (H, W, 3), found "
+            f"{image.dtype} of shape {image.shape}; cv2.cvtColor makes BGR of gray and alpha images"
+        )
+
+
+def check_box(bbox: Sequence[float], frame_shape: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` for a first box that has no area or lies outside of the frame."""
+    box = np.asarray(bbox, dtype=np.float64).ravel()
+    if box.size != 4 or not np.isfinite(box).all():
+        raise ValueError(f"the first box must be four finite numbers x, y, w, h; found {bbox}")
+    x, y, w, h = box
+    if w <= 0 or h <= 0:
+        raise ValueError(f"the first box has no area: width {w:g}, height {h:g}")
+    height, width = frame_shape[:2]
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise ValueError(
+            f"the first box ({x:g}, {y:g}, {w:g}, {h:g}) lies outside the {width} x {height} frame"
+        )

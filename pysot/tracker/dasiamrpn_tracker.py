@@ -1,4 +1,4 @@
-"""Tracking that knows its distractors and looks for what it lost (DaSiamRPN; Zhu et al., 2018)."""
+"""Tracking aware of distractors, with a search for lost targets (DaSiamRPN; Zhu et al., 2018)."""
 
 from __future__ import annotations
 
@@ -13,54 +13,44 @@ from torch import Tensor
 
 from pysot.core.registry import TRACKERS
 from pysot.inference import mixed, select
-from pysot.tracker.base_tracker import TrackState
-from pysot.tracker.geometry import Target
+from pysot.tracker.base_tracker import Target, TrackState
 from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, Step
-from pysot.tracker.siamrpnlt_tracker import LOST_WINDOW_INFLUENCE, is_lost
+from pysot.tracker.siamrpnlt_tracker import is_lost
 from pysot.utils.bbox import IoU, center2corner
 
 SMALL_TARGET = 0.004
-"""Share of the first frame's area below which a target is small (the authors' settings)."""
+"""Share of the first frame's area below which a target is small (authors' settings)."""
 
 
 @dataclass(frozen=True)
 class DistractorState(TrackState):
-    """The target, its distractors, and how long it is lost."""
+    """The target and its distractors."""
 
     template: Any = None
-    """Kernels of the target: a running average."""
+    """Running average of the target's kernels."""
     instance_size: int = 0
-    """Side of the search crop while the target is not lost."""
+    """Side of the search crop of a target in sight."""
     average: Any = None
-    """Kernels of the distractors so far: a running average, or None."""
+    """Running average of the kernels of ``count`` distractors, or None."""
     count: int = 0
-    """Number of distractors in it."""
     distractors: tuple[Target, ...] | None = None
-    """Those of the last frame; None where its score is too low to update the template."""
-    lost_frames: int = 0
+    """Those of the last frame; None if its score is too low to update the template."""
 
 
 @TRACKERS.register("DaSiamRPNTracker")
 class DaSiamRPNTracker(SiamRPNTracker):
-    """SiamRPN that knows distractors, and whose search region grows while the target is lost.
+    """SiamRPN with distractors, and a search region that grows while the target is lost.
 
-    **Distractors** (section 3.3) are boxes of high score beside the target, after non-maximum
-    suppression. Template and distractors are running averages of *kernels*; the class kernels
-    become ``(z - a * d) / (1 - a)`` with the influence a. Correlation is linear in its kernel, so
-    that one correlation gives ``f(z, p) - a * f(d, p)`` at the same cost for any number of
-    distractors: exactly with the up-channel head of the paper, approximately with the depth-wise
-    head, whose later layers are not linear. The division keeps the order of candidates and the
-    scale of scores: the kernels' biases cancel out. Box kernels are the target's.
-
-    **Averages** start as plain means and end as exponential ones of rate ``template_lr``, which
-    the target's has from the start.
+    **Distractors** (section 3.3) are boxes of high score beside the target. With the averages z
+    and d of their *kernels*, class kernels become ``(z - a * d) / (1 - a)``, a the influence. As
+    correlation is linear, this gives ``f(z, p) - a * f(d, p)`` in one pass: exactly with the
+    paper's up-channel head, approximately with the depth-wise one. The division keeps the scale of
+    scores. Averages start as plain means and end as exponential ones of rate ``template_lr``,
+    which z has from the start.
 
     **Lost** (section 3.4): below ``confidence_low`` until above ``confidence_high``. Meanwhile the
-    box is held and the search region grows by ``lost_step`` per frame up to
-    ``lost_instance_size``; a step of 16 keeps the response odd, with a cell in its middle.
-
-    **Small targets** are sought in a larger region, since they leave it sooner (the authors'
-    released settings: 287 in place of 271).
+    box is held and the region grows by ``lost_step`` per frame up to ``lost_instance_size``; a
+    step of 16 keeps a cell in the middle of the response.
 
     With ``distractor_influence``, ``template_lr``, ``lost_step`` and ``small_instance_size`` at 0
     it is SiamRPNTracker. Results have the entry ``lost`` too.
@@ -79,20 +69,15 @@ class DaSiamRPNTracker(SiamRPNTracker):
 
     @property
     def instance_size(self) -> int:
-        """Side of the next search crop in its own pixels."""
+        """Larger while lost, and for a target that was small at first."""
         p, usual = self.params, self.state.instance_size
         grown = usual + p.lost_step * self.state.lost_frames
         return min(grown, max(p.lost_instance_size, usual))
 
-    @property
-    def window_influence(self) -> float:
-        """Share of the cosine window in the choice of a candidate."""
-        return LOST_WINDOW_INFLUENCE if self.state.lost_frames else self.params.window_influence
-
     def update(
         self, candidates: Candidates, scale: float, frame_shape: tuple[int, ...]
     ) -> dict[str, Any]:
-        """See :meth:`SiamRPNTracker.update`; notes the distractors, too."""
+        """See :meth:`SiamRPNTracker.update`; keeps the distractors, too."""
         search_center = self.state.target.cx, self.state.target.cy
         step = self.step(candidates, scale)
         result = self.update_state(step, frame_shape)
@@ -153,18 +138,10 @@ class DaSiamRPNTracker(SiamRPNTracker):
 def suppress(
     boxes: NDArray, scores: NDArray, first: int, threshold: float, iou: float, limit: int
 ) -> list[int]:
-    """Find objects beside a chosen one by non-maximum suppression.
+    """Return the best boxes beside ``first`` by non-maximum suppression, at most ``limit``.
 
-    Args:
-        boxes: (N, 4) as cx, cy, w, h.
-        scores: (N,).
-        first: Index of the box that comes first, whatever its score.
-        threshold: Exceeded by the scores of the others.
-        iou: Overlap from which a box is dropped for a better one.
-        limit: Number of boxes to find, at most.
-
-    Returns:
-        Indices of the others, the best first.
+    Boxes (N, 4) are cx, cy, w, h. Scores (N,) must exceed ``threshold``; a box that overlaps a
+    better one by ``iou`` or more is dropped.
     """
     corners = np.stack(center2corner(boxes.T.astype(np.float64)))
     rest = np.flatnonzero(scores > threshold)
@@ -181,13 +158,7 @@ def suppress(
 def without(template: Any, distractors: Any, influence: float) -> Any:
     """Turn class kernels away from distractors; see :class:`DaSiamRPNTracker`.
 
-    Args:
-        template: Pair of class and box kernels, or a tuple of such pairs.
-        distractors: Kernels of the same structure.
-        influence: Weight of the distractors, in [0, 1).
-
-    Raises:
-        ValueError: If there are no such pairs.
+    Kernels are a pair for class and box, or a tuple of such pairs; else ``ValueError``.
     """
     if isinstance(template, Tensor):
         raise ValueError("TRACK.TYPE: DaSiamRPNTracker needs a head with class and box kernels")

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysot.core.registry import TRACKERS
-from pysot.tracker.base_tracker import SiameseTracker, TrackState, check_scores
-from pysot.tracker.geometry import (
+from pysot.tracker.base_tracker import (
+    SiameseTracker,
+    TrackState,
+    check_scores,
     context_side,
     cosine_window,
     crop_window,
@@ -28,25 +30,21 @@ GROWTH_LIMITS = (0.2, 5.0)
 
 @dataclass(frozen=True)
 class PyramidState(TrackState):
-    """The target, its size in the first frame, and its growth since."""
+    """The target, its width and height in the first frame, and its growth since."""
 
     first_size: tuple[float, float] = (0.0, 0.0)
-    """Width and height."""
     growth: float = 1.0
 
 
 @TRACKERS.register("SiamFCTracker")
 class SiamFCTracker(SiameseTracker):
-    """Follows one target by the peak of a response; its aspect ratio stays as it was at first.
-
-    All scales of a frame are one batch. The model's first output are logits (B, 1, R, R).
-    """
+    """Follows one target of constant aspect ratio by the peak of the logits (B, 1, R, R)."""
 
     state_type = PyramidState
 
     @cached_property
     def factors(self) -> NDArray:
-        """Sides of the search regions relative to the usual one, (K,), ascending."""
+        """Relative sides of the K search regions, ascending."""
         p = self.params
         return p.scale_step ** (np.arange(p.scale_num) - (p.scale_num - 1) / 2)
 
@@ -57,12 +55,7 @@ class SiamFCTracker(SiameseTracker):
         self.state = replace(self.state, first_size=(target.w, target.h))
 
     def search_crop(self, image: NDArray) -> tuple[NDArray, float]:
-        """Cut the search regions of all K scales around the last box.
-
-        Returns:
-            Crops (K, S, S, 3) with S = ``instance_size``, and crop pixels per frame pixel at the
-            middle scale.
-        """
+        """Return crops (K, S, S, 3), and crop pixels per frame pixel at the middle scale."""
         p, state = self.params, self.state
         center = state.target.cx, state.target.cy
         scale = p.exemplar_size / (context_side(state.first_size, p.context_amount) * state.growth)
@@ -71,26 +64,14 @@ class SiamFCTracker(SiameseTracker):
         return np.stack(crops), scale
 
     def decode(self, prediction: Any) -> list[NDArray]:
-        """Decode logits (T * K, 1, R, R) of T targets: an array (K, R, R) float32 for each."""
+        """Decode logits (T * K, 1, R, R) of T targets: (K, R, R) float32 for each."""
         logits = prediction[0].float()
         return list(logits.reshape(-1, self.params.scale_num, *logits.shape[2:]).cpu().numpy())
 
     def update(
         self, responses: NDArray, scale: float, frame_shape: tuple[int, ...]
     ) -> dict[str, Any]:
-        """Move the target to the peak of the best scale's response.
-
-        Args:
-            responses: Logits, (K, R, R).
-            scale: Crop pixels per frame pixel at the middle scale.
-            frame_shape: (H, W, ...) of the frame.
-
-        Returns:
-            As :meth:`track`.
-
-        Raises:
-            ValueError: If the responses are NaN.
-        """
+        """Move the target to the peak of the best scale's response."""
         check_scores(responses)
         p, state = self.params, self.state
         enlarged = [upsampled(response) for response in responses]
@@ -114,9 +95,9 @@ def upsampled(response: NDArray) -> NDArray:
 
 
 def choose_scale(peaks: Sequence[float], penalty: float) -> int:
-    """Return the index of the highest peak; all but the middle one are penalized.
+    """Return the index of the highest peak, after a penalty on all but the middle one.
 
-    A logit may be negative: there the penalty divides, so that it never is an advantage.
+    The penalty divides negative logits, so that it is never an advantage.
     """
     middle = len(peaks) // 2
     paid = [peak * penalty if peak > 0 else peak / penalty for peak in peaks]
@@ -127,8 +108,7 @@ def choose_scale(peaks: Sequence[float], penalty: float) -> int:
 def peak_of(response: NDArray, influence: float) -> tuple[int, int]:
     """Return row and column of the peak of a response mixed with the cosine window.
 
-    The response is shifted to start at 0 and scaled to the sum 1, which is the window's too;
-    ``influence`` is the window's share.
+    Both have the minimum 0 and the sum 1; ``influence`` is the window's share.
     """
     heat = response - response.min()
     total = heat.sum(dtype=np.float64)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pysot.core.registry import TRACKERS
 from pysot.inference import select
-from pysot.tracker.geometry import Target
+from pysot.tracker.base_tracker import Target
 from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker
 
 MIN_AREA = 100
@@ -24,20 +24,18 @@ MIN_AREA = 100
 
 @dataclass(frozen=True)
 class MaskCandidates(Candidates):
-    """Candidates with the prediction that their masks are made from."""
+    """Candidates, and the prediction for their masks."""
 
     prediction: Any
 
 
 @TRACKERS.register("SiamMaskTracker")
 class SiamMaskTracker(SiamRPNTracker):
-    """Moves by boxes as :class:`SiamRPNTracker` does, and reports a mask and a rotated box.
+    """Moves as :class:`SiamRPNTracker`; its model also has ``predict_with_mask`` and ``refine``.
 
-    Results have the entries ``mask``, probabilities (H, W) float32 in [0, 1], and ``polygon``, the
-    four corners [x1, y1, ..., x4, y4] of the smallest rectangle around the mask's largest part, or
-    those of the box where no part exceeds ``MIN_AREA``.
-
-    The model has ``predict_with_mask(kernels, x)`` and ``refine(prediction, position)`` too.
+    Results also have ``mask``, probabilities (H, W) float32, and ``polygon``, corners
+    [x1, y1, ..., x4, y4] of the smallest rectangle around the mask's largest part, or of the box
+    where no part exceeds ``MIN_AREA``.
     """
 
     def predict(self, kernels: Any, x: Tensor) -> Any:
@@ -54,7 +52,7 @@ class SiamMaskTracker(SiamRPNTracker):
     def update(
         self, candidates: MaskCandidates, scale: float, frame_shape: tuple[int, ...]
     ) -> dict[str, Any]:
-        """See :meth:`SiamRPNTracker.update`; computes the mask of the chosen candidate."""
+        """See :meth:`SiamRPNTracker.update`; adds the mask of the chosen candidate."""
         search_center, side = (self.state.target.cx, self.state.target.cy), self.search_side()
         step = self.step(candidates, scale)
         result = self.update_state(step, frame_shape)
@@ -95,14 +93,14 @@ class SiamMaskTracker(SiamRPNTracker):
 def paste_mask(
     mask: NDArray, plane: Sequence[float], frame_size: tuple[int, int], fill: float = 0.0
 ) -> tuple[NDArray, tuple[int, int, int, int]]:
-    """Warp a mask into the frame, of which only the part that it reaches is computed.
+    """Warp a mask (M, M) into the frame.
 
     Args:
-        mask: (M, M) float.
-        plane: x, y, w, h of the frame in pixels of the mask. Published numbers rest on its first
-            and last column being w apart, which are ``width - 1`` pixels of the frame.
-        frame_size: (width, height) of the frame.
-        fill: Value outside of the mask; bilinear interpolation blends it in at the border.
+        mask: Probabilities.
+        plane: x, y, w, h of the frame in pixels of the mask. Published numbers require that w
+            mask pixels are ``width - 1`` frame pixels.
+        frame_size: (width, height).
+        fill: Value outside of the mask, blended in at its border.
 
     Returns:
         (height, width) float32, and the window x1, y1, x2, y2 outside of which it is ``fill``.
@@ -132,15 +130,9 @@ def _reach(start: float, count: int, scale: float, limit: int) -> tuple[int, int
 def largest_part(
     mask: NDArray, window: tuple[int, int, int, int], threshold: float
 ) -> NDArray | None:
-    """Return the smallest rotated rectangle around the largest connected part of a mask.
+    """Return the corners (4, 2) of the smallest rectangle around a mask's largest part, or None.
 
-    Args:
-        mask: (H, W) probabilities.
-        window: x1, y1, x2, y2: the part that may exceed the threshold.
-        threshold: Exceeded by pixels of the target.
-
-    Returns:
-        (4, 2) float32 corners as x, y, or None if no part is larger than ``MIN_AREA``.
+    No pixel outside of the window x1, y1, x2, y2 exceeds the threshold.
     """
     x1, y1, x2, y2 = window
     inside = (mask[y1:y2, x1:x2] > threshold).astype(np.uint8)

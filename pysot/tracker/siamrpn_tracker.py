@@ -11,34 +11,37 @@ import torch
 from numpy.typing import NDArray
 
 from pysot.core.registry import TRACKERS
-from pysot.tracker.base_tracker import SiameseTracker, check_scores
-from pysot.tracker.geometry import (
+from pysot.tracker.base_tracker import (
+    SiameseTracker,
     Target,
     change_penalty,
+    check_scores,
     context_side,
     cosine_window,
     crop_window,
 )
 from pysot.utils.anchor import anchor_shapes, decode_boxes, tracking_anchors
 
+LOST_WINDOW_INFLUENCE = 0.001
+"""Share of the cosine window while lost: the target may be anywhere."""
+
 
 @dataclass(frozen=True)
 class Candidates:
-    """What the network finds in one search crop: N = A * R * R boxes."""
+    """The N = A * R * R boxes that the network finds in one search crop."""
 
     scores: NDArray
-    """(N,) float32, probability of being the target."""
+    """(N,) float32, probabilities."""
     boxes: NDArray
     """(N, 4) float32 as cx, cy, w, h, in crop pixels from the crop's center."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A candidate that was chosen, and the target if it is followed, not clipped to the frame."""
+    """The chosen candidate, its score without penalty, and the target moved to it, not clipped."""
 
     index: int
     score: float
-    """Probability of being the target, without penalty."""
     target: Target
 
 
@@ -48,20 +51,11 @@ class SiamRPNTracker(SiameseTracker):
 
     @property
     def instance_size(self) -> int:
-        """Side of the next search crop in its own pixels."""
+        """Side of the next search crop in pixels."""
         return self.params.instance_size
 
-    @property
-    def window_influence(self) -> float:
-        """Share of the cosine window in the choice of a candidate."""
-        return self.params.window_influence
-
     def search_crop(self, image: NDArray) -> tuple[NDArray, float]:
-        """Cut the search region around the last box.
-
-        Returns:
-            Crop (S, S, 3) with S = ``instance_size``, and crop pixels per frame pixel.
-        """
+        """Return the search crop around the last box, and crop pixels per frame pixel."""
         target, size = self.state.target, self.instance_size
         center = target.cx, target.cy
         crop = crop_window(image, center, self.search_side(), size, self.state.fill)
@@ -75,40 +69,21 @@ class SiamRPNTracker(SiameseTracker):
         return max(1, round(template_side * self.instance_size / p.exemplar_size))
 
     def decode(self, prediction: Any) -> list[Candidates]:
-        """Decode a prediction for B search images, in one transfer to the CPU.
-
-        Args:
-            prediction: From :meth:`predict`: class logits (B, 2A, R, R) and box deltas
-                (B, 4A, R, R) come first.
-        """
-        cls, loc = prediction[:2]
+        """Decode class logits (B, 2A, R, R) and box deltas (B, 4A, R, R), the first two parts."""
+        p, (cls, loc) = self.params, prediction[:2]
         scores = torch.softmax(cls.float().reshape(len(cls), 2, -1), dim=1)[:, 1:]
         outputs = torch.cat([scores, loc.float().reshape(len(loc), 4, -1)], dim=1).cpu().numpy()
-        p = self.params
         anchors = _anchors(p.stride, p.ratios, p.scales, cls.shape[-1])
         return [Candidates(output[0], decode_boxes(output[1:], anchors)) for output in outputs]
 
     def update(
         self, candidates: Candidates, scale: float, frame_shape: tuple[int, ...]
     ) -> dict[str, Any]:
-        """Choose a candidate and move the target to it.
-
-        Args:
-            candidates: From :meth:`candidates`.
-            scale: Crop pixels per frame pixel.
-            frame_shape: (H, W, ...) of the frame.
-
-        Returns:
-            As :meth:`track`.
-        """
+        """Move the target to the best candidate; ``scale`` is crop pixels per frame pixel."""
         return self.update_state(self.step(candidates, scale), frame_shape)
 
     def step(self, candidates: Candidates, scale: float) -> Step:
-        """Choose a candidate and smooth the size with the last one (SiamRPN, section 4.3).
-
-        Raises:
-            ValueError: If the scores are NaN.
-        """
+        """Choose a candidate and smooth the size with the last one (SiamRPN, section 4.3)."""
         p, target = self.params, self.state.target
         sizes = candidates.boxes[:, 2:]
         penalty = change_penalty(sizes, (target.w * scale, target.h * scale), p.penalty_k)
@@ -127,8 +102,9 @@ class SiamRPNTracker(SiameseTracker):
 
     def choose(self, scores: NDArray, penalty: NDArray) -> int:
         """Return the index of the best penalized score, mixed with the cosine window."""
-        influence = self.window_influence
-        window = _window(scores.size, len(self.params.ratios) * len(self.params.scales))
+        p = self.params
+        influence = LOST_WINDOW_INFLUENCE if self.state.lost_frames else p.window_influence
+        window = _window(scores.size, len(p.ratios) * len(p.scales))
         return int(np.argmax(penalty * scores * (1 - influence) + window * influence))
 
 

@@ -1,4 +1,4 @@
-"""Trackers as a configuration names them, and what other processes need to build one."""
+"""From a configuration to a tracker, in this process or another."""
 
 from __future__ import annotations
 
@@ -30,42 +30,23 @@ _SETTINGS = ("BACKBONE", "ADJUST", "RPN", "MASK", "REFINE", "ANCHOR", "TRACK")
 
 
 def track_params(cfg: configuration.Config) -> TrackParams:
-    """Read a tracker's parameters from ``TRACK`` and ``ANCHOR``.
-
-    Raises:
-        ValueError: If a value of the configuration is wrong.
-    """
+    """Read a tracker's parameters from ``TRACK`` and ``ANCHOR``; ``ValueError`` if one is wrong."""
     cfg.check()
     return configuration.read_sections(TrackParams, cfg.TRACK, cfg.ANCHOR)
 
 
 def build_tracker(model: Any, cfg: configuration.Config | None = None) -> Any:
-    """Build the tracker that ``TRACK.TYPE`` names.
+    """Build the tracker that ``TRACK.TYPE`` names for a network, on the device where it runs.
 
-    Args:
-        model: Its network, on the device where it runs.
-        cfg: A configuration; without one, ``pysot.core.config.cfg``.
-
-    Returns:
-        An object with ``init(image, bbox)`` and ``track(image)``.
-
-    Raises:
-        ValueError: If the type is unknown (the known ones are listed), or a value wrong.
+    Without a configuration, that is ``pysot.core.config.cfg``'s. ``ValueError`` for unknown types
+    (the known ones are listed) and wrong values.
     """
     cfg = configuration.cfg if cfg is None else cfg
     return TRACKERS.get(cfg.TRACK.TYPE)(model, track_params(cfg))
 
 
 def prepare_model(model: ModelBuilder, cfg: configuration.Config) -> nn.Module:
-    """Return a faster copy of a network for tracking, as ``TRACK`` says.
-
-    Args:
-        model: With its weights, on the device where it runs, in evaluation mode.
-        cfg: Its configuration.
-
-    Raises:
-        ValueError: If the model is in training mode.
-    """
+    """Return a faster copy of a network in evaluation mode, as ``TRACK`` says."""
     names = ("PRECISION", "COMPILE", "WINOGRAD")
     return prepare_for_tracking(model, **{name.lower(): cfg.TRACK[name] for name in names})
 
@@ -78,11 +59,7 @@ def load_network(
 ) -> tuple[nn.Module, configuration.Config]:
     """Load a network, made fast for tracking, and its configuration, for :func:`build_tracker`.
 
-    Args:
-        config: YAML file, or a configuration.
-        weights: Checkpoint.
-        device: ``auto`` for what the configuration says.
-        opts: Overrides of the file, ``[KEY, VALUE, ...]``.
+    Overrides ``[KEY, VALUE, ...]`` are for a YAML file; ``auto`` is the configuration's device.
 
     Raises:
         OSError: If a file is missing or cannot be read.
@@ -97,14 +74,10 @@ def load_network(
 
 @dataclass(frozen=True)
 class TrackerSpec:
-    """All that a process needs to build a tracker; equal ones give equal boxes.
-
-    Calling it builds a tracker; those of one process share one network.
+    """A picklable tracker: a call builds one; equal specs give equal boxes.
 
     Attributes:
-        config: The configuration.
-        snapshot: Weights.
-        digest: SHA-256 of the weights: a file may change between two runs of one process.
+        digest: SHA-256 of the weights, since a file may change between two runs of one process.
         tuned: Overrides ``KEY, VALUE, ...`` that do not concern the network.
     """
 
@@ -117,12 +90,7 @@ class TrackerSpec:
     def read(
         cls, config: str | Path, snapshot: str | Path, opts: Sequence[str] = ()
     ) -> TrackerSpec:
-        """Read a YAML file with overrides ``KEY, VALUE, ...``, and the digest of a snapshot.
-
-        Raises:
-            OSError: If a file cannot be read.
-            ValueError: If the configuration is unusable.
-        """
+        """Read a YAML file with overrides ``KEY, VALUE, ...``, and the digest of a snapshot."""
         snapshot = Path(snapshot)
         if not snapshot.is_file():
             raise FileNotFoundError(f"checkpoint not found: {snapshot}")
@@ -130,16 +98,11 @@ class TrackerSpec:
         return cls(configuration.load_config(config, opts), snapshot, digest)
 
     def with_settings(self, *pairs: Any) -> TrackerSpec:
-        """Return the same network with other values ``KEY, VALUE, ...`` of keys below ``TRACK``."""
+        """Return the spec with other values ``KEY, VALUE, ...`` of keys below ``TRACK``."""
         return replace(self, tuned=(*self.tuned, *map(str, pairs)))
 
     def __call__(self) -> Any:
-        """Build the tracker; the network is loaded once in each process.
-
-        Raises:
-            OSError: If the snapshot is missing.
-            ValueError: If configuration or snapshot is unusable.
-        """
+        """Build the tracker; the network is loaded once in each process."""
         return build_tracker(_network(replace(self, tuned=())), self.cfg)
 
     @property
@@ -153,7 +116,7 @@ class TrackerSpec:
         return cfg
 
     def record(self) -> dict[str, Any]:
-        """Return what the results depend on, for a note beside them."""
+        """Return the digest and settings that results depend on, to keep beside them."""
         return {"sha256": self.digest, "settings": {key: self.cfg[key] for key in _SETTINGS}}
 
 

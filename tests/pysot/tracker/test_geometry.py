@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from golden import fill
-from pysot.tracker.geometry import (
+from pysot.tracker.base_tracker import (
     Target,
     change_penalty,
     check_box,

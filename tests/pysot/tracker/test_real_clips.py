@@ -13,7 +13,7 @@ from golden import fill
 from pysot.core.config import load_config
 from pysot.inference import prepare_for_tracking
 from pysot.models.model_builder import build_model
-from pysot.tracker.geometry import Target
+from pysot.tracker.base_tracker import Target
 from pysot.tracker.tracker_builder import build_tracker
 
 ROOT = Path(__file__).parents[3]
@@ -56,7 +56,7 @@ def put(tracker, pre):
     """Set a tracker to the recorded state before a step, so that differences do not add up."""
     changes = {"target": Target(*pre["center_pos"], *pre["size"])}
     if "longterm_state" in pre:
-        changes["lost"] = pre["longterm_state"]
+        changes["lost_frames"] = int(pre["longterm_state"])
     tracker.state = replace(tracker.state, **changes)
 
 

@@ -16,7 +16,7 @@ from recorded_model import (
 
 from golden import fill
 from pysot.core.settings import TrackParams
-from pysot.tracker.geometry import Target
+from pysot.tracker.base_tracker import Target
 from pysot.tracker.siammask_tracker import (
     SiamMaskTracker,
     box_corners,

@@ -7,7 +7,7 @@ from recorded_model import RecordedModel, check_result, recorded, samples, start
 
 from pysot.core.config import load_config
 from pysot.core.settings import TrackParams
-from pysot.tracker.geometry import Target
+from pysot.tracker.base_tracker import Target
 from pysot.tracker.siamrpn_tracker import (
     Candidates,
     SiamRPNTracker,

@@ -5,7 +5,7 @@ import pytest
 from recorded_model import RecordedModel, check_result, recorded, samples, start
 
 from pysot.core.settings import TrackParams
-from pysot.tracker.geometry import Target
+from pysot.tracker.base_tracker import Target
 from pysot.tracker.siamrpnlt_tracker import SiamRPNLTTracker, is_lost
 
 # siamrpn_r50_l234_dwxcorr_lt
@@ -37,7 +37,9 @@ def test_single_steps_equal_recorded_ones(run):
     for step in run["steps"]:
         pre = step["pre"]
         target = Target(*pre["center_pos"], *pre["size"])
-        tracker.state = replace(tracker.state, target=target, lost=pre["longterm_state"])
+        tracker.state = replace(
+            tracker.state, target=target, lost_frames=int(pre["longterm_state"])
+        )
         tracker.model.step = step
         np.testing.assert_allclose(tracker.track(image)["bbox"], step["bbox"], atol=1e-5)
 
@@ -64,5 +66,5 @@ def test_a_new_target_is_not_lost():
     tracker.model.step = {"seed": 1, "gain": 1, "bias": -6}
     assert tracker.track(image)["lost"]
     start(tracker, run)
-    assert not tracker.state.lost
+    assert not tracker.state.lost_frames
     assert tracker.instance_size == 255
