@@ -41,12 +41,7 @@ class Config(_YacsNode):
     """A yacs node whose merges check every key, and report all that is wrong at once."""
 
     def merge_from_file(self, cfg_filename: str | Path) -> None:
-        """Merge a YAML file into this node.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is no YAML mapping, or holds unknown keys or wrong values.
-        """
+        """Merge a YAML file; ``OSError`` or ``ValueError`` if it is missing or unusable."""
         path = Path(cfg_filename)
         if not path.is_file():
             raise FileNotFoundError(f"configuration file not found: {path}")
@@ -61,11 +56,7 @@ class Config(_YacsNode):
         self._merge(values or {}, source=str(path))
 
     def merge_from_list(self, cfg_list: Sequence[Any]) -> None:
-        """Merge ``[KEY, VALUE, KEY, VALUE, ...]``, values written as in YAML.
-
-        Raises:
-            ValueError: If a value is missing or wrong, or a key unknown.
-        """
+        """Merge ``[KEY, VALUE, KEY, VALUE, ...]``, values written as in YAML."""
         if len(cfg_list) % 2:
             raise ValueError(f"overrides come as KEY VALUE pairs; {cfg_list[-1]!r} has no value")
         values: dict[str, Any] = {}
@@ -80,15 +71,11 @@ class Config(_YacsNode):
         self._merge(values, source="command line")
 
     def merge_from_other_cfg(self, cfg_other: _YacsNode) -> None:
-        """Merge another node into this one, with the same checks as for a file."""
+        """Merge another node, with the same checks."""
         self._merge(cfg_other, source="configuration")
 
     def check(self) -> None:
-        """Check the values, which may have been set without a merge.
-
-        Raises:
-            ValueError: Listing all that are wrong.
-        """
+        """Raise ``ValueError`` with all wrong values, which may have been set without a merge."""
         self._accepted(self, source="configuration")
 
     def _merge(self, values: Mapping[str, Any], source: str) -> None:
@@ -106,7 +93,7 @@ class Config(_YacsNode):
 
 
 def _node(section: Any) -> Config:
-    """Make a node of a section, an instance of a class in ``pysot.core.settings``."""
+    """Convert a section, an instance of a class in ``pysot.core.settings``."""
     node = Config()
     node.__dict__["_section"] = type(section)
     for item in fields(section):
@@ -180,7 +167,7 @@ def _unknown_key(node: Config, key: str, name: str) -> str:
 
 
 def _not_finite(value: Any, name: str) -> Iterator[str]:
-    """Describe numbers that are NaN or infinite in keyword arguments."""
+    """Describe the NaN and infinite numbers in keyword arguments."""
     if isinstance(value, float) and not math.isfinite(value):
         yield f"{name} is {value}; expected a finite number"
     elif isinstance(value, dict):
@@ -197,19 +184,15 @@ def default_config() -> Config:
 
 
 def load_config(path: str | Path, opts: Sequence[Any] = ()) -> Config:
-    """Read a configuration over the defaults.
+    """Read a YAML file in PySOT's format over the defaults, and freeze the result.
 
     Args:
-        path: YAML file, in PySOT's format.
+        path: The file.
         opts: Overrides as ``[KEY, VALUE, ...]``, keys dotted (``TRAIN.EPOCH``), values as in YAML.
-
-    Returns:
-        A frozen configuration.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If keys are unknown (all are listed, with the nearest known name), values wrong,
-            or an override has no value.
+        ValueError: With all unknown keys, the known ones nearest to them, and all wrong values.
     """
     config = default_config()
     config.merge_from_file(path)
@@ -249,11 +232,9 @@ def describe_keys(section: Any = None, name: str = "") -> Iterator[str]:
 
 
 def resolve_path(path: str | Path) -> Path:
-    """Find a path that a YAML file gives relative to the repository root.
+    """Find a path of a YAML file below the repository, else below the current directory.
 
-    Applies to ``BACKBONE.PRETRAINED``, ``DATASET.*.ROOT`` and ``DATASET.*.ANNO``. A path that is
-    not below the repository but below the current directory is taken from there, so that an
-    installed package works too.
+    Applies to ``BACKBONE.PRETRAINED``, ``DATASET.*.ROOT`` and ``DATASET.*.ANNO``.
     """
     path = Path(path)
     below_root = REPOSITORY / path  # an absolute path stays as it is
@@ -261,7 +242,7 @@ def resolve_path(path: str | Path) -> Path:
 
 
 cfg = default_config()
-"""The configuration of scripts written against PySOT; nothing inside the package reads it."""
+"""The configuration of scripts written against PySOT; only ``build_tracker`` reads it here."""
 
 if __name__ == "__main__":
     print("\n".join(describe_keys()))

@@ -9,12 +9,7 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 
 class Registry:
-    """A table of classes by name.
-
-    Args:
-        kind: Word for the entries in messages ("head", "tracker").
-        key: The configuration key that selects an entry, such as ``RPN.TYPE``.
-    """
+    """Classes by name, of a ``kind`` such as "head", which a key such as ``RPN.TYPE`` selects."""
 
     def __init__(self, kind: str, key: str) -> None:
         self.kind, self.key = kind, key
@@ -49,19 +44,16 @@ class Registry:
 
 BACKBONES = Registry("backbone", "BACKBONE.TYPE")
 """Networks: ``(B, 3, H, W)`` BGR 0..255 -> one feature map or a list of them.
-
-Entries state ``out_channels`` (list of int) and ``stride`` (int).
+Entries state ``out_channels`` (list of int) and ``stride``.
 """
 
 NECKS = Registry("neck", "ADJUST.TYPE")
 """Necks: the backbone's maps -> maps for the heads, a tensor or a list like the input.
-
 Entries state ``in_channels`` and ``out_channels`` (lists of int).
 """
 
 RPN_HEADS = Registry("RPN head", "RPN.TYPE")
 """Heads: ``encode(zf)`` -> kernels; ``correlate(kernels, xf)`` -> (cls, loc).
-
 Entries state ``in_channels`` (int, or list for a head of several levels; None: any) and
 ``anchor_num`` (None, already on the class: no boxes, ``loc`` is None).
 """
@@ -69,13 +61,11 @@ Entries state ``in_channels`` (int, or list for a head of several levels; None: 
 MASK_HEADS = Registry("mask head", "MASK.TYPE")
 """Heads: ``encode(zf)`` -> kernel; ``correlate(kernel, xf)`` -> correlation;
 ``masks(correlation)`` -> masks (B, M, R, R).
-
 Entries state ``in_channels`` and ``hidden`` (channels of the correlation).
 """
 
 REFINE_HEADS = Registry("refine head", "REFINE.TYPE")
 """Modules: ``(low-level maps, correlation, position)`` -> mask logits (B, M).
-
 Entries state ``low_channels`` (list of int) and ``in_channels`` (of the correlation).
 """
 

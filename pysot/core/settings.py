@@ -11,6 +11,7 @@ score can, to switch something off or on.
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, partial
 from typing import Any, get_args, get_origin
@@ -21,13 +22,11 @@ Number = int | float
 
 @dataclass(frozen=True)
 class Key:
-    """What is known of a key beside its default.
+    """What is known of a key beside its default; bounds and choices hold for elements, too.
 
     Attributes:
         type: ``bool``, ``int``, ``float``, ``Number``, ``str``, a tuple of those (a list in YAML),
             or ``dict`` for the keyword arguments of the class that ``TYPE`` names beside it.
-        help: Meaning.
-        ge: Smallest number; ``gt``, ``le``, ``lt`` are the other bounds, of elements too.
         choices: Known strings; empty: any.
         ours: Whether PySOT lacks it.
     """
@@ -42,11 +41,7 @@ class Key:
     ours: bool = False
 
     def convert(self, value: Any, name: str) -> Any:
-        """Return a value in the key's type, converted only where nothing is lost.
-
-        Raises:
-            ValueError: Naming the key, if the type is wrong, or the value out of range.
-        """
+        """Return a value in the key's type; ``ValueError`` if it is wrong or out of range."""
         if isinstance(value, (list, tuple)) and self.kind == "list":
             element = replace(self, type=get_args(self.type)[0])
             return [element.convert(item, f"{name}[{i}]") for i, item in enumerate(value)]
@@ -63,7 +58,8 @@ class Key:
     def _number(self, value: Any, name: str) -> Number:
         number = value
         if isinstance(value, str) and self.type is not int:
-            number = _parsed(value)  # YAML 1.1 reads 1e-3, without a point, as text
+            with suppress(ValueError):  # YAML 1.1 reads 1e-3, without a point, as text
+                number = float(value)
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise self._wrong_type(value, name)
         if self.type is float:
@@ -121,13 +117,6 @@ def declared(section: Any) -> Mapping[str, Any]:
         item.name.upper(): item.type if is_dataclass(item.type) else Key(item.type, **item.metadata)
         for item in fields(section)
     }
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 _SHARE = {"ge": 0, "le": 1}
@@ -190,8 +179,8 @@ class Train:
     grad_reduce: str = own(
         "sum",
         "reduction of gradients over the micro-batches of a step. sum (PySOT's): k of them make k "
-        "times fewer steps per epoch, each k times as long, so that a published file means the "
-        "same learning rate for any k. mean: a step is as long as with one",
+        "times fewer steps, each k times as long, so that a file's learning rates suit any k. "
+        "mean: a step is as long as with one",
         choices=("sum", "mean"),
     )
     accumulate: int = own(1, "micro-batches per process and step", **_POSITIVE)
@@ -335,9 +324,7 @@ class Track:
     )
     distractor_num: int = own(3, "DaSiamRPN: distractors per frame, at most", ge=0)
     nms_iou: float = own(0.1, "DaSiamRPN: overlap from which two boxes are one object", **_SHARE)
-    template_lr: float = own(
-        0.0, "DaSiamRPN: rate of the averages of template and distractors; 0: fixed", **_SHARE
-    )
+    template_lr: float = own(0.0, "DaSiamRPN: rate of all running averages; 0: fixed", **_SHARE)
     lost_step: int = own(
         0,
         "DaSiamRPN: growth of the search region per lost frame, a multiple of 16, up to "
@@ -345,9 +332,7 @@ class Track:
         ge=0,
     )
     small_instance_size: int = own(
-        0,
-        "DaSiamRPN: INSTANCE_SIZE of targets under 0.4 % of their first frame; 0: as others",
-        ge=0,
+        0, "DaSiamRPN: INSTANCE_SIZE of targets under 0.4 % of the first frame; 0: as others", ge=0
     )
     precision: str = own("fp32", "numbers of the network", choices=tuple(PRECISIONS))
     compile: bool = own(False, "torch.compile for the network; on CUDA with CUDA graphs")
