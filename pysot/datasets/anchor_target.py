@@ -25,11 +25,11 @@ class AnchorTarget:
     anchors: NDArray  # (A, R, R, 4) as cx, cy, w, h in pixels of the search image
     stride: int  # distance of two cells in pixels
     search_size: int  # S
-    thr_high: float = 0.6  # overlap above which an anchor is positive
-    thr_low: float = 0.3  # overlap below which an anchor is negative
-    pos_num: int = 16  # at most so many positives per pair
-    total_num: int = 64  # at most total_num - pos_num negatives per pair
-    neg_num: int = 16  # at most so many negatives in a pair that shows two different targets
+    thr_high: float  # overlap above which an anchor is positive
+    thr_low: float  # overlap below which an anchor is negative
+    pos_num: int  # at most so many positives per pair
+    total_num: int  # at most total_num - pos_num negatives per pair
+    neg_num: int  # at most so many negatives in a pair that shows two different targets
 
     def __post_init__(self) -> None:
         self._centers = np.moveaxis(self.anchors, -1, 0).astype(np.float32)  # (4, A, R, R)

@@ -82,14 +82,14 @@ class PairDataset(Dataset):
     labels: Labeler  # of a search image
     epoch_length: int  # in samples
     seed: int  # not negative
-    neg: float = 0.2  # probability that the two images show different targets
-    gray: float = 0.0  # probability that both images lose their colors
-    exemplar_size: int = 127  # side of template images in pixels
-    search_size: int = 255  # side of search images in pixels
-    max_attempts: int = 100  # samples that may take the place of one with an unreadable image
+    neg: float  # probability that the two images show different targets
+    gray: float  # probability that both images lose their colors
+    exemplar_size: int  # side of template images in pixels
+    search_size: int  # side of search images in pixels
+    max_attempts: int  # samples that may take the place of one with an unreadable image
     # share of negative pairs of one category, see Negatives; below 0 the second is any object
-    neg_same_category: float = -1.0
-    masks: bool = False  # whether samples have masks
+    neg_same_category: float
+    masks: bool  # whether samples have masks
 
     def __post_init__(self) -> None:
         known = [subset.annotations for subset in self.sets]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from golden import fill
+from pysot.core.settings import Train
 from pysot.datasets.anchor_target import AnchorTarget
 from pysot.utils.anchor import anchor_shapes, training_anchors
 
@@ -16,6 +17,8 @@ RATIOS = [0.33, 0.5, 1, 2, 3]
 
 def labeller(out=25, **limits):
     anchors = training_anchors(anchor_shapes(8, RATIOS, [8]), 8, out, 255)
+    names = ("thr_high", "thr_low", "pos_num", "total_num", "neg_num")
+    limits = {name: getattr(Train, name) for name in names} | limits
     return AnchorTarget(anchors, stride=8, search_size=255, **limits)
 
 
