@@ -26,7 +26,7 @@ CHECKOUT, DATA, OUT = (Path(argument).resolve() for argument in sys.argv[1:4])
 CONFIGS = CHECKOUT / "experiments"
 SHARED = DATA / "shared"
 TIMED = re.compile(
-    r"\d+(\.\d+)?(e-\d+)? ?(s|fps|frames?/s|ms|minutes|pairs/s|steps?/s)\b|\d+:\d\d\b|\d+%"
+    r" *\d+(\.\d+)?(e-\d+)? ?(s|fps|frames?/s|ms|minutes|pairs/s|steps?/s)\b|\d+:\d\d\b|\d+%"
 )
 SYSTEMS = ("siamfc_alex_tiny", "siamrpn_alex_tiny", "dasiamrpn_alex_tiny", "siamrpn_r18_tiny",
            "siammask_r18_tiny_base", "siammask_r18_tiny")  # fmt: skip
