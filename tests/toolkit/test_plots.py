@@ -3,7 +3,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from toolkit.visualization import (
+from toolkit.visualization.plots import (
+    LEGEND_ROWS,
     draw_accuracy_robustness,
     draw_bars,
     draw_curves,
@@ -14,7 +15,6 @@ from toolkit.visualization import (
     draw_rank,
     save_figure,
 )
-from toolkit.visualization.plots import LEGEND_ROWS
 
 NAN = float("nan")
 TAGS = ("all", "camera_motion", "illum_change", "motion_change", "size_change", "occlusion")

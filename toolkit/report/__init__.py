@@ -20,12 +20,11 @@ from toolkit.evaluation.tables import places_of
 from toolkit.io.files import atomic_write
 from toolkit.report.figures import Plot, attribute_plots, main_plots
 from toolkit.report.filmstrips import encoded, filmstrips, frame_overlaps
-from toolkit.visualization import COLOR
+from toolkit.visualization.plots import bgr_color
 
 logger = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
-_PLACES = {0: "first", 1: "second"}  # class of a cell
 
 Trackers = Mapping[str, Scores]
 Groups = Mapping[str, Sequence[Mapping[str, float] | None]]  # scores of the trackers by group
@@ -64,40 +63,10 @@ def report_page(evaluation: Evaluation, trackers: Sequence[str]) -> str:
     return page.render(_content(evaluation, trackers), style=text[".css"], script=text[".js"])
 
 
-def _content(evaluation: Evaluation, trackers: Sequence[str]) -> dict[str, Any]:
-    """What the template shows."""
-    scores = {name: evaluation.scores(name) for name in trackers}
-    metrics = _metrics(evaluation, scores)
-    overlaps = frame_overlaps(evaluation, trackers)
-    timelines = {
-        video: [encoded(of[video]) if video in of else "" for of in overlaps.values()]
-        for video in evaluation.dataset.videos
-        if any(video in of for of in overlaps.values())
-    }
-    return {
-        "dataset": evaluation.dataset,
-        "num_frames": sum(map(len, evaluation.dataset)),
-        "incomplete": evaluation.incomplete,
-        "metrics": metrics,
-        "trackers": _tracker_rows(scores, metrics),
-        "attributes": _attribute_table(evaluation, scores, metrics),
-        "videos": _video_table(evaluation, scores, metrics),
-        "strips": filmstrips(evaluation, trackers, overlaps),
-        "data": _data_text(evaluation, scores, metrics, timelines),
-        **_plots(evaluation, trackers),
-    }
-
-
 class _Cell(NamedTuple):
-    value: float | str
-    text: str
-    mark: str
-    interval: str = ""
-
-
-class _Row(NamedTuple):
-    size: int
-    cells: Sequence[_Cell]
+    value: float | None
+    mark: str  # class of the cell
+    interval: Sequence[float] = ()
 
 
 class _Table(NamedTuple):
@@ -106,8 +75,56 @@ class _Table(NamedTuple):
     name: str
     metric: Metric
     metrics: Sequence[Metric]
-    rows: Mapping[str, _Row]
-    counted: bool = True
+    groups: Groups
+    sizes: Mapping[str, int]
+
+    @property
+    def rows(self) -> dict[str, list[_Cell]]:
+        return {
+            name: _cells([(of or {}).get(self.metric.key, math.nan) for of in row], self.metric)
+            for name, row in self.groups.items()
+        }
+
+
+def _content(evaluation: Evaluation, trackers: Sequence[str]) -> dict[str, Any]:
+    """What the template shows."""
+    dataset, videos = evaluation.dataset, evaluation.dataset.videos
+    scores = {name: evaluation.scores(name) for name in trackers}
+    metrics = _metrics(evaluation, scores)
+    by_video = {name: [of.videos.get(name) for of in scores.values()] for name in videos}
+    names = dict.fromkeys(name for of in scores.values() for name in of.attributes)
+    by_attribute = {name: [of.attributes.get(name) for of in scores.values()] for name in names}
+    overlaps = frame_overlaps(evaluation, trackers)
+    return {
+        "dataset": dataset,
+        "num_frames": sum(map(len, dataset)),
+        "incomplete": evaluation.incomplete,
+        "metrics": metrics,
+        "trackers": _tracker_rows(scores, metrics),
+        "attributes": _attribute_table(evaluation, by_attribute, metrics),
+        "videos": _video_table(evaluation, by_video, metrics),
+        "strips": filmstrips(evaluation, trackers, overlaps),
+        "data": _json(
+            {
+                "trackers": [{"name": name, "color": _color(i)} for i, name in enumerate(scores)],
+                "order": [metric.key for metric in metrics],
+                "metrics": {
+                    of.key: {"label": of.label, "digits": of.digits, "higher": of.higher_is_better}
+                    for of in metrics
+                },
+                "videos": _rounded(by_video, metrics),
+                "attributes": _rounded(by_attribute, metrics),
+                "frames": {name: len(video) for name, video in videos.items()},
+                "tags": {name: list(video.attr) for name, video in videos.items()},
+                "timelines": {
+                    name: [encoded(of[name]) if name in of else "" for of in overlaps.values()]
+                    for name in videos
+                    if any(name in of for of in overlaps.values())
+                },
+            }
+        ),
+        **_plots(evaluation, trackers),
+    }
 
 
 def _metrics(evaluation: Evaluation, scores: Trackers) -> list[Metric]:
@@ -120,11 +137,10 @@ def _metrics(evaluation: Evaluation, scores: Trackers) -> list[Metric]:
 def _tracker_rows(scores: Trackers, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     columns = []
     for metric in metrics:
-        cells = _cells([of.metrics[metric.key] for of in scores.values()], metric, _PLACES)
-        bounds = [_interval(of.intervals.get(metric.key), metric) for of in scores.values()]
-        columns.append(
-            [cell._replace(interval=text) for cell, text in zip(cells, bounds, strict=True)]
-        )
+        cells = _cells([of.metrics[metric.key] for of in scores.values()], metric, ("second",))
+        bounds = [of.intervals.get(metric.key, ()) for of in scores.values()]
+        known = [of if all(map(math.isfinite, of)) else () for of in bounds]
+        columns.append([c._replace(interval=of) for c, of in zip(cells, known, strict=True)])
     rows = zip(scores.items(), zip(*columns, strict=True), strict=True)
     return [
         {"index": i, "name": name, "color": _color(i), "cells": cells, "problems": of.problems}
@@ -132,58 +148,28 @@ def _tracker_rows(scores: Trackers, metrics: Sequence[Metric]) -> list[dict[str,
     ]
 
 
-def _cells(values: Sequence[float], metric: Metric, places: Mapping[int, str]) -> list[_Cell]:
-    marks = places if len(values) > 1 else {}
-    cells = []
-    for value, place in zip(values, places_of(values, metric), strict=True):
-        known = math.isfinite(value)
-        text = f"{value:.{metric.digits}f}" if known else "\u2013"
-        cells.append(_Cell(value if known else "", text, marks.get(place, "")))
-    return cells
+def _cells(values: Sequence[float], metric: Metric, marks: Sequence[str] = ()) -> list[_Cell]:
+    """Cells with marks of the best values, unless there is only one."""
+    known = dict(enumerate(("first", *marks))) if len(values) > 1 else {}
+    places = places_of(values, metric)
+    return [_Cell(plain(v), known.get(place, "")) for v, place in zip(values, places, strict=True)]
 
 
-def _interval(bounds: tuple[float, float] | None, metric: Metric) -> str:
-    if not bounds or not all(map(math.isfinite, bounds)):
-        return ""
-    return " to ".join(f"{bound:.{metric.digits}f}" for bound in bounds)
+def _attribute_table(evaluation: Evaluation, groups: Groups, metrics: Sequence[Metric]) -> _Table:
+    groups = {name: row for name, row in groups.items() if name != "ALL"}
+    found = {metric for row in groups.values() for of in row for metric in of or ()}
+    known = [metric for metric in metrics if metric.key in found]
+    attributes = evaluation.dataset.attr
+    sizes = {name: len(attributes[name]) for name in groups if name in attributes}
+    return _Table("attributes", METRICS[evaluation.key], known, groups, sizes)
 
 
-def _attribute_table(evaluation: Evaluation, scores: Trackers, metrics: Sequence[Metric]) -> _Table:
-    groups = _attributes(scores)
-    groups.pop("ALL", None)
-    first = [next(iter(of.attributes.values()), {}) for of in scores.values()]
-    known = [metric for metric in metrics if any(metric.key in of for of in first)]
-    sizes = {name: len(videos) for name, videos in evaluation.dataset.attr.items()}
-    metric, counted = METRICS[evaluation.key], bool(set(groups) & set(sizes))
-    return _Table("attributes", metric, known, _rows(groups, sizes, metric), counted)
-
-
-def _video_table(evaluation: Evaluation, scores: Trackers, metrics: Sequence[Metric]) -> _Table:
+def _video_table(evaluation: Evaluation, groups: Groups, metrics: Sequence[Metric]) -> _Table:
     """The table of videos; EAO, say, means little for one of them and is not shown at first."""
     columns = [key for key, _ in evaluation.video_columns]
     key = evaluation.key if evaluation.key in columns or not columns else columns[0]
     sizes = {name: len(video) for name, video in evaluation.dataset.videos.items()}
-    rows = _rows(_videos(evaluation, scores), sizes, METRICS[key])
-    return _Table("videos", METRICS[key], metrics, rows)
-
-
-def _rows(groups: Groups, sizes: Mapping[str, int], metric: Metric) -> dict[str, _Row]:
-    rows = {}
-    for name, scores in groups.items():
-        values = [math.nan if of is None else of.get(metric.key, math.nan) for of in scores]
-        rows[name] = _Row(sizes.get(name, 0), _cells(values, metric, {0: "first"}))
-    return rows
-
-
-def _videos(evaluation: Evaluation, scores: Trackers) -> dict[str, list]:
-    videos = evaluation.dataset.videos
-    return {name: [of.videos.get(name) for of in scores.values()] for name in videos}
-
-
-def _attributes(scores: Trackers) -> dict[str, list]:
-    """Scores by attribute, in the order of the data set."""
-    names = dict.fromkeys(name for of in scores.values() for name in of.attributes)
-    return {name: [of.attributes.get(name) for of in scores.values()] for name in names}
+    return _Table("videos", METRICS[key], metrics, groups, sizes)
 
 
 def _plots(evaluation: Evaluation, trackers: Sequence[str]) -> dict[str, Any]:
@@ -207,39 +193,22 @@ def _image(plot: Plot) -> dict[str, str]:
 
 def _color(index: int) -> str:
     """Color of the n-th tracker, the same as in the plots."""
-    return "#" + "".join(f"{round(255 * part):02x}" for part in COLOR[index % len(COLOR)])
+    blue, green, red = bgr_color(index)
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _data_text(
-    evaluation: Evaluation,
-    scores: Trackers,
-    metrics: Sequence[Metric],
-    timelines: Mapping[str, Sequence[str]],
-) -> str:
-    """What ``page.js`` works with, as JSON that cannot end the element that holds it."""
-
-    def values(groups: Groups) -> dict[str, list]:
-        return {name: [_rounded(of, metrics) for of in row] for name, row in groups.items()}
-
-    videos = evaluation.dataset.videos
-    data = {
-        "trackers": [{"name": name, "color": _color(i)} for i, name in enumerate(scores)],
-        "order": [metric.key for metric in metrics],
-        "metrics": {
-            of.key: {"label": of.label, "digits": of.digits, "higher": of.higher_is_better}
-            for of in metrics
-        },
-        "videos": values(_videos(evaluation, scores)),
-        "attributes": values(_attributes(scores)),
-        "frames": {name: len(video) for name, video in videos.items()},
-        "tags": {name: list(video.attr) for name, video in videos.items()},
-        "timelines": dict(timelines),
+def _rounded(groups: Groups, metrics: Sequence[Metric]) -> dict[str, list]:
+    """Values by group, tracker and metric."""
+    keys = [metric.key for metric in metrics]
+    return {
+        name: [
+            None if of is None else [round(of.get(key, math.nan), 5) for key in keys] for of in row
+        ]
+        for name, row in groups.items()
     }
+
+
+def _json(data: dict[str, Any]) -> str:
+    """JSON that cannot end the element that holds it."""
     text = json.dumps(plain(data), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
-
-
-def _rounded(scores: Mapping[str, float] | None, metrics: Sequence[Metric]) -> list[float] | None:
-    if scores is None:
-        return None
-    return [round(scores.get(metric.key, math.nan), 5) for metric in metrics]

@@ -8,33 +8,16 @@ from numpy.typing import NDArray
 
 from toolkit.evaluation import METRICS, Evaluation
 from toolkit.evaluation.metrics import CURVES, Scores
-from toolkit.visualization import (
-    draw_accuracy_robustness,
-    draw_bars,
-    draw_curves,
-    draw_eao,
-    draw_expected_overlap,
-    draw_f1,
-    draw_radar,
-    draw_rank,
-    draw_success_precision,
-)
-from toolkit.visualization.plots import LEAST_AXES, drawable
+from toolkit.visualization import plots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 class Plot(NamedTuple):
-    """A plot and what to call it.
+    """A plot and what to call it."""
 
-    Attributes:
-        name: Part of a file name.
-        title: One line of text.
-        figure: The plot.
-    """
-
-    name: str
+    name: str  # part of a file name
     title: str
     figure: "Figure"
 
@@ -43,11 +26,7 @@ Trackers = Mapping[str, Scores]  # in the order that decides their colors
 
 
 def main_plots(evaluation: Evaluation, trackers: Sequence[str]) -> Iterator[Plot]:
-    """Draw the plots over the whole data set that its evaluation has.
-
-    Args:
-        evaluation: Has scored the trackers.
-        trackers: Names; trackers have the same color in all plots.
+    """Draw the plots over the whole data set; trackers have the same color in all of them.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
@@ -61,12 +40,9 @@ def main_plots(evaluation: Evaluation, trackers: Sequence[str]) -> Iterator[Plot
 def attribute_plots(
     evaluation: Evaluation, trackers: Sequence[str], metrics: Sequence[str] = ("success",)
 ) -> Iterator[Plot]:
-    """Draw the curves over the videos of each attribute; one-pass sets only, else nothing.
+    """Draw success, and precision if wanted, over the videos of each attribute (one-pass sets).
 
-    Args:
-        evaluation: Has scored the trackers.
-        trackers: Names; those that have no result for an attribute are not in its plot.
-        metrics: ``success``, and ``precision`` if wanted.
+    Attributes for which a tracker has no result are left out.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
@@ -76,16 +52,16 @@ def attribute_plots(
     scores = {name: evaluation.scores(name) for name in trackers}
     success, precision = (_by_video(scores, metric) for metric in ("success", "precision"))
     for attribute, videos in evaluation.dataset.attr.items():
-        # a tracker that is left out must not change the colors of the others
         having = {name: set(videos) & set(of) for name, of in success.items()}
         if attribute == "ALL" or not all(having.values()):
             continue
         given = precision if "precision" in metrics else None
-        figures = draw_success_precision(
+        figures = plots.draw_success_precision(
             success, evaluation.dataset.name, videos, attribute, given, show=False
         )
+        counted = f"{len(videos)} video" + ("" if len(videos) == 1 else "s")
         for metric, figure in figures.items():
-            title = f"{CURVES[metric].title}, {attribute} ({_counted(videos)})"
+            title = f"{CURVES[metric].title}, {attribute} ({counted})"
             yield Plot(f"{metric}_{file_part(attribute)}", title, figure)
 
 
@@ -94,20 +70,13 @@ def file_part(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("_") or "_"
 
 
-def _counted(videos: Sequence[str]) -> str:
-    return f"{len(videos)} video" + ("" if len(videos) == 1 else "s")
-
-
 def _one_pass(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
     dataset = evaluation.dataset
-    figures = draw_success_precision(
-        _by_video(scores, "success"),
-        dataset.name,
-        list(dataset.videos),
-        "ALL",
-        _by_video(scores, "precision"),
-        _by_video(scores, "norm_precision"),
-        show=False,
+    success, *precisions = (
+        _by_video(scores, metric) for metric in ("success", "precision", "norm_precision")
+    )
+    figures = plots.draw_success_precision(
+        success, dataset.name, list(dataset.videos), "ALL", *precisions, show=False
     )
     for metric, figure in figures.items():
         yield Plot(metric, CURVES[metric].title, figure)
@@ -117,46 +86,37 @@ def _one_pass(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
 def _reset(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
     name, eao = evaluation.dataset.name, _metric(scores, "eao")
     bounds = {tracker: of.intervals["eao"] for tracker, of in scores.items() if of.intervals}
-    figure = draw_rank(eao, f"Expected average overlap on {name}", "EAO", bounds)
+    figure = plots.draw_rank(eao, f"Expected average overlap on {name}", "EAO", bounds)
     yield Plot("eao_rank", "EAO by rank", figure)
     curves, window = _curves(scores, "expected_overlap"), evaluation.dataset.benchmark.eao_window
-    figure = draw_expected_overlap(curves, eao, window, name)
+    figure = plots.draw_expected_overlap(curves, eao, window, name)
     yield Plot("expected_overlap", "Expected overlap", figure)
-    points = {
-        tracker: (of.metrics["accuracy"], of.metrics["robustness"])
-        for tracker, of in scores.items()
-    }
-    figure = draw_accuracy_robustness(points, name)
+    accuracy, robustness = _metric(scores, "accuracy"), _metric(scores, "robustness")
+    points = {tracker: (accuracy[tracker], robustness[tracker]) for tracker in scores}
+    figure = plots.draw_accuracy_robustness(points, name)
     yield Plot("accuracy_robustness", "Accuracy and robustness", figure)
-    by_tag = {
-        tracker: {tag: values["eao"] for tag, values in of.attributes.items()}
-        for tracker, of in scores.items()
-    }
-    if len(drawable(by_tag)) >= LEAST_AXES:
-        yield Plot("eao", "EAO by tag", draw_eao(by_tag, show=False))
+    by_tag = _by_attribute(scores, "eao")
+    if len(plots.drawable(by_tag)) >= plots.LEAST_AXES:
+        yield Plot("eao", "EAO by tag", plots.draw_eao(by_tag, show=False))
 
 
 def _long_term(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
     name = evaluation.dataset.name
     curves = {metric: _by_video(scores, metric) for metric in ("precision", "recall")}
     result = {tracker: {metric: of[tracker] for metric, of in curves.items()} for tracker in scores}
-    figure = draw_f1(result, name=name, show=False)
+    figure = plots.draw_f1(result, name=name, show=False)
     yield Plot("f1", "Precision over recall", figure)
-    curve, f1 = CURVES["f1"], _metric(scores, "f1")
-    labels = (curve.x, curve.y)
-    figure = draw_curves(_curves(scores, "f1"), f1, f"F1 on {name}", labels, "lower left")
+    curves, f1, labels = _curves(scores, "f1"), _metric(scores, "f1"), _labels("f1")
+    figure = plots.draw_curves(curves, f1, f"F1 on {name}", labels, CURVES["f1"].corner)
     yield Plot("f1_threshold", "F1 over the confidence threshold", figure)
     yield from _radar(evaluation, scores)
 
 
 def _got10k(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
-    name, curve = evaluation.dataset.name, CURVES["success"]
-    title, labels = f"Success plots on {name}, by AO", (curve.x, curve.y)
-    curves = _curves(scores, "success")
-    figure = draw_curves(curves, _metric(scores, "ao"), title, labels)
-    yield Plot("success", curve.title, figure)
-    yield _bars(evaluation, scores, evaluation.headlines)
-    yield from _radar(evaluation, scores)
+    curves, title = _curves(scores, "success"), f"Success plots on {evaluation.dataset.name}, by AO"
+    figure = plots.draw_curves(curves, _metric(scores, "ao"), title, _labels("success"))
+    yield Plot("success", CURVES["success"].title, figure)
+    yield from _masks(evaluation, scores)
 
 
 def _masks(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
@@ -178,23 +138,17 @@ def _bars(
 ) -> Plot:
     names = {metric: METRICS[metric].label for metric in metrics}
     title = f"{', '.join(names.values())} on {evaluation.dataset.name}"
-    figure = draw_bars({tracker: of.metrics for tracker, of in scores.items()}, title, names)
-    return Plot(name, title, figure)
+    values = {tracker: of.metrics for tracker, of in scores.items()}
+    return Plot(name, title, plots.draw_bars(values, title, names))
 
 
 def _radar(evaluation: Evaluation, scores: Trackers) -> Iterator[Plot]:
     """Scores by attribute, if the videos have at least three."""
-    key = evaluation.key
-    values = {
-        tracker: {attribute: of[key] for attribute, of in found.attributes.items()}
-        for tracker, found in scores.items()
-    }
-    if len(drawable(values)) > LEAST_AXES:  # one of them is ALL
-        label = METRICS[key].label
-        title = f"{label} by attribute"
-        names = {"ALL": "Overall"}
-        figure = draw_radar(values, f"{title} on {evaluation.dataset.name}", names)
-        yield Plot("attributes", title, figure)
+    values = _by_attribute(scores, evaluation.key)
+    if len(plots.drawable(values)) > plots.LEAST_AXES:  # one of them is ALL
+        title = f"{METRICS[evaluation.key].label} by attribute"
+        subject = f"{title} on {evaluation.dataset.name}"
+        yield Plot("attributes", title, plots.draw_radar(values, subject, {"ALL": "Overall"}))
 
 
 def _by_video(scores: Trackers, curve: str) -> dict[str, dict[str, NDArray]]:
@@ -206,6 +160,16 @@ def _metric(scores: Trackers, metric: str) -> dict[str, float]:
     return {tracker: of.metrics[metric] for tracker, of in scores.items()}
 
 
+def _by_attribute(scores: Trackers, metric: str) -> dict[str, dict[str, float]]:
+    return {
+        tracker: {attribute: values[metric] for attribute, values in of.attributes.items()}
+        for tracker, of in scores.items()
+    }
+
+
+def _labels(curve: str) -> tuple[str, str]:
+    return CURVES[curve].x, CURVES[curve].y
+
+
 def _curves(scores: Trackers, curve: str) -> dict[str, tuple]:
-    found = {tracker: of.curves[curve] for tracker, of in scores.items()}
-    return {tracker: (of.x, of.y) for tracker, of in found.items()}
+    return {tracker: (of.curves[curve].x, of.curves[curve].y) for tracker, of in scores.items()}

@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -28,54 +29,35 @@ LEAD = 15  # frames shown before the target is lost, or before a failure
 SURROUNDINGS = 4  # target sizes that a window shows at least
 LEAST_SHARE = 0.2  # of the frame, that a window shows at least
 SHORTEST = 5  # frames, of what is worth a strip
+_NUMBER = ((4, 14), (255, 255, 255), 0.4)  # place, color and size of the number of a frame
 
 Overlaps = Mapping[str, Mapping[str, NDArray]]  # by tracker and video
 
 
 class _Failure(NamedTuple):
-    """A part of a video in which a tracker went wrong.
-
-    Attributes:
-        video: Name of the video.
-        frames: Frames to show, from 0, ascending.
-        text: What happened.
-        weight: How bad it is; comparable for one data set.
-    """
+    """A part of a video in which a tracker went wrong."""
 
     video: str
-    frames: list[int]
+    frames: list[int]  # to show, from 0, ascending
     text: str
-    weight: float
+    weight: float  # how bad it is; comparable for one data set
 
 
 class Strip(NamedTuple):
-    """A strip of frames.
-
-    Attributes:
-        caption: Video and what happened.
-        image: ``data:`` address of a JPEG.
-    """
+    """A strip of frames."""
 
     caption: str
-    image: str
+    image: str  # ``data:`` address of a JPEG
 
 
 def frame_overlaps(evaluation: Evaluation, trackers: Sequence[str]) -> Overlaps:
-    """Overlap of each frame by tracker and video; empty where the protocol has none.
-
-    Result files are read anew; a video whose result is missing or cannot be read is left out.
-    """
+    """Overlaps (N,) of each tracker and video whose result can be read; files are read anew."""
     measure = getattr(evaluation, "frame_overlaps", None)
-    if measure is None:
-        return {name: {} for name in trackers}
-    found: dict[str, dict[str, NDArray]] = {}
-    for name in trackers:
-        found[name] = {}
+    found: dict[str, dict[str, NDArray]] = {name: {} for name in trackers}
+    for name in trackers if measure else ():
         for video in evaluation.scores(name).videos:
-            try:
+            with suppress(OSError, ValueError, IndexError):  # it is among the tracker's problems
                 found[name][video] = measure(name, video)
-            except (OSError, ValueError, IndexError):
-                continue  # told among the problems of the tracker
     return found
 
 
@@ -84,25 +66,18 @@ def encoded(overlaps: NDArray) -> str:
 
     NaN counts in no mean; a point of nothing else is ``UNKNOWN``.
     """
-    values = np.asarray(overlaps, np.float64)
-    parts = np.array_split(values, min(POINTS, len(values))) if len(values) else []
-    letters = []
-    for part in parts:
+    text = ""
+    for part in np.array_split(overlaps, min(POINTS, len(overlaps))) if len(overlaps) else ():
         known = part[~np.isnan(part)]
-        level = round(float(np.clip(known.mean(), 0, 1)) * (len(LEVELS) - 1)) if len(known) else -1
-        letters.append(LEVELS[level] if level >= 0 else UNKNOWN)
-    return "".join(letters)
+        mean = float(np.clip(known.mean(), 0, 1)) if len(known) else None
+        text += UNKNOWN if mean is None else LEVELS[round(mean * (len(LEVELS) - 1))]
+    return text
 
 
 def filmstrips(
     evaluation: Evaluation, trackers: Sequence[str], overlaps: Overlaps
 ) -> dict[str, list[Strip]]:
     """Draw the worst failures of trackers, ground truth green and result yellow.
-
-    Args:
-        evaluation: Has scored the trackers.
-        trackers: Their names, the most interesting first.
-        overlaps: Of each frame by tracker and video, see `frame_overlaps`.
 
     Returns:
         Strips by tracker, worst first; none where images are missing or nothing failed.
@@ -125,8 +100,7 @@ def filmstrips(
 def longest_loss(overlaps: NDArray) -> tuple[int, int] | None:
     """First and last frame of the longest stretch of lost frames; None if there is none.
 
-    Args:
-        overlaps: (N,) overlap; NaN (not scored) neither begins nor ends a stretch.
+    NaN (not scored) among the overlaps (N,) neither begins nor ends a stretch.
     """
     frames = np.flatnonzero(~np.isnan(overlaps))
     lost = np.concatenate([[False], overlaps[frames] <= LOST, [False]])
@@ -142,9 +116,9 @@ def _lost(
     evaluation: Evaluation, tracker: str, video: Video, overlaps: dict[str, NDArray]
 ) -> _Failure | None:
     stretch = longest_loss(overlaps[video.name]) if video.name in overlaps else None
-    if stretch is None or stretch[1] - stretch[0] + 1 < SHORTEST:
+    first, last = stretch or (0, -1)
+    if last - first + 1 < SHORTEST:
         return None
-    first, last = stretch
     text = f"target lost in frames {first} to {last} of {len(video)}"
     return _Failure(video.name, _spread(max(0, first - LEAD), last), text, last - first)
 
@@ -160,8 +134,7 @@ def _restarted(
     if not len(failures):
         return None
     last = int(failures[0])
-    starts = np.flatnonzero(codes[:last] == Code.STARTED)
-    start = int(starts[-1]) if len(starts) else 0
+    start = [0, *np.flatnonzero(codes[:last] == Code.STARTED).tolist()][-1]
     times = f"{len(failures)} failures" if len(failures) > 1 else "1 failure"
     text = f"{times} in {len(video)} frames, the first in frame {last}"
     return _Failure(video.name, _spread(max(start, last - LEAD), last), text, len(failures))
@@ -210,12 +183,11 @@ def _regions_drawn(
     for i in frames:
         frame, truth = video[i]
         both = [np.asarray(truth, np.float64), regions[i] if i < len(regions) else np.empty(0)]
-        corner, size = window(both, frame.shape)
-        x, y = corner
-        image, scale = _shrunk(frame[y : y + size[1], x : x + size[0]])
+        (x, y), (width, height) = window(both, frame.shape)
+        image, scale = _shrunk(frame[y : y + height, x : x + width])
         for region, color in zip(both, (GREEN, YELLOW), strict=True):
-            draw_box(image, _moved(region, corner) * scale, color, linewidth=1)
-        images.append(draw_text(image, f"#{i}", (4, 14), (255, 255, 255), scale=0.4))
+            draw_box(image, _moved(region, (x, y)) * scale, color, linewidth=1)
+        images.append(draw_text(image, f"#{i}", *_NUMBER))
     height = min(len(image) for image in images)  # windows differ by a pixel of rounding
     return [image[:height] for image in images]
 
@@ -223,11 +195,9 @@ def _regions_drawn(
 def window(
     regions: Sequence[NDArray], shape: tuple[int, ...]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Part of a frame that shows regions, so that small targets can be seen.
+    """Part of a frame that shows boxes or polygons, so that small targets can be seen.
 
-    Args:
-        regions: Boxes x, y, w, h or polygons x1, y1, ...; those with NaN do not count.
-        shape: Height and width of the frame first.
+    Regions with NaN do not count.
 
     Returns:
         Corner x, y and size w, h in pixels, with the proportions of the frame.
@@ -248,11 +218,8 @@ def window(
 
 def _moved(region: NDArray, corner: tuple[int, int]) -> NDArray:
     """A box or polygon seen from a corner of the frame."""
-    points = np.array(region, np.float64)
-    if len(points) == 4:
-        points[:2] -= corner
-        return points
-    return points - np.resize(corner, len(points))
+    offset = [*corner, 0, 0] if len(region) == 4 else np.resize(corner, len(region))
+    return region - np.asarray(offset, np.float64)
 
 
 def _masks_drawn(
@@ -268,12 +235,12 @@ def _masks_drawn(
         mask = mask_path(results, video.img_names[i])
         if mask.is_file():
             _draw_outline(image, read_labels(mask), YELLOW)
-        images.append(draw_text(image, f"#{i}", (4, 14), (255, 255, 255), scale=0.4))
+        images.append(draw_text(image, f"#{i}", *_NUMBER))
     return images
 
 
 def _draw_outline(image: NDArray, labels: NDArray, color: tuple[int, int, int]) -> None:
-    """Outline the objects of a label image, resized to the frame, without telling them apart."""
+    """Outline all objects of a label image, resized to the frame, in one color."""
     import cv2
 
     size = (image.shape[1], image.shape[0])

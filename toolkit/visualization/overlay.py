@@ -1,7 +1,7 @@
 """Boxes, polygons, masks and text on frames (BGR uint8, (H, W, 3)), and results over a video.
 
-Frames are drawn on in place; the functions that draw return the frame they were given. Regions
-without finite numbers are not drawn, so that absent targets need no special case.
+Colors are BGR. Functions draw on the frame they are given and return it. Regions without finite
+numbers are not drawn, so that absent targets need no special case.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,15 +28,7 @@ def draw_box(
     linewidth: int = 3,
     label: str | None = None,
 ) -> NDArray:
-    """Draw a box x, y, w, h or a polygon x1, y1, ..., xn, yn.
-
-    Args:
-        image: Frame to draw on.
-        region: 0-based pixels.
-        color: BGR.
-        linewidth: In pixels.
-        label: Text above the region.
-    """
+    """Draw a box x, y, w, h or a polygon x1, y1, ..., xn, yn in 0-based pixels, with a label."""
     import cv2
 
     values = np.asarray(region, np.float64).ravel()
@@ -60,14 +52,9 @@ def draw_text(
     color: tuple[int, int, int] = GREEN,
     scale: float = 0.6,
 ) -> NDArray:
-    """Write a line of text with a dark rim, readable on any background.
+    """Write a line of ASCII text with a dark rim, readable on any background.
 
-    Args:
-        image: Frame to draw on.
-        text: One line of ASCII.
-        position: Left end of the base line, x, y in pixels; moved into the frame if outside.
-        color: BGR.
-        scale: Size; 1 is about 22 pixels high.
+    It begins at ``position`` x, y, moved into the frame if outside. Scale 1 is about 22 pixels.
     """
     import cv2
 
@@ -84,12 +71,10 @@ def draw_text(
 
 def draw_status(image: NDArray, score: float | None = None, fps: float | None = None) -> NDArray:
     """Write the score (0 to 1) and the speed of the tracker in the upper left corner."""
-    parts = []
-    if score is not None and np.isfinite(score):
-        parts.append(f"score {score:.2f}")
-    if fps is not None:
-        parts.append(f"{fps:.0f} fps")
-    return draw_text(image, "  ".join(parts)) if parts else image
+    known = score is not None and np.isfinite(score)
+    parts = [f"score {score:.2f}" if known else "", "" if fps is None else f"{fps:.0f} fps"]
+    text = "  ".join(filter(None, parts))
+    return draw_text(image, text) if text else image
 
 
 def blend_mask(
@@ -98,13 +83,7 @@ def blend_mask(
     color: tuple[int, int, int] = GREEN,
     weight: float = MASK_WEIGHT,
 ) -> NDArray:
-    """Tint the pixels of a mask.
-
-    Args:
-        image: Frame to draw on.
-        mask: (H, W), true or non-zero on the target.
-        color: BGR.
-        weight: Share of the color in the result, 0 to 1.
+    """Tint the pixels of a mask (H, W) with ``weight`` of a color and the rest of the frame.
 
     Raises:
         ValueError: If mask and frame differ in size.
@@ -120,10 +99,7 @@ def blend_mask(
 def drawn_frames(video: Video, store: ResultStore) -> Iterator[NDArray]:
     """Yield the frames, BGR uint8 (H, W, 3), with ground truth (green) and result (yellow).
 
-    Args:
-        video: The video.
-        store: The tracker's results, of which the first repetition is drawn. Masks show in the
-            colors of their labels.
+    The first repetition is drawn; masks show in the colors of their labels.
 
     Raises:
         OSError: If a file cannot be read.
@@ -152,11 +128,7 @@ def _frames_with_masks(video: Video, folder: Path) -> Iterator[NDArray]:
 
 
 def write_video(path: Path, frames: Iterator[NDArray]) -> None:
-    """Write drawn frames, BGR uint8 (H, W, 3), as a video file.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Write drawn frames, BGR uint8 (H, W, 3), as a video file; raises OSError if it cannot."""
     from toolkit.io.video import VideoSink
 
     with VideoSink(path, FPS) as sink:

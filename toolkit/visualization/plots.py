@@ -68,21 +68,18 @@ def draw_success_precision(
     axis: Sequence[float] = (0, 1),
     show: bool = True,
 ) -> dict[str, "Figure"]:
-    """Draw one figure per metric given; the legend is sorted by score.
+    """Draw one figure per metric given, and return them by metric; see `OPEBenchmark`.
 
     Args:
-        success_ret: Curves by tracker and video, as `OPEBenchmark.eval_success` returns them.
-        name: Name of the data set, for the title.
+        success_ret: Curves by tracker and video.
+        name: Name of the data set.
         videos: Videos to average over; those a tracker was not scored on are left out.
-        attr: Attribute these videos share, for the title; ``"ALL"`` for all videos.
+        attr: Attribute these videos share; ``"ALL"`` for all videos.
         precision_ret: As ``success_ret``.
         norm_precision_ret: As ``success_ret``.
         bold_name: Tracker whose line and legend entry are heavier.
         axis: Lower and upper limit of the y axis.
         show: Open windows, as PySOT does.
-
-    Returns:
-        Figures by metric: ``success``, ``precision``, ``norm_precision``.
 
     Raises:
         ValueError: If a tracker has no score on any of the videos.
@@ -95,8 +92,10 @@ def draw_success_precision(
     for metric, curves in given.items():
         if curves is not None:
             means = {tracker: _mean(tracker, curves[tracker], videos) for tracker in curves}
-            figures[metric] = _draw_means(metric, means, colors, bold_name, show)
-            _finish_means(figures[metric].axes[0], metric, subject, axis, bold_name)
+            figures[metric] = new_figure(show)
+            axes = figures[metric].add_subplot()
+            _draw_means(axes, metric, means, colors, bold_name)
+            _finish_means(axes, metric, subject, axis, bold_name)
     _show(show)
     return figures
 
@@ -109,36 +108,36 @@ def _mean(tracker: str, scores: Mapping[str, NDArray], videos: Sequence[str]) ->
 
 
 def _draw_means(
+    axes: "Axes",
     metric: str,
     means: Mapping[str, NDArray],
     colors: Mapping[str, int],
     bold_name: str | None,
-    window: bool,
-) -> "Figure":
-    curve, figure = CURVES[metric], new_figure(window)
-    axes = figure.add_subplot()
+) -> None:
+    thresholds = CURVES[metric].thresholds
     scores = {tracker: score_of_curve(metric, mean) for tracker, mean in means.items()}
     for tracker in sorted(means, key=lambda name: scores[name], reverse=True):
-        label = f"[{scores[tracker]:.3f}] {tracker}"
-        style = {"linewidth": _line_width(tracker, bold_name), **line_style(colors.get(tracker, 0))}
-        axes.plot(curve.thresholds, means[tracker], label=label, **style)
-    unit = f" [{curve.unit}]" if curve.unit else ""
-    axes.set(xlabel=curve.x + unit, ylabel=curve.y)
-    first, last = curve.thresholds[[0, -1]]
+        line, width = (thresholds, means[tracker]), _line_width(tracker, bold_name)
+        _draw_line(axes, line, scores[tracker], tracker, colors.get(tracker, 0), linewidth=width)
+    first, last = thresholds[[0, -1]]
     axes.set_xlim(first, last)
     axes.set_xticks(np.linspace(first, last, 11))
-    axes.grid(**_GRID)
-    return figure
 
 
 def _finish_means(
     axes: "Axes", metric: str, subject: str, limits: Sequence[float], bold_name: str | None
 ) -> None:
-    title = f"{CURVES[metric].title.title()} plots {subject}"
-    axes.set_title(plain_text(title), weight="bold")
+    curve = CURVES[metric]
     axes.set_ylim(limits[0], limits[1] + 0.03)
     axes.set_yticks(np.arange(limits[0], limits[1] + 1e-9, 0.1))
-    add_legend(axes, CURVES[metric].corner, bold_name)
+    labels = (f"{curve.x} [{curve.unit}]" if curve.unit else curve.x, curve.y)
+    _finish(axes, f"{curve.title.title()} plots {subject}", labels, curve.corner, bold_name)
+
+
+def _draw_line(
+    axes: "Axes", line: XY, score: float, tracker: str, index: int, **style: object
+) -> None:
+    axes.plot(*line, label=f"[{score:.3f}] {tracker}", **style, **line_style(index))
 
 
 def draw_f1(
@@ -149,11 +148,8 @@ def draw_f1(
 ) -> "Figure":
     """Draw mean precision over mean recall, with lines of equal F1 and a mark at the best F1.
 
-    Args:
-        result: Curves by tracker, metric and video, as `F1Benchmark.eval` returns them.
-        bold_name: Tracker whose line and legend entry are heavier. (PySOT calls it ``Ours``.)
-        name: Name of the data set, for the title.
-        show: Open a window, as PySOT does.
+    ``result`` is what `F1Benchmark.eval` returns. The line and legend entry of ``bold_name`` are
+    heavier. (PySOT calls it ``Ours``.) With ``show`` a window opens, as in PySOT.
     """
     figure = new_figure(show, (6.4, 5.6))
     axes = figure.add_subplot()
@@ -165,15 +161,14 @@ def draw_f1(
     f1 = {tracker: np.nan_to_num(f1_of(*of)) for tracker, of in means.items()}
     colors = {tracker: i for i, tracker in enumerate(result)}
     for tracker in sorted(f1, key=lambda of: f1[of].max(), reverse=True):
-        line, style, best = means[tracker], line_style(colors[tracker]), int(np.argmax(f1[tracker]))
-        width, label = _line_width(tracker, bold_name), f"[{f1[tracker][best]:.3f}] {tracker}"
-        axes.plot(*line, label=label, linewidth=width, **style)
+        line, index, best = means[tracker], colors[tracker], int(np.argmax(f1[tracker]))
+        width = _line_width(tracker, bold_name)
+        _draw_line(axes, line, f1[tracker][best], tracker, index, linewidth=width)
         mark = {"marker": "o", "markersize": 7, "markeredgecolor": "white"}
-        axes.plot(*(values[best] for values in line), **mark, **style)
+        axes.plot(*(values[best] for values in line), **mark, **line_style(index))
     axes.set_title(plain_text(f"{name} Precision vs Recall"), weight="bold")
     axes.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.03))
-    axes.set_xticks(np.arange(0, 1.01, 0.1))
-    axes.set_yticks(np.arange(0, 1.01, 0.1))
+    axes.set(xticks=np.arange(0, 1.01, 0.1), yticks=np.arange(0, 1.01, 0.1))
     add_legend(axes, "lower left", bold_name)
     _show(show)
     return figure
@@ -191,15 +186,7 @@ def _draw_iso_lines(axes: "Axes") -> None:
 
 
 def draw_eao(result: Mapping[str, Mapping[str, float]], show: bool = True) -> "Figure":
-    """Draw the expected average overlap by tag as a polar plot; see `draw_radar`.
-
-    Args:
-        result: EAO by tracker and tag, as `EAOBenchmark.eval` returns it.
-        show: Open a window, as PySOT does.
-
-    Raises:
-        ValueError: If fewer than three tags have a score.
-    """
+    """Draw what `EAOBenchmark.eval` returns as a polar plot, see `draw_radar`, in a window."""
     title = "Expected average overlap by tag"
     figure = draw_radar(result, title, _TAG_LABELS, overall="all", window=show)
     _show(show)
@@ -215,14 +202,9 @@ def draw_radar(
 ) -> "Figure":
     """Draw scores as one polygon per tracker, with an axis per tag or attribute.
 
-    Each axis ends at its best tracker and says (lowest, highest) score.
-
-    Args:
-        scores: By tracker and tag or attribute; a tag without any gets no axis.
-        title: Of the plot.
-        names: What to call tags; others are shown as they are.
-        overall: Tag or attribute that stands for all frames or videos.
-        window: Make a figure that ``matplotlib.pyplot.show()`` will display.
+    Each axis ends at its best tracker and shows the lowest and highest score; a tag without any
+    gets none. ``names`` are labels of tags that are not shown as they are, ``overall`` is the tag
+    that stands for all frames or videos.
 
     Raises:
         ValueError: If fewer than three tags have a score.
@@ -241,9 +223,9 @@ def draw_radar(
     order = {tracker: i for i, tracker in enumerate(scores)}
     for name in _best_first(wholes, undefined=0.0):
         i, row = order[name], scaled[name]
-        style = {"marker": MARKER_STYLE[i % len(MARKER_STYLE)], "markersize": 4, **line_style(i)}
-        label = f"[{wholes[name]:.3f}] {name}"
-        axes.plot(np.append(angles, angles[0]), np.append(row, row[0]), label=label, **style)
+        line = (np.append(angles, angles[0]), np.append(row, row[0]))
+        marker = MARKER_STYLE[i % len(MARKER_STYLE)]
+        _draw_line(axes, line, wholes[name], name, i, marker=marker, markersize=4)
     axes.set_title(plain_text(title), weight="bold", pad=44)
     add_legend(axes, "outside")
     return figure
@@ -286,23 +268,18 @@ def draw_curves(
     labels: tuple[str, str],
     location: str = "upper right",
 ) -> "Figure":
-    """Draw one line per tracker; the legend is sorted by score.
+    """Draw one line per tracker, with gaps where it is not finite.
 
-    Args:
-        curves: Positions and values by tracker; pairs that are not finite leave a gap.
-        scores: Number by tracker that stands in the legend, higher is better.
-        title: Of the plot.
-        labels: Of the x and the y axis.
-        location: Corner of the legend.
+    ``labels`` are those of the x and the y axis; ``location`` is the corner of the legend, in which
+    a higher score comes first.
     """
     figure = new_figure(False)
     axes = figure.add_subplot()
-    colors = {tracker: i for i, tracker in enumerate(curves)}
+    order = list(curves)
     for tracker in _best_first(scores):
         x, y = curves[tracker]
-        x = np.where(np.isfinite(x), x, np.nan)
-        label = f"[{scores[tracker]:.3f}] {tracker}"
-        axes.plot(x, y, label=label, linewidth=1.8, **line_style(colors[tracker]))
+        line = (np.where(np.isfinite(x), x, np.nan), y)
+        _draw_line(axes, line, scores[tracker], tracker, order.index(tracker), linewidth=1.8)
     axes.margins(x=0)
     axes.set_ylim(bottom=0)
     _finish(axes, title, labels, location)
@@ -312,14 +289,7 @@ def draw_curves(
 def draw_expected_overlap(
     curves: Mapping[str, XY], eao: Mapping[str, float], window: tuple[int, int], name: str
 ) -> "Figure":
-    """Draw the expected overlap by sequence length; the lengths that EAO averages are shaded.
-
-    Args:
-        curves: Lengths in frames and expected overlaps by tracker.
-        eao: Expected average overlap by tracker.
-        window: First and last length that it averages.
-        name: Name of the data set, for the title.
-    """
+    """Draw the expected overlap by sequence length; the lengths that EAO averages are shaded."""
     labels = ("Sequence length [frames]", "Expected overlap")
     figure = draw_curves(curves, eao, f"Expected overlap on {name}", labels)
     axes = figure.axes[0]
@@ -342,13 +312,9 @@ def draw_rank(
     label: str,
     intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> "Figure":
-    """Draw scores over ranks, the best at the right.
+    """Draw scores over ranks, the best at the right, with intervals as error bars.
 
-    Args:
-        scores: By tracker, higher is better; a tracker whose score is NaN is left out.
-        title: Of the plot.
-        label: What the score is.
-        intervals: Bounds of the 95 % interval by tracker, drawn as error bars.
+    A higher score is better; a tracker whose score is NaN is left out.
     """
     figure = new_figure(False)
     axes = figure.add_subplot()
@@ -373,10 +339,10 @@ def draw_accuracy_robustness(
 
     Args:
         scores: Accuracy, and failures per 100 frames, by tracker.
-        name: Name of the data set, for the title.
-        sensitivity: Robustness is shown as the probability exp(-S * failures / frames) that a
-            tracker does not fail within S frames, as in VOT's reports. None shows failures per
-            100 frames, on an axis that runs backwards.
+        name: Name of the data set.
+        sensitivity: S in the probability exp(-S * failures / frames) that a tracker does not fail
+            within S frames, as in VOT's reports. None shows failures per 100 frames, on an axis
+            that runs backwards.
     """
     figure = new_figure(False)
     axes = figure.add_subplot()
@@ -402,10 +368,7 @@ def draw_bars(
 ) -> "Figure":
     """Draw several scores per tracker as horizontal bars, the best tracker at the top.
 
-    Args:
-        scores: By tracker and metric, from 0; the first of ``names`` ranks the trackers.
-        title: Of the plot.
-        names: Metrics to draw and what the legend calls them.
+    ``names`` are the metrics to draw and their names in the legend; the first ranks the trackers.
     """
     figure = new_figure(False, (6.8, 1.6 + 0.2 * (len(names) + 0.7) * len(scores)))
     axes = figure.add_subplot()
@@ -431,10 +394,8 @@ def draw_bars(
 def new_figure(window: bool, size: tuple[float, float] = (6.4, 4.8)) -> "Figure":
     """Make an empty figure of ``size`` inches.
 
-    Args:
-        window: Make one that ``matplotlib.pyplot.show()`` will display. Otherwise it belongs to
-            the caller alone: nothing to close, no display needed.
-        size: Width and height in inches.
+    With ``window`` it is one that ``matplotlib.pyplot.show()`` will display. Otherwise it belongs
+    to the caller alone: nothing to close, no display needed.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
@@ -453,12 +414,7 @@ def new_figure(window: bool, size: tuple[float, float] = (6.4, 4.8)) -> "Figure"
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike, dpi: int = 150) -> None:
-    """Write a figure in the format its suffix names (png, pdf, svg), whole or not at all.
-
-    Raises:
-        ValueError: If matplotlib does not know the format.
-        OSError: If the file cannot be written.
-    """
+    """Write a figure in the format its suffix names (png, pdf, svg), whole or not at all."""
     with atomic_path(path) as temporary:
         # polar labels stick out of what the layout reserves for them
         figure.savefig(temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.08)
@@ -483,10 +439,7 @@ def plain_text(text: str) -> str:
 def add_legend(axes: "Axes", location: str, bold_name: str | None = None) -> None:
     """Add a legend of entries ``[score] name``: in a corner, or beside the axes to hide no line.
 
-    Args:
-        axes: Their labeled lines and markers make the entries.
-        location: Corner for a legend inside, as matplotlib names it; ``"outside"`` for one beside.
-        bold_name: Tracker whose entry is bold.
+    ``location`` is the corner as matplotlib names it, or ``"outside"``.
     """
     handles, labels = axes.get_legend_handles_labels()
     if location != "outside" and not _covers(axes, location, labels):
@@ -524,11 +477,13 @@ def _legend_beside(axes: "Axes", handles: list, labels: list[str]) -> "Legend":
     return figure.legend(handles, labels, loc=place, ncols=columns, fontsize=9, frameon=False)
 
 
-def _finish(axes: "Axes", title: str, labels: tuple[str, str], location: str) -> None:
+def _finish(
+    axes: "Axes", title: str, labels: tuple[str, str], location: str, bold_name: str | None = None
+) -> None:
     axes.set_title(plain_text(title), weight="bold")
     axes.set(xlabel=labels[0], ylabel=labels[1])
     axes.grid(**_GRID)
-    add_legend(axes, location)
+    add_legend(axes, location, bold_name)
 
 
 def _show(window: bool) -> None:
@@ -550,5 +505,4 @@ def _line_width(name: str, bold_name: str | None) -> float:
 def _marker(index: int) -> dict[str, object]:
     """Style of the n-th tracker's mark."""
     marker = MARKER_STYLE[index % len(MARKER_STYLE)]
-    style = {"color": COLOR[index % len(COLOR)], "linestyle": "none"}
-    return {"marker": marker, "markersize": 9, **style}
+    return {**line_style(index), "linestyle": "none", "marker": marker, "markersize": 9}
