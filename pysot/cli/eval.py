@@ -50,12 +50,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--show_video_level", "-s", action="store_true", help="also print a table of the videos")
     parser.add_dataset_root()
     add("--json", type=Path, metavar="FILE", help="write all scores, curves and problems")
-    add(
-        "--csv",
-        type=Path,
-        metavar="FILE",
-        help="write one row per tracker, video, metric and so on",
-    )
+    text = "write one row per tracker, video, metric and so on"
+    add("--csv", type=Path, metavar="FILE", help=text)
     add("--latex", type=Path, metavar="FILE", help="write the table of trackers for a paper")
     add("--report", type=Path, metavar="DIR", help="write DIR/index.html, a page of all scores")
     add("--plot", type=Path, metavar="DIR", help="write every plot that applies")
@@ -77,7 +73,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def find_trackers(tracker_path: Path, dataset: str, prefix: str) -> list[str]:
-    """Names of the trackers with results, sorted; stray files are no trackers.
+    """Names of the trackers with results, sorted.
 
     Raises:
         OSError: If there is none, saying what was looked for and what is there.
@@ -111,11 +107,7 @@ def _hint(wanted: str, there: Sequence[str]) -> str:
 
 
 def score(evaluation: Evaluation, trackers: Sequence[str], num_workers: int) -> list[str]:
-    """Score all trackers that have results; returns their names, best first.
-
-    Raises:
-        ValueError: If none has.
-    """
+    """Score all trackers that have results; returns their names, best first."""
     progress = evaluation.evaluate(trackers, num_workers)
     if sys.stderr.isatty():  # importing tqdm takes as long as many scores
         from tqdm import tqdm
@@ -169,11 +161,7 @@ def write_page(folder: Path, evaluation: Evaluation, trackers: Sequence[str]) ->
 def write_outputs(
     args: argparse.Namespace, evaluation: Evaluation, trackers: Sequence[str]
 ) -> None:
-    """Write all that was asked for.
-
-    Raises:
-        RunFailed: If an optional package is missing.
-    """
+    """Write all that was asked for; raises RunFailed if an optional package is missing."""
     for path, write in (
         (args.json, write_json),
         (args.csv, write_csv),
@@ -210,11 +198,8 @@ def _note_what_is_not_shown(args: argparse.Namespace, num_trackers: int) -> None
     if num_trackers > args.top:
         logger.warning("the table shows %d of %d trackers (--top)", args.top, num_trackers)
     if args.show_video_level and num_trackers > VIDEO_TABLE_LIMIT:
-        logger.warning(
-            "no table of the videos for %d trackers, at most %d fit; choose some with -t",
-            num_trackers,
-            VIDEO_TABLE_LIMIT,
-        )
+        text = "no table of the videos for %d trackers, at most %d fit; choose some with -t"
+        logger.warning(text, num_trackers, VIDEO_TABLE_LIMIT)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -55,19 +55,15 @@ class NoResults(ValueError):
 
 @dataclass(frozen=True)
 class Gathered:
-    """Results of one tracker.
+    """All repetitions of a tracker by video, none longer than the video.
 
-    Attributes:
-        runs: All repetitions by video, none longer than the video. With the policy ``skip``, videos
-            without a result are not in it and others may be shorter; otherwise all are there in
-            full length.
-        missing: Videos that have no result that can be read.
-        problems: What was wrong and what was done about it, one line each.
+    With the policy ``skip``, videos without a result are not in ``runs`` and others may be shorter;
+    otherwise all are there in full length.
     """
 
     runs: dict[str, list]
-    missing: frozenset[str]
-    problems: list[str]
+    missing: frozenset[str]  # videos without a result that can be read
+    problems: list[str]  # what was wrong and what was done about it, one line each
 
 
 class Evaluation(ABC):
@@ -88,18 +84,13 @@ class Evaluation(ABC):
             published numbers of some older archives do. Surplus lines are ignored.
         strict: Count frames without ground truth as misses in precision (one-pass sets only).
 
-    Attributes:
-        key: Metric that trackers are ranked by.
-        metrics: Rows of `toolkit.evaluation.metrics.METRICS_OF`.
-        name_width: Characters of the first column of the table of videos.
-
     Raises:
         ValueError: If ``incomplete`` is unknown.
     """
 
-    key: ClassVar[str]
-    metrics: ClassVar[tuple[Metric, ...]]
-    name_width: ClassVar[int] = 14
+    key: ClassVar[str]  # metric that trackers are ranked by
+    metrics: ClassVar[tuple[Metric, ...]]  # rows of `toolkit.evaluation.metrics.METRICS_OF`
+    name_width: ClassVar[int] = 14  # characters of the first column of the table of videos
 
     def __init__(self, dataset: Dataset, incomplete: str = "lost", strict: bool = False) -> None:
         if incomplete not in INCOMPLETE:
@@ -113,11 +104,7 @@ class Evaluation(ABC):
         """Measure each video of a tracker."""
 
     def combine(self, measures: Measures, weights: NDArray) -> dict[str, NDArray]:
-        """Average V videos of a tracker.
-
-        Args:
-            measures: What was measured on the videos.
-            weights: (B, V) how often each video counts, in each of B averages.
+        """Average the V videos of a tracker with weights (B, V) of the videos in B averages.
 
         Returns:
             (B,) values by metric; NaN where one is not defined.
@@ -173,13 +160,9 @@ class Evaluation(ABC):
         top: int = 20,
         color: bool | None = None,
     ) -> None:
-        """Print the table of trackers, best first, and on request that of the videos.
+        """Print the table of the ``top`` trackers, best first, and on request that of the videos.
 
-        Args:
-            trackers: Names, in the order the table of the videos has them.
-            show_video_level: Print the table of the videos too, for fewer than 10 trackers.
-            top: Number of trackers in the first table.
-            color: Print low scores in red; None only if the output is a terminal.
+        The latter has the trackers in the order given; see `print_tables`.
         """
         videos = self.video_scores(trackers) if show_video_level else None
         table = self.tracker_table(trackers, top)
@@ -258,10 +241,7 @@ class Evaluation(ABC):
             self._scores[name] = replace(self.scores(name), intervals=bounds)
 
     def compare(self, a: str, b: str, num_samples: int) -> dict[str, Comparison]:
-        """Compare two trackers on the same samples of the videos that both have.
-
-        Returns:
-            Comparison by headline metric.
+        """Compare two trackers by headline metric, on samples of the videos that both have.
 
         Raises:
             ValueError: If they have no video in common.
@@ -307,9 +287,8 @@ class Evaluation(ABC):
     def read_runs(self, store: ResultStore, video: Video, log: IssueLog) -> list:
         """Read all repetitions of a video and log what is wrong with them.
 
-        Returns:
-            Runs with a length and a method ``resized``, as a `Trajectory` has; an empty one stands
-            for one that cannot be read.
+        A run has a length and a method ``resized``, as a `Trajectory` has; an empty one stands for
+        one that cannot be read.
         """
         found = store.find(*self.dataset.benchmark.result_names(video.name))
         return [self._read_run(store, files, video, log) for files in found]
@@ -329,8 +308,8 @@ class Evaluation(ABC):
             raise ValueError("\n  ".join([f"{name}:", *problems]))
         return problems
 
-    def _gather(self, tracker: str) -> Gathered:
-        """Read the results of a tracker for all videos; raises as `scores`."""
+    def gather(self, tracker: str) -> Gathered:
+        """Read the results of a tracker for all videos; raises what `scores` does."""
         self.check_ground_truth()
         log, store, benchmark = IssueLog(), self.store(tracker), self.dataset.benchmark
         runs = {video.name: self.read_runs(store, video, log) for video in self.dataset}
@@ -423,7 +402,7 @@ class Evaluation(ABC):
 
     @np.errstate(over="ignore", invalid="ignore")  # boxes beyond all measure are lost, that is all
     def _score(self, tracker: str) -> Scores:
-        results = self._gather(tracker)
+        results = self.gather(tracker)
         measures = self.measure(results)
         videos = measures.videos
         return Scores(

@@ -6,7 +6,7 @@ return; with ``show_video_level`` and fewer than 10 trackers that of the videos 
 below ``helight_threshold`` (PySOT's spelling) in red if ``color``, or None and in a terminal.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +36,7 @@ Trackers = str | Sequence[str] | None  # a name, several, or all of the data set
 
 
 class OPEBenchmark(OnePassEvaluation):
-    """One-pass evaluation; see `OnePassEvaluation` for its arguments."""
+    """One-pass evaluation; see `Evaluation` for its arguments."""
 
     def eval_success(self, eval_trackers: Trackers = None) -> dict[str, Curves]:
         """Success plots, (21,) per tracker and video."""
@@ -60,9 +60,7 @@ class OPEBenchmark(OnePassEvaluation):
         top: int = 20,
         color: bool | None = None,
     ) -> None:
-        """Print the tables; a metric that is not given prints as 0.000.
-
-        The table of the videos needs precision.
+        """Print the tables; a metric that is not given prints as 0.000, and videos need precision.
 
         Raises:
             ValueError: If a tracker has no video.
@@ -98,7 +96,7 @@ class OPEBenchmark(OnePassEvaluation):
 
 
 class F1Benchmark(LongTermEvaluation):
-    """Long-term evaluation; see `LongTermEvaluation` for its arguments."""
+    """Long-term evaluation; see `Evaluation` for its arguments."""
 
     def eval(self, eval_trackers: Trackers = None) -> dict[str, dict[str, Curves]]:
         """Curves (100,) by tracker, metric and video, from the highest threshold to the lowest."""
@@ -119,15 +117,9 @@ class F1Benchmark(LongTermEvaluation):
         best = sorted(scores, key=lambda name: scores[name]["f1"], reverse=True)[:top]
         metrics = [metric.key for metric in self.metrics]
         table = metric_table({name: scores[name] for name in best}, metrics)
-        videos = {
-            name: {
-                video: _long_term_scores({m: {video: of[m][video]} for m in metrics})
-                for video in of["precision"]
-            }
-            for name, of in result.items()
-        }
+        videos = _by_video(_long_term_scores, result) if show_video_level else None
         columns = _with_threshold(self.video_columns, helight_threshold)
-        print_tables(table, videos if show_video_level else None, columns, color=color)
+        print_tables(table, videos, columns, color=color)
 
 
 class AccuracyRobustnessBenchmark:
@@ -178,22 +170,17 @@ class AccuracyRobustnessBenchmark:
                 of["eao"] = eao_result[name]["all"]
             order = sorted(order, key=lambda name: scores[name]["eao"], reverse=True)[:top]
         table = metric_table({name: scores[name] for name in order}, metrics)
-        videos = {name: _by_video(of) for name, of in result.items()}
+        videos = _by_video(_accuracy_robustness, result) if show_video_level else None
         accuracy, lost = self.evaluation.video_columns
         columns = [*_with_threshold([accuracy], helight_threshold), lost]
-        print_tables(table, videos if show_video_level else None, columns, color=color)
+        print_tables(table, videos, columns, color=color)
 
 
 class EAOBenchmark:
     """Expected average overlap (EAO) of VOT2016-2019, by tag of the frames; see `ResetEvaluation`.
 
-    Attributes:
-        low: First sequence length, in frames, of those that EAO averages over.
-        high: Last of them.
-        peak: The most common length of the benchmark's videos; None if it is not known.
-
-    Raises:
-        ValueError: If there is no such tag.
+    It averages over sequences of ``low`` to ``high`` frames; ``peak`` is the most common length, or
+    None. An unknown tag raises ValueError.
     """
 
     def __init__(
@@ -235,7 +222,6 @@ def _with_threshold(columns: Sequence[TableColumn], low: float) -> list[TableCol
 
 
 def _mean_score(key: str, curves: Curves) -> float:
-    """Value of a one-pass metric for the mean of curves over videos of equal weight."""
     if not curves:
         raise ValueError(f"no video to average {key} over")
     return score_of_curve(key, np.mean(list(curves.values()), axis=0))
@@ -256,26 +242,24 @@ def _long_term_scores(curves: Mapping[str, Curves]) -> dict[str, float]:
 
 def _accuracy_robustness(result: Mapping[str, Any]) -> dict[str, float]:
     """Scores of what `AccuracyRobustnessBenchmark.eval` returns for a tracker."""
-    overlaps = [np.asarray(values, np.float64) for values in result["overlaps"].values()]
+    overlaps = np.concatenate([np.asarray(of, np.float64) for of in result["overlaps"].values()])
+    known = overlaps[~np.isnan(overlaps)]
     failures = sum(float(np.mean(values)) for values in result["failures"].values())
-    num_frames = sum(map(len, overlaps))
     return {
-        "accuracy": _mean(np.concatenate(overlaps)),
-        "robustness": 100 * failures / num_frames,
+        "accuracy": float(known.mean()) if len(known) else float("nan"),
+        "robustness": 100 * failures / len(overlaps),
         "lost_number": failures,
     }
 
 
-def _by_video(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _by_video(
+    score: Callable[[Mapping], dict[str, float]], result: Mapping[str, Mapping[str, Mapping]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Score each video of each tracker alone."""
     return {
-        video: {
-            "accuracy": _mean(np.asarray(overlaps, np.float64)),
-            "lost_number": float(np.mean(result["failures"][video])),
+        name: {
+            video: score({part: {video: values[video]} for part, values in of.items()})
+            for video in next(iter(of.values()))
         }
-        for video, overlaps in result["overlaps"].items()
+        for name, of in result.items()
     }
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

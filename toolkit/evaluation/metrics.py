@@ -56,36 +56,24 @@ class Column:
 class Metric:
     """A metric: what it is called, how it is shown and how it is computed.
 
-    Attributes:
-        key: Its name in data and commands.
-        label: Heading of its column.
-        value: Makes its values (B,) from totals; NaN where it is not defined.
-        measure: For one-pass evaluation: makes of a video's ``(gt, pred, n_frame, strict)`` the
-            array that is summed under ``key``, see `toolkit.utils.statistics.success_curve`. None
-            if the metric is made of what others or the evaluation measure.
-        digits: Decimals.
-        higher_is_better: Direction of the ranking.
-        range: Lowest and highest possible value.
-        headline: Whether it has a confidence interval and is compared.
-        always_shown: Whether it is in the table of trackers even where the row of the benchmark
-            does not name it.
-        column: How the table of videos shows it, if at all.
+    ``value`` makes its values (B,) from totals, NaN where it is not defined. One-pass evaluation
+    sums under ``key`` what ``measure(gt, pred, n_frame, strict)`` makes of a video, see
+    `toolkit.utils.statistics.success_curve`; it is None if others measure what the metric needs.
     """
 
-    key: str
-    label: str
+    key: str  # name in data and commands
+    label: str  # heading of its column
     value: Value
     measure: Callable[..., NDArray] | None = None
     digits: int = 3
     higher_is_better: bool = True
-    range: tuple[float, float] = (0, 1)
-    headline: bool = True
-    always_shown: bool = False
-    column: Column | None = None
+    range: tuple[float, float] = (0, 1)  # lowest and highest possible value
+    headline: bool = True  # has a confidence interval and is compared
+    always_shown: bool = False  # in the table of trackers even if the benchmark does not name it
+    column: Column | None = None  # in the table of videos
 
 
-def mean_curve(totals: Totals, name: str) -> NDArray:
-    """Mean curves (B, T) over videos."""
+def _mean_curve(totals: Totals, name: str) -> NDArray:
     return totals[name] / totals["videos"][:, None]
 
 
@@ -94,11 +82,11 @@ def _ratio(part: str, whole: str) -> Value:
 
 
 def _mean_of(curve: str) -> Value:
-    return lambda totals: mean_curve(totals, curve).mean(axis=-1)
+    return lambda totals: _mean_curve(totals, curve).mean(axis=-1)
 
 
 def _point_of(curve: str, index: int) -> Value:
-    return lambda totals: mean_curve(totals, curve)[:, index]
+    return lambda totals: _mean_curve(totals, curve)[:, index]
 
 
 def f1_of(precision: NDArray, recall: NDArray) -> NDArray:
@@ -119,7 +107,7 @@ def best_f1(precision: NDArray, recall: NDArray) -> dict[str, NDArray]:
 
 
 def _at_best_f1(key: str) -> Value:
-    return lambda totals: best_f1(*(mean_curve(totals, m) for m in ("precision", "recall")))[key]
+    return lambda totals: best_f1(*(_mean_curve(totals, m) for m in ("precision", "recall")))[key]
 
 
 def mean_known(stack: NDArray) -> NDArray:
@@ -240,19 +228,14 @@ class Axes:
     corner: str = "lower right"  # where curves leave room for a legend
 
 
+_ERROR = "Location error threshold"
 CURVES: dict[str, Axes] = {
     "success": Axes(
         "Success", "Overlap threshold", "Success rate", IOU_THRESHOLDS, corner="lower left"
     ),
-    "precision": Axes(
-        "Precision", "Location error threshold", "Precision", ERROR_THRESHOLDS, "pixels"
-    ),
+    "precision": Axes("Precision", _ERROR, "Precision", ERROR_THRESHOLDS, "pixels"),
     "norm_precision": Axes(
-        "Normalized precision",
-        "Location error threshold",
-        "Precision",
-        NORM_ERROR_THRESHOLDS,
-        "target sizes",
+        "Normalized precision", _ERROR, "Precision", NORM_ERROR_THRESHOLDS, "target sizes"
     ),
     "expected_overlap": Axes("Expected overlap", "Sequence length", "Expected overlap"),
     "precision_recall": Axes("Precision over recall", "Recall", "Precision"),
@@ -272,18 +255,13 @@ class Curve:
 class Measures:
     """What was measured on each of V videos, before averaging.
 
-    Attributes:
-        videos: Names of the videos that count.
-        sums: Arrays (V, ...) by name; an average over videos is made of weighted sums of these,
-            which is what makes resampling of videos cheap.
-        shared: Arrays that belong to no single video.
-        by_video: Arrays by name and video whose shape differs from video to video.
+    An average over videos is made of weighted sums, which is what makes resampling of them cheap.
     """
 
-    videos: list[str]
-    sums: dict[str, NDArray]
-    shared: dict[str, NDArray] = field(default_factory=dict)
-    by_video: dict[str, dict[str, NDArray]] = field(default_factory=dict)
+    videos: list[str]  # names of those that count
+    sums: dict[str, NDArray]  # (V, ...)
+    shared: dict[str, NDArray] = field(default_factory=dict)  # of no single video
+    by_video: dict[str, dict[str, NDArray]] = field(default_factory=dict)  # of different shapes
 
     def rows(self, names: list[str]) -> "Measures":
         """The same of some of the videos, in the order given."""

@@ -216,7 +216,7 @@ def fragments(
 
     Args:
         overlaps: (m,) overlap per frame; NaN is 0.
-        failures: Frames of failures; each but a late one makes a start ``skipping`` frames on.
+        failures: Their frames; each but a late one makes a start ``skipping`` frames on.
         num_frames: Frames of the video.
         flags: (T, num_frames) 0 or 1, the frames that count in each of T averages.
         length: Number of columns M of the result, at least m.

@@ -46,10 +46,8 @@ def format_table(
 ) -> str:
     """Lay out a table with centered cells and dashed rules.
 
-    Args:
-        headers: Header lines of (text, column width); the first sets the length of the rules,
-            the last the columns of the rows.
-        rows: Cells of each row.
+    Each header line is of (text, column width); the first sets the length of the rules, the last
+    the columns of the rows.
     """
     head = [_line(f"{text:^{width}}" for text, width in header) for header in headers]
     rule = "-" * len(head[0])
@@ -66,14 +64,9 @@ def print_tables(
     name_width: int = 14,
     color: bool | None = None,
 ) -> None:
-    """Print the table of trackers and, if its values are given and fit, that of the videos.
+    """Print a table of trackers and, if ``videos`` are given and fit, `video_table` of them.
 
-    Args:
-        table: The table of trackers.
-        videos: As `video_table` takes them.
-        columns: Likewise.
-        name_width: Likewise.
-        color: Likewise; None only if the output is a terminal.
+    With ``color`` None it is red only if the output is a terminal.
     """
     print(table)
     if videos is not None and len(videos) <= VIDEO_TABLE_LIMIT:
@@ -86,12 +79,9 @@ def metric_table(
     metrics: Sequence[str],
     first: tuple[str, int] = ("Tracker Name", 12),
 ) -> str:
-    """Table of trackers in the order given.
+    """Table of trackers in the order given; what a tracker lacks prints as 0, as in PySOT.
 
-    Args:
-        scores: Values by tracker and metric; what a tracker lacks prints as 0, as in PySOT.
-        metrics: Columns, keys of ``METRICS``.
-        first: Heading and least width of the column of names.
+    ``first`` is the heading and the least width of the column of names.
     """
     columns = [METRICS[metric] for metric in metrics]
     rows = [
@@ -109,13 +99,9 @@ def video_table(
     name_width: int = 14,
     color: bool = True,
 ) -> str:
-    """Table of videos, with the columns of each tracker side by side.
+    """Table of videos, with the columns of each tracker side by side, in the order given.
 
-    Args:
-        scores: Values by tracker, video and metric; trackers are shown in this order.
-        columns: What to show of each tracker.
-        name_width: Characters of the column of names.
-        color: Write terminal codes for red.
+    ``name_width`` is that of the names of videos; with ``color`` it has terminal codes for red.
     """
     rows = []
     for video in sorted({video for videos in scores.values() for video in videos}):
@@ -129,12 +115,9 @@ def video_table(
 
 
 def one_pass_table(scores: Mapping[str, Values], metrics: Sequence[str], top: int = 20) -> str:
-    """Table of one-pass trackers, best success first.
+    """Table of the ``top`` one-pass trackers, best success first, with PySOT's three metrics.
 
-    Args:
-        scores: Values by tracker and metric; as in PySOT, what is not given prints as 0.000.
-        metrics: Those beyond the three of PySOT get columns of their own.
-        top: Number of trackers shown.
+    What is not given prints as 0.000, as in PySOT; other ``metrics`` get columns of their own.
     """
     best = sorted(scores, key=lambda name: scores[name]["success"], reverse=True)[:top]
     width = max([12, *(len(name) + 2 for name in scores)])
@@ -212,12 +195,7 @@ def _csv_rows(dataset: str, scores: Scores) -> Iterator[list]:
 
 
 def latex_table(scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:
-    r"""Write a ``tabular`` that needs no package: the best values bold, the second underlined.
-
-    Args:
-        scores: Values by tracker and metric; trackers are shown in this order.
-        metrics: Columns, keys of `toolkit.evaluation.metrics.METRICS`.
-    """
+    r"""Write a ``tabular`` that needs no package: the best values bold, the second underlined."""
     columns = [[name.translate(_LATEX_ESCAPES) for name in scores]]
     heads = ["Tracker"]
     for metric in (METRICS[key] for key in metrics):
