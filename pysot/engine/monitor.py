@@ -1,4 +1,4 @@
-"""What is seen of a training run: progress bar, log lines, TensorBoard, and JSON for programs.
+"""Progress bar, log lines, TensorBoard and JSON of a training run.
 
 Log lines and TensorBoard tags are PySOT's, where it has them.
 """
@@ -39,9 +39,7 @@ _FORMAT = "[%(asctime)s-rk{}-%(filename)s#%(lineno)3d] %(message)s"
 def log_to(folder: str, rank: int = 0) -> Iterator[None]:
     """Send what the package logs to ``<folder>/logs.txt``, and its warnings to the terminal too.
 
-    Args:
-        folder: Made if missing; empty for no file.
-        rank: Number of this process; only the first one logs, unless it is an error.
+    Only rank 0 logs more than errors. An empty folder means no file.
 
     Raises:
         OSError: If the file cannot be written.
@@ -75,15 +73,11 @@ class _TerminalHandler(logging.Handler):
 
 
 def open_writer(folder: str, step: int = 0) -> Any:
-    """Open a TensorBoard writer.
-
-    Args:
-        folder: Empty for none.
-        step: Of the run; what a run that went on from here has written beyond it, is hidden.
+    """Open a TensorBoard writer that hides what an earlier run wrote beyond ``step``.
 
     Returns:
-        A ``tensorboardX.SummaryWriter``; None without a folder, or without the package, which
-        is then named in a warning.
+        A ``tensorboardX.SummaryWriter``; None without a folder, or, with a warning, without the
+        package.
     """
     if not folder:
         return None
@@ -98,8 +92,7 @@ def open_writer(folder: str, step: int = 0) -> Any:
 class MetricsLog:
     """Appends to ``<folder>/log.jsonl``: one JSON object per line, with ``event`` and ``time``.
 
-    Args:
-        folder: Made if missing; empty for no file.
+    An empty folder means no file.
     """
 
     def __init__(self, folder: str = "") -> None:
@@ -156,13 +149,13 @@ class Monitor:
     """Measures and shows a training run.
 
     Args:
-        progress: ``Trainer.progress``; the trainer moves it on before each :meth:`record`.
+        progress: ``Trainer.progress``; the trainer advances it before each :meth:`record`.
         epochs: Epochs of the whole run.
         steps_per_epoch: Training steps in each.
         pairs_per_step: Over all processes.
         print_freq: Steps between two blocks of log lines.
         writer: A TensorBoard writer, or None.
-        metrics_log: Where JSON goes.
+        metrics_log: Receives figures as JSON.
         painter: Draws a batch, called with the model and the batch.
         picture_freq: Steps between two pictures; 0 for none.
         log_grads: Whether to write the norms of gradients.
@@ -246,7 +239,7 @@ class Monitor:
             self._interval = _Sums()
 
     def record_picture(self, model: nn.Module, batch: dict[str, Any]) -> None:
-        """Write a picture of a batch to TensorBoard, if it is time for one."""
+        """Write a picture of a batch to TensorBoard, if one is due."""
         step, every = self._progress.step, self._picture_freq
         if self._writer is None or self._painter is None or not every or step % every:
             return
@@ -257,7 +250,7 @@ class Monitor:
             logger.warning("no pictures in TensorBoard: Pillow is missing (pysot[train])")
 
     def record_gradients(self, model: nn.Module) -> None:
-        """Write the norm of every gradient and weight, and of their sums, to TensorBoard."""
+        """Write the norm of every gradient and weight, and of all gradients, to TensorBoard."""
         if self._writer is None or not self._log_grads:
             return
         squares = {"tot": 0.0, "feature": 0.0, "rpn": 0.0}
@@ -280,11 +273,7 @@ class Monitor:
         self.metrics_log.add("validation", **place, dataset=dataset, **metrics)
 
     def end_epoch(self) -> str:
-        """Close an epoch.
-
-        Returns:
-            One line for a person: mean losses, pairs per second, share of waiting for data.
-        """
+        """Log an epoch, and return a line with its mean losses and speed."""
         sums = self._epoch_sums
         losses = {k: v for k, v in sums.means().items() if k.endswith("loss")}
         line = (
@@ -297,7 +286,7 @@ class Monitor:
         return line
 
     def summary(self) -> str:
-        """Say in one line how fast the steps of this program were."""
+        """Return a line that says how fast the steps of this program were."""
         run = self._run
         return (
             f"{run.steps} steps of {self._pairs} pairs in {run.seconds / 60:.1f} minutes: "
@@ -369,9 +358,8 @@ def as_numbers(losses: dict[str, Tensor]) -> dict[str, float]:
 class PairPainter:
     """Draws pairs of a batch, one below the other.
 
-    Left the template, right the search image with the target's box (green), the cells that are
-    labeled positive (blue dots), and the network's best box (red); without boxes, a red cross
-    where it is most certain.
+    Left the template, right the search image with the target's box (green), cells labeled positive
+    (blue dots), and the network's best box (red); without boxes, a red cross at the best cell.
 
     Args:
         anchors: (A, R, R, 4) as cx, cy, w, h in pixels of the search image; only the centers count
@@ -425,7 +413,7 @@ def _image(pixels: Tensor) -> NDArray:
 
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, so that its batch norm stays as it is; then back."""
+    """Put a model into evaluation mode, so that its batch norm does not change; then back."""
     before = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""Training from the first step, or from a checkpoint, to the last: see :meth:`Trainer.fit`."""
+"""The training loop and its state; see :meth:`Trainer.fit`."""
 
 from __future__ import annotations
 
@@ -38,11 +38,7 @@ _MAX_SKIPPED_IN_A_ROW = 30
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop.
-
-    Attributes:
-        signal: The number of the signal that did; None so far.
-    """
+    """Whether a signal asked the run to stop, and its number."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -52,7 +48,7 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What shells report of a process that a signal ended: 143 for SIGTERM, 130 for Ctrl-C."""
+        """What shells report for a process ended by the signal: 143 for SIGTERM, 130 for Ctrl-C."""
         return 128 + (self.signal or signal.SIGTERM)
 
 
@@ -61,9 +57,9 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        seed: With the epoch, it fixes every training pair still to come.
+        seed: Together with the epoch, it determines the training pairs.
         epoch: Finished epochs.
-        pairs: Pairs of the unfinished epoch that were used, over all processes.
+        pairs: Pairs used in the unfinished epoch, over all processes.
         step: Training steps so far.
     """
 
@@ -73,23 +69,20 @@ class Progress:
     step: int = 0
 
     def state_dict(self) -> dict[str, int]:
-        """Return all of it."""
+        """Return all fields."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from there; the seed stays the one given now, with a warning if it differs."""
+        """Restore all fields but the seed; a different seed is a warning."""
         if state["seed"] != self.seed:
             logger.warning("going on with seed %d; the run so far had %d", self.seed, state["seed"])
         vars(self).update({**state, "seed": self.seed})
 
 
 class ErrorBudget:
-    """Counts what went wrong in a run, and stops it where too much did.
+    """Counts unreadable images and skipped steps, and raises when there are too many.
 
-    All processes of a run give it the same numbers, so that they decide alike.
-
-    Args:
-        max_bad_images: Different training images that may be unreadable.
+    Every process of a run passes the same numbers, so that all decide alike.
     """
 
     def __init__(self, max_bad_images: int) -> None:
@@ -99,11 +92,11 @@ class ErrorBudget:
         self._skipped_in_a_row = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the unreadable images, each with the reason, and the number of skipped steps."""
+        """Return the messages about unreadable images, and the number of skipped steps."""
         return {"bad_images": list(self.bad_images), "skipped_steps": self.skipped_steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from there."""
+        """Restore both."""
         self.bad_images = dict.fromkeys(state["bad_images"])
         self.skipped_steps = state["skipped_steps"]
 
@@ -111,11 +104,11 @@ class ErrorBudget:
         """Count images that workers replaced.
 
         Args:
-            messages: Path and reason of each.
-            hopeless: Whether there is a batch for which no sample could be made.
+            messages: Path and reason, one per image.
+            hopeless: Whether some batch has no sample at all.
 
         Raises:
-            TrainingDataError: If there are more than allowed, or no sample could be made.
+            TrainingDataError: If there are too many, or ``hopeless``.
         """
         for message in messages:
             if message not in self.bad_images:
@@ -132,7 +125,7 @@ class ErrorBudget:
         """Return whether a step may be taken: its numbers are finite, and the loss <= 1e4.
 
         Raises:
-            RunFailed: If too many steps in a row may not.
+            RunFailed: After too many skipped steps in a row.
         """
         if math.isfinite(total) and total <= _LARGEST_LOSS and math.isfinite(grad_norm):
             return True
@@ -152,7 +145,7 @@ class ErrorBudget:
 
 
 class RandomState:
-    """The state of torch's random numbers in every process of a group."""
+    """The states of torch's random number generators in all processes."""
 
     def __init__(self, group: ProcessGroup) -> None:
         self.group = group
@@ -162,13 +155,13 @@ class RandomState:
         return {"generators": self.group.all_gather(generator_states())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore this process's; one that the run did not have before draws from its seed."""
+        """Restore this process's state; a process that the run did not have keeps its own."""
         if self.group.rank < len(state["generators"]):
             set_generators(state["generators"][self.group.rank])
 
 
 def generator_states() -> dict[str, Any]:
-    """Return the states of this process's random numbers in torch."""
+    """Return the states of torch's random number generators in this process."""
     cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []
     return {"torch": torch.get_rng_state(), "cuda": cuda}
 
@@ -183,28 +176,27 @@ def set_generators(states: dict[str, Any]) -> None:
 class Trainer:
     """A model, its optimizer, and the loop that trains it.
 
-    All processes of a run make the same calls, and hold the same weights after each of them.
+    All processes make the same calls, and hold the same weights after each.
 
     Args:
         model: Maps a batch to a dict of losses with ``total_loss``.
-        plan: What is trainable when, and how fast.
+        plan: Which parameters are trainable when, and their learning rates.
         group: The processes.
-        device: The model's.
-        seed: The run's; it chooses the training pairs.
+        device: The model's device.
+        seed: Chooses the training pairs.
         grad_clip: Largest norm of all gradients together.
-        grad_reduce: Whether the gradients of the micro-batches of a step, over all processes, are
-            added up (``sum``) or averaged (``mean``).
-        precision: Key of ``PRECISIONS``; the numbers of the forward pass.
+        grad_reduce: Whether gradients of a step's micro-batches, over all processes, are added up
+            (``sum``) or averaged (``mean``).
+        precision: Key of ``PRECISIONS``, for the forward pass.
         ema_decay: Decay of the running average of the weights; 0 for none.
-        max_bad_images: See :class:`ErrorBudget`.
+        max_bad_images: Number of different training images that may be unreadable.
 
     Attributes:
-        progress, error_budget, scaler, average: See ``components``.
-        components: What else a checkpoint holds, by name; each has ``state_dict`` and
-            ``load_state_dict``. A new piece of state is one more entry.
+        components: What a checkpoint holds besides model and optimizer, by name; each has
+            ``state_dict`` and ``load_state_dict``. A new piece of state is one more entry.
 
     Raises:
-        ValueError: If the device cannot compute in the precision.
+        ValueError: If the device does not support the precision.
     """
 
     def __init__(
@@ -256,12 +248,12 @@ class Trainer:
             loader: See ``pysot.datasets.build.build_train_loader``.
             monitor: Shows every step.
             checkpointer: Saves the run after every epoch, and within epochs when it is due.
-            stop: Ends the run after the step in work.
-            accumulate: Micro-batches that each process takes per step.
+            stop: Ends the run after the current step.
+            accumulate: Micro-batches per step and process.
             validate: Called after every epoch.
 
         Returns:
-            Whether the end was reached; False if the run was asked to stop, and saved itself.
+            Whether the end was reached; False if the run saved itself and stopped as requested.
 
         Raises:
             TrainingDataError: If too many images cannot be read.
@@ -301,7 +293,7 @@ class Trainer:
 
     @detect_lost_processes()
     def begin_epoch(self, epoch: int) -> None:
-        """Put model and optimizer into the state that an epoch asks for; see ``optim``."""
+        """Prepare model and optimizer for an epoch; see ``optim.begin_epoch``."""
         self.optimizer = begin_epoch(self.model, self.plan, epoch, self.optimizer)
         if self.group.world_size > 1:
             # made anew, since it knows only what is trainable at the time; buffers stay those of
@@ -320,16 +312,15 @@ class Trainer:
         micro_batches: Sequence[dict[str, Tensor]],
         watch_gradients: Callable[[nn.Module], None] = lambda model: None,
     ) -> dict[str, float]:
-        """Train on this process's micro-batches of a step.
+        """Train on this process's micro-batches of a step, which are on the device.
 
         Args:
-            micro_batches: On the device, with ``label_counts`` if the step has several, over all
-                processes.
+            micro_batches: With ``label_counts`` if all processes together have several.
             watch_gradients: Called with the model before gradients are clipped.
 
         Returns:
-            Losses, averaged over all micro-batches of all processes; ``total_loss`` is the last.
-            And the norm of the gradient as ``grad_norm``; NaN if the step was skipped.
+            Mean losses over the micro-batches of all processes, ``total_loss`` last, and
+            ``grad_norm``, which is NaN if the step was skipped.
 
         Raises:
             RunFailed: If losses stay unusable, or a process is gone.
@@ -351,7 +342,7 @@ class Trainer:
         return {"grad_norm": norm, **numbers}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a continued run needs, in PySOT's layout; a collective call."""
+        """Return what a resumed run needs, in PySOT's layout; a collective call."""
         return {
             "epoch": self.progress.epoch,
             "state_dict": self.model.state_dict(),
@@ -360,11 +351,7 @@ class Trainer:
         }
 
     def load_state_dict(self, content: dict[str, Any], path: Path) -> None:
-        """Continue from a checkpoint.
-
-        Args:
-            content: See ``read_training_checkpoint``. PySOT's has weights and momentum alone.
-            path: File name for messages.
+        """Continue from the content of a checkpoint, ours or PySOT's; messages name ``path``.
 
         Raises:
             ValueError: If it does not fit the model.
@@ -467,7 +454,7 @@ class Trainer:
         return False
 
     def _save_alone(self, checkpointer: Checkpointer, monitor: Monitor) -> str:
-        """Save the last whole step without the other processes; returns where."""
+        """Save the last whole step without the other processes, and describe where."""
         if not self.group.is_main_process:
             return "the main process saves the run"
         self.components["random"].group = ProcessGroup()  # the others do not answer
@@ -497,16 +484,11 @@ def _scaler(precision: str, device: torch.device) -> Any:
 def sync_batches(
     micro_batches: Sequence[dict[str, Any]], group: ProcessGroup, error_budget: ErrorBudget
 ) -> None:
-    """Exchange between all processes what a step needs to know of all micro-batches.
+    """Exchange between all processes what a step needs to know about all micro-batches.
 
-    The batches lose their key ``bad_images``. Each of several gets, in place of its own
-    ``label_counts``, the mean over all: the losses average over it, so that the mean of the
-    micro-batches' losses is the loss of all their pairs in one batch.
-
-    Args:
-        micro_batches: This process's.
-        group: The processes.
-        error_budget: Counts the unreadable images of all processes.
+    The batches lose their key ``bad_images``. If there are several, each gets the mean over all as
+    its ``label_counts``: losses are divided by it, so that the mean of the micro-batches' losses is
+    the loss of all their pairs in one batch.
 
     Raises:
         TrainingDataError: If too many images cannot be read.
@@ -525,11 +507,7 @@ def sync_batches(
 
 
 class _Source:
-    """A process's batches of all steps, on its device.
-
-    Attributes:
-        failure: Why there are no more of them before their end; empty so far.
-    """
+    """A process's batches on its device; ``failure`` says why they ended early."""
 
     def __init__(
         self,
@@ -543,7 +521,7 @@ class _Source:
         self._batches = batches_on(device, self._loaded(), prepare)
 
     def steps(self, number: int, accumulate: int) -> Iterator[list[dict[str, Any]]]:
-        """Yield the batches of each step; too few of them where the loader has failed."""
+        """Yield the batches of each step; too few of them where the loader failed."""
         for _ in range(number):
             yield list(itertools.islice(self._batches, accumulate))
 
@@ -564,8 +542,8 @@ class _Source:
 def _without_child_signals(loader: DataLoader) -> Iterator[dict[str, Any]]:
     """Iterate over a loader without torch's handler of SIGCHLD.
 
-    It raises an error wherever the program is when a worker dies, in the middle of a step too. The
-    loader also looks after its workers while it waits for a batch, at least every five seconds.
+    It raises an error wherever the program is when a worker dies, even in the middle of a step. The
+    loader also checks its workers while it waits for a batch, at least every five seconds.
     """
     listening = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGCHLD)
@@ -580,15 +558,10 @@ def batches_on(
     batches: Iterable[dict[str, Any]],
     prepare: Callable[[dict[str, Any]], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield batches with their tensors on a device.
+    """Yield batches with their tensors on a device; ``prepare`` gets each before it is moved.
 
-    On a CUDA device the next batch is already on its way, from pinned memory and on a stream of
-    its own, while the network works on the one yielded.
-
-    Args:
-        device: Where to.
-        batches: Dicts whose tensors are to move; the rest stays as it is.
-        prepare: Called with each batch while it is on the CPU.
+    On a CUDA device the next batch is copied from pinned memory on a separate stream while the
+    network works on the one yielded.
     """
 
     def moved() -> Iterator[dict[str, Any]]:
@@ -604,7 +577,7 @@ def _to(device: torch.device, key: str, value: Any) -> Any:
     """Move what the network needs.
 
     Images take the memory format in which convolutions are fastest, on the device, since the copy
-    from pinned memory changes no format; the values are the same.
+    from pinned memory changes no format.
     """
     if not isinstance(value, Tensor) or key in _STAY_ON_CPU:
         return value
