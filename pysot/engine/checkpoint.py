@@ -1,9 +1,9 @@
 """Checkpoints: written whole or not at all, in PySOT's layout, enough to resume exactly.
 
-A file is a dict with PySOT's keys ``epoch`` (finished epochs), ``state_dict`` and ``optimizer``,
-then our own ``run``: the ``state_dict`` of every other component of the trainer, by its name.
-``checkpoint_e<k>.pth`` follows k finished epochs, under PySOT's name; ``partial_e<k>_p<n>.pth``
-follows n pairs of the next one; ``ema_e<k>.pth`` holds averaged weights for all that reads weights.
+A file has PySOT's keys ``epoch`` (finished epochs), ``state_dict`` and ``optimizer``, and ``run``:
+the ``state_dict`` of every component of the trainer, by name. ``checkpoint_e<k>.pth`` follows k
+finished epochs, ``partial_e<k>_p<n>.pth`` n pairs of the next one; ``ema_e<k>.pth`` holds averaged
+weights alone.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def average_path(folder: Path, epoch: int) -> Path:
 
 
 class Checkpointer:
-    """Writes the checkpoints of a run and removes those that nothing needs any more.
+    """Writes the checkpoints of a run and removes those no longer needed.
 
     Args:
         folder: Made if missing.
         minutes: Between two checkpoints within an epoch; 0 for none.
-        keep: How many of those after whole epochs to keep; 0 for all.
+        keep: Number of checkpoints after whole epochs to keep; 0 for all.
     """
 
     def __init__(self, folder: Path, minutes: float = 0.0, keep: int = 0) -> None:
@@ -66,14 +66,10 @@ class Checkpointer:
         return self._minutes > 0 and time.monotonic() - self._last >= 60 * self._minutes
 
     def save(self, content: dict[str, Any], last: bool = False) -> Path | None:
-        """Write a checkpoint.
+        """Write a checkpoint with the content of ``Trainer.state_dict``.
 
-        A full disk ends no run, since the next checkpoint comes. After the last step there is no
-        next one, so that this one is tried again until somebody has made room.
-
-        Args:
-            content: See ``Trainer.state_dict``.
-            last: Whether it is the last one of this program.
+        A full disk does not end the run, since the next checkpoint comes. The ``last`` one of this
+        program has no successor, so it is tried again until somebody makes room.
 
         Returns:
             The file; None if it could not be written.
@@ -103,16 +99,7 @@ class Checkpointer:
 
 
 def write_checkpoint(folder: Path, content: dict[str, Any]) -> Path:
-    """Write a checkpoint; a file of that name is replaced only once the new one is on the disk.
-
-    At the end of an epoch the averaged weights, if any, get a file of their own too.
-
-    Args:
-        folder: Made if missing.
-        content: See ``Trainer.state_dict``.
-
-    Returns:
-        The file.
+    """Write a checkpoint atomically, and averaged weights at the end of an epoch; returns its file.
 
     Raises:
         OSError: If it cannot be written; nothing half-written stays behind.
@@ -130,9 +117,9 @@ def write_checkpoint(folder: Path, content: dict[str, Any]) -> Path:
 def prune(folder: Path, keep: int = 0, complete: bool = False) -> None:
     """Remove what no run needs any more.
 
-    That is: what a killed run has left half-written; all but the last ``keep`` checkpoints after
-    whole epochs (0 keeps all); checkpoints in the middle of an epoch with two newer ones of either
-    kind, and all of them once the run is complete.
+    That is: what a killed run left half-written; all but the last ``keep`` checkpoints after whole
+    epochs (0 keeps all); checkpoints within an epoch with two newer ones of either kind, and all of
+    them once the run is complete.
     """
     names = [path.name for path in folder.glob("*")]
     found = _places(names)
@@ -149,16 +136,15 @@ def prune(folder: Path, keep: int = 0, complete: bool = False) -> None:
 
 
 def _places(names: list[str]) -> dict[tuple[int, int], str]:
-    """Find checkpoints: name by finished epochs and pairs of the next."""
+    """Map (finished epochs, pairs of the next) to the names of checkpoints."""
     matches = [_EPOCH.fullmatch(name) or _PARTIAL.fullmatch(name) for name in names]
     return {(int(m[1]), int(m[2] or 0)): m[0] for m in matches if m}
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Read the newest checkpoint of a folder that is whole.
+    """Return path and content of a folder's newest checkpoint that is whole; None without any.
 
-    Returns:
-        Its path and content; None where there is none. Damaged files are named in a warning.
+    Damaged files are named in a warning.
     """
     found = _places([path.name for path in folder.glob("*")])
     for place in sorted(found, reverse=True):
@@ -198,11 +184,7 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def loading_from(path: Path) -> Iterator[None]:
-    """Name the checkpoint whose weights do not fit a model.
-
-    Raises:
-        ValueError: In place of torch's ``RuntimeError``.
-    """
+    """Raise ValueError with the checkpoint's name, in place of torch's RuntimeError."""
     try:
         yield
     except RuntimeError as error:
@@ -220,7 +202,7 @@ def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path:
         path: File name for messages.
 
     Raises:
-        ValueError: If the checkpoint's parameter groups are others.
+        ValueError: If the checkpoint has other parameter groups.
     """
     own = optimizer.state_dict()
     sizes = [[len(group["params"]) for group in s["param_groups"]] for s in (saved, own)]

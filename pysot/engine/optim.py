@@ -1,7 +1,7 @@
 """Which parameters learn, when, and how fast.
 
 Groups, names and formulas are PySOT's, with two differences: the logged learning rate is the one
-that is used, and momentum survives the epoch in which the backbone is unfrozen.
+in use, and momentum survives the epoch in which the backbone is unfrozen.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def linear_rates(epochs: int, start_lr: float, end_lr: float) -> NDArray:
 def cosine_rates(epochs: int, start_lr: float, end_lr: float) -> NDArray:
     """Half a cosine wave that would reach ``end_lr`` in the epoch after the last; (epochs,).
 
-    The values are computed in single precision, as in PySOT.
+    Computed in single precision, as in PySOT.
     """
     phase = np.arange(epochs, dtype=np.float32) * np.pi / epochs
     return end_lr + (start_lr - end_lr) * (1 + np.cos(phase)) * 0.5
@@ -49,12 +49,7 @@ def step_rates(
 ) -> NDArray:
     """Rates that change by a factor every ``step`` epochs; (epochs,).
 
-    Args:
-        epochs: Their number.
-        start_lr: The first rate.
-        end_lr: Gives the factor, such that ``epochs // step`` changes lead there.
-        step: Epochs between two changes.
-        mult: The factor, in place of ``end_lr``.
+    The factor is ``mult``, or such that ``epochs // step`` changes lead to ``end_lr``.
     """
     factor = _factor(start_lr, end_lr, mult, epochs // step)
     return start_lr * factor ** (np.arange(epochs) // step)
@@ -69,12 +64,7 @@ def multi_step_rates(
 ) -> NDArray:
     """Rates that change by a factor at the epochs ``steps``; (epochs,), single precision.
 
-    Args:
-        epochs: Their number.
-        start_lr: The first rate.
-        end_lr: Gives the factor, such that all changes together lead there.
-        steps: Epochs at which the rate changes.
-        mult: The factor, in place of ``end_lr``.
+    The factor is ``mult``, or such that all changes together lead to ``end_lr``.
     """
     factor = _factor(start_lr, end_lr, mult, len(steps))
     changes = np.searchsorted(np.sort(steps), np.arange(epochs), side="right")
@@ -102,8 +92,8 @@ class Schedule:
     """Learning rates of a run.
 
     Attributes:
-        values: The schedule as configured, one value per epoch.
-        start_lr: First value after the warm-up.
+        values: The configured rates, one per epoch.
+        start_lr: First rate after the warm-up.
     """
 
     values: tuple[float, ...]
@@ -113,9 +103,8 @@ class Schedule:
         """Return the rate of a parameter group in an epoch (counted from 0).
 
         The schedule only scales a group's own base rate: at ``start_lr`` it is ``base_lr``. So
-        ``BASE_LR`` 0.005 under a schedule that starts at 0.01 trains at half the schedule's
-        values. PySOT does so too (but logs the schedule's value), and published weights were
-        trained that way.
+        ``BASE_LR`` 0.005 under a schedule that starts at 0.01 trains at half the schedule's values.
+        PySOT trained its published weights that way, but logs the schedule's value.
         """
         return self.values[epoch] * base_lr / self.start_lr
 
@@ -153,14 +142,12 @@ def _rates(key: str, node: CfgNode, epochs: int) -> NDArray:
 
 @dataclass(frozen=True)
 class OptimizerPlan:
-    """How a run optimises.
+    """The settings of a run's optimizer.
 
     Attributes:
-        schedule: Learning rates.
         base_lr: Base rate of everything but the backbone.
         layers_lr: Factor on it for the backbone.
-        momentum: Of SGD.
-        weight_decay: Of all parameters, batch norm and biases included.
+        weight_decay: For all parameters, batch norm and biases included.
         train_layers: Children of the backbone that learn.
         train_epoch: Epoch from which they do.
         frozen: Other parts of the model that never learn.
@@ -187,11 +174,7 @@ class OptimizerPlan:
 
 
 def build_optimizer_plan(cfg: CfgNode) -> OptimizerPlan:
-    """Read the plan from a configuration.
-
-    Raises:
-        ValueError: See :func:`build_schedule`.
-    """
+    """Read the plan from a configuration; ValueError as in :func:`build_schedule`."""
     return OptimizerPlan(
         schedule=build_schedule(cfg),
         base_lr=cfg.TRAIN.BASE_LR,
@@ -210,20 +193,13 @@ def begin_epoch(
     epoch: int,
     previous: torch.optim.SGD | None = None,
 ) -> torch.optim.SGD:
-    """Put a model into the state of training that an epoch asks for.
+    """Set what learns in an epoch (counted from 0), and return an optimizer over it.
 
-    Args:
-        model: Gets training mode, frozen backbone layers excepted.
-        plan: What learns when.
-        epoch: Counted from 0.
-        previous: Optimiser of the epoch before; its momentum is kept.
-
-    Returns:
-        An optimiser over what learns now, at this epoch's learning rates.
+    The model gets training mode, frozen parts excepted. Momentum of ``previous``, the optimizer of
+    the epoch before, is kept.
 
     Raises:
-        ValueError: If ``BACKBONE.TRAIN_LAYERS`` names a layer that the backbone has not, or
-            ``TRAIN.FROZEN`` a part that the model has not.
+        ValueError: If ``BACKBONE.TRAIN_LAYERS`` or ``TRAIN.FROZEN`` name what the model lacks.
     """
     unfrozen = epoch >= plan.train_epoch
     freeze_backbone(model, plan.train_layers if unfrozen else ())
@@ -261,7 +237,7 @@ def freeze_backbone(model: nn.Module, train_layers: Sequence[str]) -> None:
     The others take no gradient, and their batch norm uses its running statistics.
 
     Raises:
-        ValueError: If the backbone has no such child; the message lists those it has.
+        ValueError: If the backbone has no such child.
     """
     model.train()
     model.backbone.eval()
@@ -281,7 +257,7 @@ def freeze_parts(model: nn.Module, frozen: Sequence[str]) -> None:
     """Take gradients from whole parts of a model; their batch norm uses its running statistics.
 
     Raises:
-        ValueError: If the model has no such part; the message lists those it has.
+        ValueError: If the model has no such part.
     """
     known = [part for part in _PARTS if hasattr(model, part)]
     for name in frozen:
@@ -294,9 +270,9 @@ def freeze_parts(model: nn.Module, frozen: Sequence[str]) -> None:
 
 
 def parameter_groups(model: nn.Module, base_lr: float, layers_lr: float) -> list[dict[str, Any]]:
-    """Divide what learns into PySOT's groups: the backbone, then each other part of the model.
+    """Divide trainable parameters into PySOT's groups: the backbone, then each other part.
 
-    The groups of what is frozen are there, but empty, so that checkpoints keep their layout.
+    Groups of frozen parts are there, but empty, so that checkpoints keep their layout.
 
     Returns:
         Dicts with ``params``, ``lr`` and ``initial_lr``.
