@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 def build_trainer(cfg: Config, group: ProcessGroup, device: torch.device, seed: int) -> Trainer:
-    """Build the network with random weights, and what trains it.
+    """Build the network with random weights, and its trainer.
 
     Raises:
-        ValueError: If the configuration is wrong, or the device cannot do what it asks for.
+        ValueError: If the configuration is wrong, or the device does not support it.
     """
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False
@@ -77,15 +77,9 @@ def build_checkpointer(cfg: Config, group: ProcessGroup) -> Checkpointer:
 
 
 def load_start(cfg: Config, trainer: Trainer, resume: str = "") -> str:
-    """Load what a run begins with: pretrained weights, or a checkpoint.
+    """Load pretrained weights or a checkpoint into the trainer, and describe which in a line.
 
-    Args:
-        cfg: The experiment.
-        trainer: Gets weights and state.
-        resume: A checkpoint, ``auto`` for the newest, or empty.
-
-    Returns:
-        A line that says so; empty for a run that begins.
+    ``resume`` is a checkpoint, ``auto`` for the newest, or empty; so is the line of a new run.
 
     Raises:
         ValueError: If weights or checkpoint do not fit.
@@ -113,7 +107,7 @@ def _checkpoint(cfg: Config, resume: str) -> tuple[Path, dict[str, Any]] | None:
 
 
 def build_loader(cfg: Config, trainer: Trainer) -> DataLoader:
-    """Build the loader of all pairs that are yet to come.
+    """Build the loader of all pairs yet to come.
 
     Raises:
         ValueError: If the configuration or the annotations are wrong.
@@ -154,7 +148,7 @@ def build_monitor(cfg: Config, trainer: Trainer, loader: DataLoader) -> Monitor:
 
 
 def describe_run(cfg: Config, trainer: Trainer, loader: DataLoader) -> list[str]:
-    """Describe in a few lines what is going to be trained, and at which learning rate."""
+    """Describe in a few lines the model, the batches and the learning rate."""
     train, batches, world_size = cfg.TRAIN, loader.batch_sampler, trainer.group.world_size
     number = world_size * train.ACCUMULATE
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())

@@ -28,7 +28,7 @@ class ProcessLost(RunFailed):
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among those that train together. All of them must make the same calls.
+    """This process among those that train together; all of them must make the same calls.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -79,11 +79,7 @@ class ProcessGroup:
 
 @contextlib.contextmanager
 def detect_lost_processes() -> Iterator[None]:
-    """Turn what torch raises when another process is gone into one line.
-
-    Raises:
-        ProcessLost: For errors of gloo, nccl and torch's stores; others pass.
-    """
+    """Raise ProcessLost in place of the errors of gloo, nccl and torch's stores; others pass."""
     try:
         yield
     except RuntimeError as error:
@@ -96,11 +92,10 @@ def detect_lost_processes() -> Iterator[None]:
 def find_process_group(local_rank: int = 0) -> ProcessGroup:
     """Read this process's place from the environment that a launcher sets.
 
-    Args:
-        local_rank: From the command line, for launchers that do not set it in the environment.
+    ``local_rank`` is for launchers that pass it on the command line.
 
     Raises:
-        ValueError: If the environment is incomplete or no numbers.
+        ValueError: If the environment is incomplete or not numeric.
     """
     world_size = _number("WORLD_SIZE", 1)
     if world_size == 1:
@@ -127,11 +122,7 @@ def _number(name: str, default: int) -> int:
 
 
 def device_of(group: ProcessGroup, device: torch.device) -> torch.device:
-    """Return this process's own device.
-
-    Args:
-        group: The processes.
-        device: What the configuration chooses.
+    """Return this process's own device, of the kind that the configuration chooses.
 
     Raises:
         ValueError: If there are not enough devices.
@@ -152,7 +143,7 @@ def device_of(group: ProcessGroup, device: torch.device) -> torch.device:
 
 @contextlib.contextmanager
 def init_process_group(group: ProcessGroup, device: torch.device) -> Iterator[None]:
-    """Connect the processes: gloo for the CPU, and nccl for what lies on GPUs.
+    """Connect the processes: gloo for the CPU, and nccl for tensors on GPUs.
 
     After an exception this process leaves without a barrier, at which the others might wait in
     vain: they notice that it is gone.

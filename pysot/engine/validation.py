@@ -63,15 +63,9 @@ class Validation:
     ) -> None:
         """Test the checkpoint of the finished epochs, if it is their turn.
 
-        Every process of a run calls this; the main process works. A test that fails is a warning.
-        Nothing of the training changes: it is another network, in one thread, as in testing, and
-        random numbers and threads are restored.
-
-        Args:
-            trainer: Of the run.
-            monitor: Shows and logs the scores.
-            snapshots: Folder of the checkpoints.
-            stop: Ends the test, too.
+        Every process calls this; the main process works. A test that fails is a warning, and
+        ``stop`` ends a test. Training is not affected: the test uses another network, in one
+        thread, and random numbers and threads are restored.
         """
         epoch = trainer.progress.epoch
         if epoch % self.every and epoch != trainer.plan.epochs:
@@ -106,16 +100,10 @@ class Validation:
     def test(
         self, snapshot: Path, name: str, poll: Callable[[], None] = lambda: None
     ) -> dict[str, float | None]:
-        """Run a snapshot over the benchmark and score it.
+        """Run a snapshot over the benchmark and return its metrics by name.
 
-        Args:
-            snapshot: Weights.
-            name: Of the results: they go to ``<folder>/<dataset>/<name>``, scores to
-                ``<folder>/<name>.json``.
-            poll: Called between frames.
-
-        Returns:
-            Metrics by name.
+        Results go to ``<folder>/<dataset>/<name>``, scores to ``<folder>/<name>.json``. ``poll`` is
+        called between frames.
 
         Raises:
             RunFailed: If a video fails.
@@ -159,7 +147,7 @@ class Validation:
             raise RunFailed(f"{len(failed)} of {len(videos)} videos failed; {'; '.join(failed)}")
 
     def _keep_best(self, path: Path, epoch: int, metrics: dict[str, float | None]) -> str:
-        """Copy the snapshot if it is the best so far; returns a line that tells the scores."""
+        """Copy the snapshot if it is the best so far; returns a line with the scores."""
         key, value, best = self._key, metrics[self._key], self._best(path.parent, epoch)
         if value is not None and (best is None or self._is_better(value, best["value"])):
             best = {"dataset": self.dataset, "metric": key, "value": value, "epoch": epoch}
@@ -191,7 +179,7 @@ class _Stopped(BaseException):
 class _Poll:
     """Keeps the processes together while the main one tests: a stop request ends the test.
 
-    The main process calls it between frames, and :meth:`finish`; the others :meth:`wait`.
+    The main process calls it between frames, then :meth:`finish`; the others :meth:`wait`.
     """
 
     def __init__(self, group: ProcessGroup, stop: StopRequest) -> None:
