@@ -118,13 +118,8 @@ def train(
 ) -> None:
     """Train a model from its first epoch, or from a checkpoint, to its last.
 
-    Args:
-        cfg: The experiment.
-        group: The processes that train together.
-        stop: Ends the run early, after it has saved itself.
-        seed: Of initial weights and training pairs.
-        resume: A checkpoint, ``auto``, or empty.
-        validation: After epochs.
+    ``seed`` determines initial weights and training pairs; ``resume`` is a checkpoint, ``auto``, or
+    empty; ``stop`` ends the run early, after it has saved itself.
     """
     start = time.perf_counter()
     say = print if group.is_main_process else (lambda text: None)
@@ -176,7 +171,7 @@ def stop_requests() -> Iterator[StopRequest]:
     """Note SIGTERM, which job schedulers send, and Ctrl-C, instead of ending.
 
     A second Ctrl-C ends the program at once, unless it comes with the first one: a launcher passes
-    on what the terminal has sent to all.
+    on what the terminal sent to all.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
