@@ -13,8 +13,8 @@ import pytest
 
 from pysot.datasets.prepare import label_boxes
 from toolkit.datasets import BENCHMARKS, DatasetFactory, formats, load_videos
-from toolkit.datasets.formats import custom, davis, lasot, read_records
-from toolkit.datasets.formats.uav import parse_tracks
+from toolkit.datasets.formats import custom, davis, read_records, tracking
+from toolkit.datasets.formats.testing import parse_tracks
 from toolkit.datasets.reading import Reading, spans
 from toolkit.datasets.sequence import Corners, Sequence
 from toolkit.io.issues import IssueLog
@@ -701,7 +701,7 @@ def test_lasot_is_absent_in_both_where_either_file_says_so(build):
         "bird/bird-2/full_occlusion.txt": "0,1,0",
         "bird/bird-2/out_of_view.txt": "0,0,1",
     }
-    both = read_both(build(files), lasot.read, lasot.read)
+    both = read_both(build(files), tracking.read_lasot, tracking.read_lasot)
     for (videos, _), expected in zip(both, ([1, 0, 0], [True, False, False]), strict=True):
         video = next(video for video in videos if video.name == "bird-2")
         assert (video.flags.get("absent") or video.visible) == expected
@@ -711,7 +711,7 @@ def test_lasot_is_absent_in_both_where_either_file_says_so(build):
 def test_a_short_file_of_absence_hides_no_other_frame(build):
     files = {**LASOT_VIDEO, "bird-2/full_occlusion.txt": "0,1", "bird-2/out_of_view.txt": "0"}
     root = build(below("bird", files))
-    _, (trained, _) = read_both(root, lasot.read, lasot.read)
+    _, (trained, _) = read_both(root, tracking.read_lasot, tracking.read_lasot)
     assert trained[0].visible == [True, False, True]
 
 

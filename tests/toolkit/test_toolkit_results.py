@@ -7,7 +7,7 @@ from box_files import read_boxes, write_boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.datasets.regions import as_regions
+from toolkit.io.boxes import as_regions
 from toolkit.io.labels import read_labels
 from toolkit.results.formats import LAYOUTS, read_times
 from toolkit.results.store import ResultStore

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from toolkit.datasets.regions import as_regions, corners
+from toolkit.io.boxes import as_regions, corners
 from toolkit.results.formats import LAYOUTS, ResultFiles, read_times
 from toolkit.results.store import ResultStore
 from toolkit.results.trajectory import Code, Trajectory, empty_trajectory

@@ -5,8 +5,8 @@ from typing import Any
 
 from toolkit.datasets.benchmarks import BENCHMARKS, Benchmark, find_benchmark, find_root
 from toolkit.datasets.dataset import Dataset, load_videos
-from toolkit.datasets.regions import vot_corners
 from toolkit.datasets.video import Labels, Video
+from toolkit.io.boxes import vot_corners
 
 __all__ = [
     "BENCHMARKS",

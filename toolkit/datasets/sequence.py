@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolkit.datasets.regions import ABSENT, Region, box_around
+from toolkit.io.boxes import ABSENT, Region, box_around
 
 
 class Corners(NamedTuple):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.regions import as_regions, box_around, boxes_around
 from toolkit.datasets.sequence import MaskBoxes
+from toolkit.io.boxes import as_regions, box_around, boxes_around
 from toolkit.io.images import image_size, read_image
 from toolkit.io.labels import read_labels
 

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.dataset import Dataset
-from toolkit.datasets.regions import widened
 from toolkit.datasets.video import Video
 from toolkit.evaluation.evaluation import Evaluation, Gathered
 from toolkit.evaluation.metrics import (
@@ -31,6 +30,7 @@ from toolkit.evaluation.metrics import (
     average_expected_overlap,
     mean_known,
 )
+from toolkit.io.boxes import widened
 from toolkit.results.trajectory import Code, Trajectory
 from toolkit.utils.region import overlaps
 from toolkit.utils.statistics import expected_overlap_curve, expected_overlap_sums

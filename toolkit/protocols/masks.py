@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.regions import vot_corners
+from toolkit.io.boxes import vot_corners
 from toolkit.io.labels import mask_box
 from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker, score, size_text, timed
 from toolkit.results.trajectory import Trajectory

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from toolkit.datasets.regions import box_around
+from toolkit.io.boxes import box_around
 from toolkit.results.trajectory import Trajectory
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from numpy.typing import NDArray
 
-from toolkit.datasets.regions import vot_corners
+from toolkit.io.boxes import vot_corners
 from toolkit.protocols.one_pass import OnePass, score, timed
 from toolkit.results.trajectory import Code
 from toolkit.utils.region import vot_overlap

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.regions import box_around
 from toolkit.datasets.video import Video
 from toolkit.evaluation import Evaluation
+from toolkit.io.boxes import box_around
 from toolkit.results.formats import mask_path
 from toolkit.results.trajectory import Code
 from toolkit.visualization.overlay import GREEN, YELLOW, draw_box, draw_text

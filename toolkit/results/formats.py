@@ -22,8 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.regions import widened
-from toolkit.io.boxes import NumberLines, parse_number_lines, read_number_lines
+from toolkit.io.boxes import NumberLines, parse_number_lines, read_number_lines, widened
 from toolkit.io.files import atomic_write
 from toolkit.io.labels import read_labels, write_labels
 from toolkit.results.trajectory import Code, Trajectory

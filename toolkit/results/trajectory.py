@@ -29,7 +29,7 @@ class Trajectory:
     Attributes:
         codes: `Code` of each frame; (N,) int8 from a file.
         regions: Boxes x, y, w, h or polygons x1, y1, ... in 0-based pixels; empty where there is
-            none. From a file (N, 4) or (N, 2K) as `toolkit.datasets.regions.as_regions` makes them.
+            none. From a file (N, 4) or (N, 2K) as `toolkit.io.boxes.as_regions` makes them.
         scores: Confidence, NaN where there is none; None if the layout has none.
         seconds: Time spent in the tracker, without reading the frame; not read from files.
         masks: Label images (H, W), from the protocol of masks alone.

@@ -16,7 +16,7 @@ from pysot.datasets.annotation import read_annotations
 from pysot.datasets.crop import CropForm, crop_mask, crop_pair
 from pysot.datasets.prepare import annotate, check_set, crop_set, label_boxes
 from toolkit.datasets.formats import coco as coco_format
-from toolkit.datasets.formats import davis, got10k, lasot, youtube_bb
+from toolkit.datasets.formats import davis, tracking, youtube_bb
 from toolkit.datasets.formats.coco import PolygonMask, RunMask, read_mask, run_lengths
 from toolkit.datasets.formats.custom import read_any
 from toolkit.datasets.formats.voc import keep_runs, read_det, read_vid
@@ -508,7 +508,7 @@ def test_got10k_leaves_out_absent_frames(tmp_path):
     write_text(video / "absence.label", "0\n1\n0\n0\n")
     write_text(video / "meta_info.ini", "[METAINFO]\nobject_class: seal\n")
     write_text(tmp_path / "train" / "list.txt", f"{video.name}\n")
-    frames, _ = read(got10k.read, tmp_path, "train")
+    frames, _ = read(tracking.read_got10k, tmp_path, "train")
     assert [(f.number, f.image.name) for f in frames] == [
         (0, "00000001.jpg"),
         (2, "00000003.jpg"),
@@ -545,18 +545,18 @@ def test_lasot_and_trackingnet(tmp_path):
     write_text(video / "groundtruth.txt", "1,2,30,40\n2,2,30,40\n3,2,30,40\n")
     write_text(video / "full_occlusion.txt", "0,1,0")
     write_text(video / "out_of_view.txt", "0,0,1")
-    frames, _ = read(lasot.read, tmp_path / "lasot", "test")
+    frames, _ = read(tracking.read_lasot, tmp_path / "lasot", "test")
     assert [(f.video, f.number, f.categories) for f in frames] == [("bird/bird-2", 0, {0: "bird"})]
-    assert read(lasot.read, tmp_path / "lasot", "train")[0] == []
+    assert read(tracking.read_lasot, tmp_path / "lasot", "train")[0] == []
     for number in (0, 2, 10):
         write_image(tmp_path / "net" / "TRAIN_3" / "frames" / "abc" / f"{number}.jpg")
     write_text(tmp_path / "net" / "TRAIN_3" / "anno" / "abc.txt", "1,2,3,4\n5,6,7,8\n")
-    frames, log = read(got10k.read_trackingnet, tmp_path / "net", ["TRAIN_3", "TRAIN_4"])
+    frames, log = read(tracking.read_trackingnet, tmp_path / "net", ["TRAIN_3", "TRAIN_4"])
     assert [f.image.name for f in frames] == ["0.jpg", "2.jpg"]  # by number, not by letter
     assert frames[0].video == "TRAIN_3/abc"
     assert kinds(log) == ["boxes and images differ in number"]
     with pytest.raises(FileNotFoundError, match="TRAIN_0"):
-        read(got10k.read_trackingnet, tmp_path / "net", ["TRAIN_0"])
+        read(tracking.read_trackingnet, tmp_path / "net", ["TRAIN_0"])
 
 
 def test_youtube_vos_and_davis(tmp_path):

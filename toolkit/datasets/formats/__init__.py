@@ -1,4 +1,4 @@
-"""The distributions of public data sets and users' own, one module each.
+"""The distributions of public data sets and users' own, with kindred ones in one module.
 
 A module has functions that yield `Sequence`, given a `Reading`, and tables of their uses:
 ``TESTING`` by name of the benchmark, ``TRAINING`` by name of the set in ``pysot prepare``. A module

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.reading import Reading, TrainingSet
-from toolkit.datasets.regions import Region
 from toolkit.datasets.sequence import Sequence
+from toolkit.io.boxes import Region
 
 
 def read(reading: Reading, subset: str, masks: bool = True) -> Iterator[Sequence]:

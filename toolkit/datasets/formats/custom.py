@@ -21,8 +21,8 @@ from toolkit.datasets.reading import (
     read_boxes,
     read_labels,
 )
-from toolkit.datasets.regions import Region
 from toolkit.datasets.sequence import Sequence
+from toolkit.io.boxes import Region
 from toolkit.io.images import list_images
 
 # files that may hold the boxes of a video, the better known first

@@ -1,4 +1,4 @@
-"""GOT-10k and TrackingNet: large sets of short videos, whose servers score the test split."""
+"""Videos of one object to train and to test on: GOT-10k, TrackingNet and LaSOT."""
 
 import configparser
 from collections.abc import Iterator
@@ -6,13 +6,24 @@ from collections.abc import Sequence as Items
 from functools import partial
 from pathlib import Path
 
-from toolkit.datasets.reading import BoxFile, Format, Reading, TrainingSet, listed, read_boxes
+from toolkit.datasets.benchmarks import find_benchmark
+from toolkit.datasets.reading import (
+    BoxFile,
+    Format,
+    Reading,
+    TrainingSet,
+    listed,
+    read_boxes,
+    table,
+)
 from toolkit.datasets.sequence import Sequence
+
+# ----------------------------------------------------------------------------- GOT-10k, TrackingNet
 
 _PARTS = tuple(f"TRAIN_{number}" for number in range(12))
 
 
-def read(reading: Reading, split: str) -> Iterator[Sequence]:
+def read_got10k(reading: Reading, split: str) -> Iterator[Sequence]:
     """GOT-10k: ``<split>/<name>/{%08d.jpg,groundtruth.txt,...}``; the split may be the root."""
     root = reading.root / split if (reading.root / split).is_dir() else reading.root
     if reading.training and not (root / "list.txt").is_file():
@@ -67,7 +78,50 @@ def read_trackingnet(reading: Reading, parts: Items[str]) -> Iterator[Sequence]:
 
 
 def _got10k(split: str) -> Format:
-    return Format((f"{split}/*/groundtruth.txt", "*/groundtruth.txt"), partial(read, split=split))
+    return Format(
+        (f"{split}/*/groundtruth.txt", "*/groundtruth.txt"), partial(read_got10k, split=split)
+    )
+
+
+# -------------------------------------------------------------------------------------------- LaSOT
+
+
+def read_lasot(reading: Reading, split: str = "test") -> Iterator[Sequence]:
+    """LaSOT: ``<class>/<class>-<n>/{img,groundtruth.txt,...}``, or without the classes' folders.
+
+    Testing expects all videos of the split, ``train``, ``test`` or ``all``; training uses those
+    that are there.
+    """
+    names = None if split == "all" else table("lasot_splits")[split]
+    folders = [_folder(reading.root, name) for name in names or ()]
+    if reading.training:
+        found = sorted(path.parent for path in reading.root.glob("*/*/groundtruth.txt"))
+        if not found:
+            raise FileNotFoundError(f"nothing found at {reading.root}/<class>/<video>")
+        wanted = None if names is None else frozenset(names)
+        folders = [path for path in found if wanted is None or path.name in wanted]
+    for folder in folders:
+        yield read_boxes(_source(folder, reading.root), reading)
+
+
+def _folder(root: Path, name: str) -> Path:
+    folder = root / name.rpartition("-")[0] / name
+    return folder if folder.is_dir() else root / name
+
+
+def _source(folder: Path, root: Path) -> BoxFile:
+    return BoxFile(
+        folder.name,
+        folder / "img",
+        folder / "groundtruth.txt",
+        group=folder.parent.name,
+        category=folder.name.rpartition("-")[0],
+        hidden=(folder / "full_occlusion.txt", folder / "out_of_view.txt"),
+        absent=True,
+        attr_file=root / "att" / f"{folder.name}.txt",
+        attr_names=table("attributes")["LaSOT"],
+        surplus=folder.name in find_benchmark("LaSOT").cut_results,
+    )
 
 
 TESTING = {
@@ -76,12 +130,15 @@ TESTING = {
     "TrackingNet": Format(
         ("TEST/anno/*.txt", "anno/*.txt"), partial(read_trackingnet, parts=("TEST",))
     ),
+    "LaSOT": Format(
+        ("*/*/groundtruth.txt", "*/groundtruth.txt"), partial(read_lasot, split="test")
+    ),
 }
 TRAINING = {
     "got10k": TrainingSet(
         "GOT-10k: check, crops, annotations",
         "folder with train/list.txt or val/list.txt",
-        read,
+        read_got10k,
         {"--split": {"choices": ("train", "val"), "default": "train"}},
         "{split}.json",
     ),
@@ -90,5 +147,11 @@ TRAINING = {
         "folder with TRAIN_0 to TRAIN_11, or some of them",
         read_trackingnet,
         {"--parts": {"nargs": "+", "choices": _PARTS, "default": _PARTS, "metavar": "TRAIN_n"}},
+    ),
+    "lasot": TrainingSet(
+        "LaSOT: check, crops, annotations",
+        "folder with <class>/<class>-<n>/",
+        read_lasot,
+        {"--split": {"choices": ("train", "test", "all"), "default": "train"}},
     ),
 }
