@@ -164,11 +164,11 @@ class Train:
     start_epoch: int = key(0, "first epoch, counted from 0", ge=0)
     batch_size: int = key(32, "pairs per micro-batch", **_POSITIVE)
     num_workers: int = key(1, "loader processes for each process that trains; 0: none", ge=0)
-    momentum: float = key(0.9, "momentum of SGD", ge=0)
+    momentum: float = key(0.9, "momentum of SGD", **_SHARE)
     weight_decay: float = key(0.0001, "weight decay of all parameters", ge=0)
-    cls_weight: float = key(1.0, "weight of the classification loss")
-    loc_weight: float = key(1.2, "weight of the box loss")
-    mask_weight: Number = key(1, "weight of the mask loss")
+    cls_weight: float = key(1.0, "weight of the classification loss", ge=0)
+    loc_weight: float = key(1.2, "weight of the box loss", ge=0)
+    mask_weight: Number = key(1, "weight of the mask loss", ge=0)
     print_freq: int = key(20, "steps between two lines of the log", **_POSITIVE)
     log_grads: bool = key(False, "whether to log the norms of gradients")
     grad_clip: float = key(10.0, "largest norm of all gradients together", gt=0)
@@ -200,9 +200,9 @@ class Augmentation:
 
     shift: Number = key(0, "largest displacement per axis in pixels", ge=0)
     scale: float = key(0.0, "largest relative change of size per axis", ge=0, le=0.9)
-    blur: float = key(0.0, "probability of a motion blur")
-    flip: float = key(0.0, "probability of a horizontal mirror image")
-    color: float = key(1.0, "probability of a color offset")
+    blur: float = key(0.0, "probability of a motion blur", **_SHARE)
+    flip: float = key(0.0, "probability of a horizontal mirror image", **_SHARE)
+    color: float = key(1.0, "probability of a color offset", **_SHARE)
 
 
 @dataclass(frozen=True)
@@ -226,14 +226,14 @@ class Dataset:
 
     template: Augmentation = Augmentation(shift=4, scale=0.05)
     search: Augmentation = Augmentation(shift=64, scale=0.18)
-    neg: float = key(0.2, "share of pairs of two different objects")
+    neg: float = key(0.2, "share of pairs of two different objects", **_SHARE)
     neg_same_category: float = own(
         -1.0,
         "share of those whose objects are of one category, in two videos; the others' are of two. "
         "Below 0: the second object is any of any set's (PySOT)",
         le=1,
     )
-    gray: float = key(0.0, "probability of a gray pair")
+    gray: float = key(0.0, "probability of a gray pair", **_SHARE)
     names: tuple[str, ...] = key(("VID", "COCO", "DET", "YOUTUBEBB"), "sets to train on")
     vid: TrainingSet = _crops("vid", "train.json", 100, 100000)
     youtubebb: TrainingSet = _crops("yt_bb", "train.json", 3)

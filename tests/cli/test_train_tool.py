@@ -223,7 +223,7 @@ def test_too_many_corrupt_images_end_the_run(folder, capsys):
         (["TRAIN.BASE_LR", "nan"], "TRAIN.BASE_LR is nan; expected a number of 0 or more"),
         (["TRAIN.LR.KWARGS.start_lr", ".nan"], "TRAIN.LR.KWARGS.start_lr is nan"),
         (["DATASET.SEARCH.SCALE", "1.5"], "DATASET.SEARCH.SCALE is 1.5; expected a number from 0"),
-        (["TRAIN.MOMENTUM", "-1"], "TRAIN.MOMENTUM is -1.0; expected a number of 0 or more"),
+        (["DATASET.NEG", "2"], "DATASET.NEG is 2.0; expected a number from 0 to 1"),
         (["DATASET.MINI.FRAME_RANGE", "-1"], "DATASET.MINI.FRAME_RANGE is -1"),
     ],
 )
