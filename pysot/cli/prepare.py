@@ -13,10 +13,10 @@ from pysot.cli.arguments import Parser, positive
 from pysot.core import RunFailed
 from pysot.datasets.crop import CropForm
 from pysot.datasets.prepare import check_set, crop_set, write_benchmark
-from toolkit.datasets import sequence
+from toolkit.datasets import video as videos
 from toolkit.datasets.formats import training_sets
 from toolkit.datasets.reading import Reading, TrainingSet
-from toolkit.datasets.sequence import Frame
+from toolkit.datasets.video import Frame
 from toolkit.io.issues import IssueLog
 
 _REPORT = "problems.txt"
@@ -81,7 +81,7 @@ def _frames(args: argparse.Namespace, log: IssueLog) -> Iterator[Frame]:
     return frames_of(form.read(Reading(args.dataset_root, log, training=True), **options))
 
 
-def frames_of(sequences: Iterable[sequence.Sequence]) -> Iterator[Frame]:
+def frames_of(sequences: Iterable[videos.Sequence]) -> Iterator[Frame]:
     """Yield the frames of videos that training can use."""
     return (frame for video in sequences for frame in video.frames())
 
@@ -137,7 +137,7 @@ def _section(name: str, root: Path, annotation: Path) -> str:
 
 def crop_like_pysot(
     description: str,
-    read: Callable[[Reading], Iterable[sequence.Sequence]],
+    read: Callable[[Reading], Iterable[videos.Sequence]],
     root: Path = Path(),
     argv: Sequence[str] | None = None,
 ) -> None:

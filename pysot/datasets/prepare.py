@@ -32,7 +32,7 @@ from pysot.datasets.crop import (
     write_crops,
 )
 from pysot.datasets.crop_store import UnreadableImage, decode_crop
-from toolkit.datasets.sequence import Corners, Frame, to_xywh
+from toolkit.datasets.video import Corners, Frame, to_xywh
 from toolkit.io.boxes import ABSENT
 from toolkit.io.files import write_bytes
 from toolkit.io.images import image_size, is_cut_jpeg_file

@@ -16,7 +16,7 @@ from toolkit.datasets import BENCHMARKS, DatasetFactory, formats, load_videos
 from toolkit.datasets.formats import custom, davis, read_records, tracking
 from toolkit.datasets.formats.testing import parse_tracks
 from toolkit.datasets.reading import Reading, spans
-from toolkit.datasets.sequence import Corners, Sequence
+from toolkit.datasets.video import Corners, Sequence
 from toolkit.io.issues import IssueLog
 from toolkit.io.labels import read_labels, write_labels
 

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.benchmarks import Benchmark, find_benchmark
-from toolkit.datasets.sequence import MaskBoxes
-from toolkit.datasets.video import Labels, Video
+from toolkit.datasets.video import Labels, MaskBoxes, Video
 from toolkit.io.boxes import ABSENT, NAN, Region, parse_numbers
 
 logger = logging.getLogger("toolkit")

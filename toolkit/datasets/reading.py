@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from toolkit.datasets.sequence import Sequence
+from toolkit.datasets.video import Sequence
 from toolkit.io.boxes import ABSENT, Region, parse_region, parse_regions, split_fields
 from toolkit.io.images import list_images
 from toolkit.io.issues import IssueLog

@@ -7,9 +7,9 @@ from pysot.cli import run
 from pysot.cli.prepare import finish, frames_of
 from pysot.datasets.crop import crop_name
 from pysot.datasets.prepare import annotate
-from toolkit.datasets.formats import youtube_bb
+from toolkit.datasets.formats import tracking
 from toolkit.datasets.reading import Reading
-from toolkit.datasets.sequence import Frame
+from toolkit.datasets.video import Frame
 from toolkit.io.issues import IssueLog
 
 SUBSETS = {"val": "yt_bb_detection_validation", "train": "yt_bb_detection_train"}
@@ -30,7 +30,7 @@ def main() -> None:
     """Write both files, and the categories of the objects beside them."""
     reading = Reading(Path(), IssueLog(), training=True)
     for name, subset in SUBSETS.items():
-        frames = map(with_crops, frames_of(youtube_bb.read(reading, subset)))
+        frames = map(with_crops, frames_of(tracking.read_youtube_bb(reading, subset)))
         annotate(frame for frame in frames if frame.boxes).write(Path(f"{name}.json"))
         print(f"{name}.json written")
     finish(reading.log, Path("gen_json.problems.txt"))

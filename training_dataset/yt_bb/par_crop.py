@@ -4,13 +4,15 @@ from itertools import chain
 
 from pysot.cli import run
 from pysot.cli.prepare import crop_like_pysot
-from toolkit.datasets.formats.youtube_bb import read
+from toolkit.datasets.formats.tracking import read_youtube_bb
 
 
 def main() -> None:
     """Write ``crop<size>/<subset>/<class>/<youtube id>/``."""
     subsets = ("yt_bb_detection_validation", "yt_bb_detection_train")
-    crop_like_pysot(__doc__, lambda r: chain.from_iterable(read(r, name) for name in subsets))
+    crop_like_pysot(
+        __doc__, lambda r: chain.from_iterable(read_youtube_bb(r, name) for name in subsets)
+    )
 
 
 if __name__ == "__main__":

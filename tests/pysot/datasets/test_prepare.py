@@ -16,12 +16,12 @@ from pysot.datasets.annotation import read_annotations
 from pysot.datasets.crop import CropForm, crop_mask, crop_pair
 from pysot.datasets.prepare import annotate, check_set, crop_set, label_boxes
 from toolkit.datasets.formats import coco as coco_format
-from toolkit.datasets.formats import davis, tracking, youtube_bb
+from toolkit.datasets.formats import davis, tracking
 from toolkit.datasets.formats.coco import PolygonMask, RunMask, read_mask, run_lengths
 from toolkit.datasets.formats.custom import read_any
 from toolkit.datasets.formats.voc import keep_runs, read_det, read_vid
 from toolkit.datasets.reading import Reading
-from toolkit.datasets.sequence import Frame, Sequence
+from toolkit.datasets.video import Frame, Sequence
 from toolkit.io.issues import IssueLog
 from toolkit.io.labels import read_labels
 
@@ -485,7 +485,7 @@ def test_boxes_of_youtube_bb_are_pixels(tmp_path, monkeypatch):
             csv.writer(file).writerows(rows)
         write_image(tmp_path / subset / "1" / "AAB_3000_1_0.jpg")
         write_image(tmp_path / subset / "1" / "AAC_1000_1_0.jpg")
-    (frame,), log = read(youtube_bb.read, tmp_path, "yt_bb_detection_train")
+    (frame,), log = read(tracking.read_youtube_bb, tmp_path, "yt_bb_detection_train")
     assert (frame.video, frame.number) == ("./yt_bb_detection_train/1/AAB", 3)
     assert frame.boxes == {0: pytest.approx((20, 6, 40, 18))}
     assert kinds(log) == ["unusable line"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.reading import Reading, TrainingSet
-from toolkit.datasets.sequence import Sequence
+from toolkit.datasets.video import Sequence
 from toolkit.io.boxes import Region
 
 

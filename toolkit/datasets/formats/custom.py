@@ -21,7 +21,7 @@ from toolkit.datasets.reading import (
     read_boxes,
     read_labels,
 )
-from toolkit.datasets.sequence import Sequence
+from toolkit.datasets.video import Sequence
 from toolkit.io.boxes import Region
 from toolkit.io.images import list_images
 

@@ -13,7 +13,7 @@ from toolkit.datasets.reading import (
     read_text,
     subfolders,
 )
-from toolkit.datasets.sequence import Sequence
+from toolkit.datasets.video import Sequence
 
 
 def read(reading: Reading, year: int | str, split: str = "val") -> Iterator[Sequence]:

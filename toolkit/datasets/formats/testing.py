@@ -14,7 +14,7 @@ from toolkit.datasets.reading import (
     read_boxes,
     table,
 )
-from toolkit.datasets.sequence import Sequence
+from toolkit.datasets.video import Sequence
 from toolkit.io.boxes import Region, check_regions, split_fields
 
 # --------------------------------------------------------------------------------------------- OTB

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.datasets.reading import Reading, TrainingSet, subfolders
-from toolkit.datasets.sequence import Corners, Sequence
+from toolkit.datasets.video import Corners, Sequence
 from toolkit.io.images import IMAGE_SUFFIXES
 
 _VID_PARTS = ("a", "b", "c", "d", "e")
