@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pysot.cli.arguments import Parser
+from pysot.cli import Parser
 from toolkit.datasets import Benchmark, Video, find_benchmark
 from toolkit.datasets.dataset import annotation_file, make_video, read_json
 from toolkit.datasets.formats import read_records

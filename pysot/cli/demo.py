@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pysot.cli.arguments import Parser, positive
+from pysot.cli import Parser, positive
 from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from toolkit.io.files import atomic_write

@@ -20,7 +20,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from pysot.cli.arguments import Parser, find_dataset_root, positive
+from pysot.cli import Parser, find_dataset_root, positive
 from pysot.core import RunFailed
 from toolkit.datasets import BENCHMARKS, Dataset
 from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pysot.cli.arguments import Parser, positive
+from pysot.cli import Parser, positive
 from pysot.core import RunFailed
 from pysot.datasets.crop import CropForm
 from pysot.datasets.prepare import check_set, crop_set, write_benchmark

@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pysot.cli.arguments import Parser, find_dataset_root
+from pysot.cli import Parser, find_dataset_root
 from pysot.core import RunFailed
 from toolkit.datasets import find_benchmark, load_videos
 from toolkit.results.store import ResultStore

@@ -29,7 +29,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pysot.cli.arguments import Parser, find_dataset_root
+from pysot.cli import Parser, find_dataset_root
 from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect

@@ -33,7 +33,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pysot.cli.arguments import Parser, find_dataset_root, positive
+from pysot.cli import Parser, find_dataset_root, positive
 from pysot.core.config import Config, load_config
 from pysot.engine.build import (
     build_checkpointer,

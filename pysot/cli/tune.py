@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pysot.cli.arguments import Parser, find_dataset_root, positive
+from pysot.cli import Parser, find_dataset_root, positive
 from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect

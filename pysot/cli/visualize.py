@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pysot.cli.arguments import Parser, positive
+from pysot.cli import Parser, positive
 from pysot.core import RunFailed
 from pysot.core.config import Config, load_config
 from pysot.datasets.anchor_target import NEGATIVE, POSITIVE, draw_pair

@@ -35,9 +35,8 @@ from pysot.datasets.crop_store import UnreadableImage, decode_crop
 from toolkit.datasets.video import Corners, Frame, to_xywh
 from toolkit.io.boxes import ABSENT
 from toolkit.io.files import write_bytes
-from toolkit.io.images import image_size, is_cut_jpeg_file
+from toolkit.io.images import image_size, is_cut_jpeg_file, mask_box, read_labels
 from toolkit.io.issues import Issue, IssueLog
-from toolkit.io.labels import mask_box, read_labels
 from toolkit.io.pool import run_parallel
 
 _FRAMES_PER_JOB = 32

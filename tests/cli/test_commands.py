@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import pysot.cli
-from pysot.cli import COMMANDS, arguments, main
-from pysot.cli.arguments import Parser, find_dataset_root
+from pysot import cli
+from pysot.cli import COMMANDS, Parser, find_dataset_root, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,6 +170,6 @@ def test_counts_are_positive(text, capsys):
 def test_data_sets_lie_in_the_checkout_or_in_the_current_folder(tmp_path, monkeypatch):
     assert find_dataset_root("OTB100", Path("here")) == Path("here")
     assert find_dataset_root("OTB100", None) == ROOT / "testing_dataset" / "OTB100"
-    installed = tmp_path / "site-packages" / "pysot" / "cli" / "arguments.py"
-    monkeypatch.setattr(arguments, "__file__", str(installed))
+    installed = tmp_path / "site-packages" / "pysot" / "cli" / "__init__.py"
+    monkeypatch.setattr(cli, "__file__", str(installed))
     assert find_dataset_root("OTB100", None) == Path("testing_dataset", "OTB100")

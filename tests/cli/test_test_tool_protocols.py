@@ -22,7 +22,7 @@ from pysot.models.model_builder import build_model
 from pysot.tracker.siamrpn_tracker import SiamRPNTracker
 from toolkit.datasets import BENCHMARKS, DatasetFactory
 from toolkit.evaluation import build_evaluation
-from toolkit.io.labels import label_colors, read_labels, write_labels
+from toolkit.io.images import label_colors, read_labels, write_labels
 from toolkit.io.video import open_source
 from toolkit.results.store import ResultStore
 

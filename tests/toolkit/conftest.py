@@ -181,7 +181,7 @@ def _write_results(results, layout, video):
 
 
 def _write_masks(folder, video, loses):
-    from toolkit.io.labels import read_labels, write_labels
+    from toolkit.io.images import read_labels, write_labels
 
     folder.mkdir(parents=True)
     for i, name in enumerate(video.mask_names):

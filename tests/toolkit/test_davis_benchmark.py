@@ -25,7 +25,7 @@ def square(left=10, top=10, side=20, label=1):
 @pytest.fixture
 def mask_set(tmp_path):
     """Function that writes annotations {video: [labels]} and results {video: {frame: labels}}."""
-    from toolkit.io.labels import write_labels
+    from toolkit.io.images import write_labels
 
     def build(annotations, results, name="DAVIS2016"):
         records = {}
@@ -157,7 +157,7 @@ def test_no_result_at_all_says_what_was_looked_for(mask_set):
 
 
 def test_sets_without_masks_are_refused(mask_set, tmp_path):
-    from toolkit.io.labels import write_labels
+    from toolkit.io.images import write_labels
 
     records = {"a": {"img_names": ["0.jpg", "1.jpg", "2.jpg"], "gt_rect": [[1, 2, 3, 4]] * 3}}
     (tmp_path / "DAVIS2016.json").write_text(json.dumps(records))

@@ -17,8 +17,8 @@ from toolkit.datasets.formats import custom, davis, read_records, tracking
 from toolkit.datasets.formats.testing import parse_tracks
 from toolkit.datasets.reading import Reading, spans
 from toolkit.datasets.video import Corners, Sequence
+from toolkit.io.images import read_labels, write_labels
 from toolkit.io.issues import IssueLog
-from toolkit.io.labels import read_labels, write_labels
 
 NAN = float("nan")
 IMAGE = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolkit.io.labels import label_colors, mask_box, read_labels, write_labels
+from toolkit.io.images import label_colors, mask_box, read_labels, write_labels
 
 SHARED = Path(os.environ.get("PYSOT_SHARED", Path(__file__).parents[3] / "shared"))
 DAVIS = SHARED / "data" / "sequences" / "davis2016_val" / "Annotations" / "480p"

@@ -17,7 +17,7 @@ from toolkit.datasets import (
     vot_corners,
 )
 from toolkit.evaluation import EVALUATIONS, METRICS
-from toolkit.io.labels import write_labels
+from toolkit.io.images import write_labels
 from toolkit.protocols import PROTOCOLS
 from toolkit.results.formats import LAYOUTS
 

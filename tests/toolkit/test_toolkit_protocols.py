@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.datasets import Video
-from toolkit.io.labels import read_labels, write_labels
+from toolkit.io.images import read_labels, write_labels
 from toolkit.protocols import PROTOCOLS
 from toolkit.protocols.masks import merge_masks
 from toolkit.protocols.one_pass import ProtocolOptions, StaticTracker

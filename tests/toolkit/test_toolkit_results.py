@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.io.boxes import as_regions
-from toolkit.io.labels import read_labels
+from toolkit.io.images import read_labels
 from toolkit.results.formats import LAYOUTS, read_times
 from toolkit.results.store import ResultStore
 from toolkit.results.trajectory import Code, Trajectory

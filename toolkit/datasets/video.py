@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.io.boxes import ABSENT, Region, as_regions, box_around, boxes_around
-from toolkit.io.images import image_size, read_image
-from toolkit.io.labels import mask_box, read_labels
+from toolkit.io.images import image_size, mask_box, read_image, read_labels
 
 
 class Corners(NamedTuple):
@@ -40,7 +39,7 @@ class Frame:
         boxes: Track -> x1, y1, x2, y2 in pixels.
         masks: Track -> mask with a method ``draw(shape)``; tracks may be missing.
         categories: Track -> name of the object's category; tracks may be missing.
-        labels: Label image (see `toolkit.io.labels`), where that is the annotation: then label n
+        labels: Label image (see `toolkit.io.images`), where that is the annotation: then label n
             is track n, its box is the smallest one around its pixels, and ``boxes`` is empty.
         size: (w, h) in pixels that the annotation states, or None.
     """
@@ -257,7 +256,7 @@ class Video:
         """Absolute paths of the annotation masks, None for a frame without one.
 
         None if the set has none at all. In a mask, 0 is background and every other value an
-        object; see `toolkit.io.labels.read_labels`.
+        object; see `toolkit.io.images.read_labels`.
         """
         if self._labels.mask_names is None:
             return None
@@ -267,7 +266,7 @@ class Video:
         """Read the annotation mask of a frame; None if it has none.
 
         Returns:
-            Label image (H, W), see `toolkit.io.labels.read_labels`; the target is 1 and all else 0
+            Label image (H, W), see `toolkit.io.images.read_labels`; the target is 1 and all else 0
             where ``mask_value`` names its value.
 
         Raises:

@@ -116,7 +116,7 @@ class _MaskFiles:
 
 
 def _read_result(path: Path, shape: tuple[int, ...]) -> NDArray:
-    from toolkit.io.labels import read_labels
+    from toolkit.io.images import read_labels
 
     labels = read_labels(path)
     if labels.shape != shape:

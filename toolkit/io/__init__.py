@@ -1,4 +1,4 @@
-"""Files, images, labels, boxes and videos on disk, each read and written in one place."""
+"""Files, images, boxes and videos on disk, each read and written in one place."""
 
 import logging
 from functools import cache

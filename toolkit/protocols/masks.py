@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.io.boxes import vot_corners
-from toolkit.io.labels import mask_box
+from toolkit.io.images import mask_box
 from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker, score, size_text, timed
 from toolkit.results.trajectory import Trajectory
 

@@ -225,7 +225,7 @@ def _moved(region: NDArray, corner: tuple[int, int]) -> NDArray:
 def _masks_drawn(
     evaluation: Evaluation, tracker: str, video: Video, frames: Sequence[int]
 ) -> list[NDArray]:
-    from toolkit.io.labels import read_labels
+    from toolkit.io.images import read_labels
 
     results = evaluation.store(tracker).files(video.name).regions
     images = []

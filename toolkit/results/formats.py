@@ -4,7 +4,7 @@ All are text with ``\n`` line ends, one line per frame, no header (PySOT's forma
 `LAYOUTS`). A box or a polygon is written ``x,y,w,h`` or ``x1,y1,...,x4,y4`` with each number in
 Python's shortest text, in ``vot`` as ``%.4f`` of the 32-bit float. A code in its place is ``1``
 start, ``2`` failure, ``0`` skipped. Scores and seconds are ``%.6f``. In ``longterm`` the first
-region is ``1`` and the first score an empty line. Masks are label images, see `toolkit.io.labels`.
+region is ``1`` and the first score an empty line. Masks are label images, see `toolkit.io.images`.
 
 Text is read as it is written; tabs and spaces between the numbers and a byte-order mark are read
 too, and noted in `Trajectory.warnings`, as are NaN and infinite numbers. Anything else is an error
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from toolkit.io.boxes import NumberLines, parse_number_lines, read_number_lines, widened
 from toolkit.io.files import atomic_write
-from toolkit.io.labels import read_labels, write_labels
+from toolkit.io.images import read_labels, write_labels
 from toolkit.results.trajectory import Code, Trajectory
 
 #: What `Trajectory.warnings` notes.

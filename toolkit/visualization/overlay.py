@@ -117,7 +117,7 @@ def drawn_frames(video: Video, store: ResultStore) -> Iterator[NDArray]:
 
 
 def _frames_with_masks(video: Video, folder: Path) -> Iterator[NDArray]:
-    from toolkit.io.labels import label_colors, read_labels
+    from toolkit.io.images import label_colors, read_labels
 
     colors = label_colors()[:, ::-1]
     for index, (image, _) in enumerate(video):

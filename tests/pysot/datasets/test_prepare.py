@@ -22,8 +22,8 @@ from toolkit.datasets.formats.custom import read_any
 from toolkit.datasets.formats.voc import keep_runs, read_det, read_vid
 from toolkit.datasets.reading import Reading
 from toolkit.datasets.video import Frame, Sequence
+from toolkit.io.images import read_labels
 from toolkit.io.issues import IssueLog
-from toolkit.io.labels import read_labels
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "train_vid"
