@@ -11,8 +11,9 @@ import logging
 import math
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -102,20 +103,16 @@ class MetricsLog:
         """Write a line; numbers that are not finite become null. A full disk is a warning."""
         if self._path is None:
             return
-        line = json.dumps(_finite({"event": event, "time": round(time.time(), 3), **values}))
+        values = {"event": event, "time": round(time.time(), 3), **values}
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                values[name] = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(json.dumps(values) + "\n")
         except OSError as error:
             logger.warning("%s: %s", self._path, error.strerror)
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in values.items()
-    }
 
 
 class _Sums:
@@ -123,12 +120,11 @@ class _Sums:
 
     def __init__(self) -> None:
         self.steps = 0
-        self._totals: dict[str, float] = {}
+        self._totals: Counter[str] = Counter()
 
     def add(self, values: dict[str, float]) -> None:
         self.steps += 1
-        for name, value in values.items():
-            self._totals[name] = self._totals.get(name, 0.0) + value
+        self._totals.update(values)
 
     def means(self) -> dict[str, float]:
         return {name: total / self.steps for name, total in self._totals.items()}
@@ -145,67 +141,47 @@ class _Sums:
         return self.steps * batch / max(self.seconds, 1e-9)
 
 
+@dataclass(eq=False)
 class Monitor:
-    """Measures and shows a training run.
+    """Measures and shows a training run."""
 
-    Args:
-        progress: ``Trainer.progress``; the trainer advances it before each :meth:`record`.
-        epochs: Epochs of the whole run.
-        steps_per_epoch: Training steps in each.
-        pairs_per_step: Over all processes.
-        print_freq: Steps between two blocks of log lines.
-        writer: A TensorBoard writer, or None.
-        metrics_log: Receives figures as JSON.
-        painter: Draws a batch, called with the model and the batch.
-        picture_freq: Steps between two pictures; 0 for none.
-        log_grads: Whether to write the norms of gradients.
-        show: Whether to draw a progress bar; None draws one on terminals.
-    """
+    progress: Any  # the trainer's, which advances it before each `record`
+    epochs: int
+    steps_per_epoch: int
+    pairs_per_step: int  # over all processes
+    print_freq: int  # steps between two blocks of log lines
+    writer: Any = None  # a TensorBoard writer
+    metrics_log: MetricsLog = field(default_factory=MetricsLog)
+    painter: Callable[[nn.Module, dict[str, Any]], NDArray] | None = None  # draws a batch
+    picture_freq: int = 0  # steps between two pictures; 0 for none
+    log_grads: bool = False  # whether to write the norms of gradients
+    show: bool | None = None  # whether to draw a progress bar; None draws one on terminals
 
-    def __init__(
-        self,
-        progress: Any,
-        epochs: int,
-        steps_per_epoch: int,
-        pairs_per_step: int,
-        print_freq: int,
-        *,
-        writer: Any = None,
-        metrics_log: MetricsLog | None = None,
-        painter: Callable[[nn.Module, dict[str, Any]], NDArray] | None = None,
-        picture_freq: int = 0,
-        log_grads: bool = False,
-        show: bool | None = None,
-    ) -> None:
-        self.metrics_log = metrics_log or MetricsLog()
-        self._progress, self._epochs, self._steps = progress, epochs, steps_per_epoch
-        self._pairs, self._print_freq, self._writer = pairs_per_step, print_freq, writer
-        self._painter, self._picture_freq = painter, picture_freq
-        self._log_grads, self._show, self._lr = log_grads, show, 0.0
+    def __post_init__(self) -> None:
+        self._lr = self._data_time = 0.0
         self._recent: dict[str, deque[float]] = {}
         self._epoch_sums, self._interval, self._run = _Sums(), _Sums(), _Sums()
-        self._data_time = 0.0
         self._bar = tqdm(
-            total=epochs * steps_per_epoch,
+            total=self.epochs * self.steps_per_epoch,
             initial=self._steps_done,
             unit="step",
-            disable=None if show is None else not show,
+            disable=None if self.show is None else not self.show,
             dynamic_ncols=True,
         )
 
     @property
     def _step_in_epoch(self) -> int:
-        return self._progress.pairs // self._pairs
+        return self.progress.pairs // self.pairs_per_step
 
     @property
     def _steps_done(self) -> int:
-        return self._progress.epoch * self._steps + self._step_in_epoch
+        return self.progress.epoch * self.steps_per_epoch + self._step_in_epoch
 
     def begin_epoch(self, optimizer: torch.optim.Optimizer) -> None:
         """Announce an epoch and its learning rates."""
         rates = [group["lr"] for group in optimizer.param_groups]
-        epoch, self._lr, self._epoch_sums = self._progress.epoch + 1, rates[-1], _Sums()
-        self._bar.set_description(f"epoch {epoch}/{self._epochs}")
+        epoch, self._lr, self._epoch_sums = self.progress.epoch + 1, rates[-1], _Sums()
+        self._bar.set_description(f"epoch {epoch}/{self.epochs}")
         logger.info("epoch: %d", epoch)
         for number, rate in enumerate(rates, start=1):
             logger.info("epoch %d lr %s", epoch, rate)
@@ -228,11 +204,11 @@ class Monitor:
             self._recent.setdefault(name, deque(maxlen=_AVERAGED)).append(value)
         for sums in (self._epoch_sums, self._interval, self._run):
             sums.add(values)
-        step = self._progress.step
+        step = self.progress.step
         self._scalars({"time/data": self._data_time, **values}, step - 1)
         self._bar.set_postfix_str(self._figures(losses), refresh=False)
         self._bar.update()
-        if step % self._print_freq == 0:
+        if step % self.print_freq == 0:
             self._log_lines()
             self._scalars({"time/data_share": self._interval.data_share})
             self._log("train", self._interval, grad_norm=numbers.get("grad_norm"))
@@ -240,18 +216,18 @@ class Monitor:
 
     def record_picture(self, model: nn.Module, batch: dict[str, Any]) -> None:
         """Write a picture of a batch to TensorBoard, if one is due."""
-        step, every = self._progress.step, self._picture_freq
-        if self._writer is None or self._painter is None or not every or step % every:
+        step, every = self.progress.step, self.picture_freq
+        if self.writer is None or self.painter is None or not every or step % every:
             return
-        image = self._painter(model, batch)
+        image = self.painter(model, batch)
         try:
-            self._writer.add_image("pairs", image[:, :, ::-1], step, dataformats="HWC")
+            self.writer.add_image("pairs", image[:, :, ::-1], step, dataformats="HWC")
         except ImportError:
             logger.warning("no pictures in TensorBoard: Pillow is missing (pysot[train])")
 
     def record_gradients(self, model: nn.Module) -> None:
         """Write the norm of every gradient and weight, and of all gradients, to TensorBoard."""
-        if self._writer is None or not self._log_grads:
+        if self.writer is None or not self.log_grads:
             return
         squares = {"tot": 0.0, "feature": 0.0, "rpn": 0.0}
         for name, parameter in model.named_parameters():
@@ -269,7 +245,7 @@ class Monitor:
         """Record the scores of the tracker after the finished epochs."""
         known = {name: value for name, value in metrics.items() if value is not None}
         self._scalars({f"val/{dataset}/{name}": value for name, value in known.items()})
-        place = {"epoch": self._progress.epoch, "step": self._progress.step}
+        place = {"epoch": self.progress.epoch, "step": self.progress.step}
         self.metrics_log.add("validation", **place, dataset=dataset, **metrics)
 
     def end_epoch(self) -> str:
@@ -277,8 +253,8 @@ class Monitor:
         sums = self._epoch_sums
         losses = {k: v for k, v in sums.means().items() if k.endswith("loss")}
         line = (
-            f"epoch {self._progress.epoch + 1}/{self._epochs}: {self._figures(losses)}, "
-            f"{sums.pairs_per_second(self._pairs):.1f} pairs/s, {sums.seconds:.0f} s, "
+            f"epoch {self.progress.epoch + 1}/{self.epochs}: {self._figures(losses)}, "
+            f"{sums.pairs_per_second(self.pairs_per_step):.1f} pairs/s, {sums.seconds:.0f} s, "
             f"lr {self._lr:.6f}"
         )
         logger.info(line)
@@ -287,22 +263,22 @@ class Monitor:
 
     def summary(self) -> str:
         """Return a line that says how fast the steps of this program were."""
-        run = self._run
+        run, pairs = self._run, self.pairs_per_step
         return (
-            f"{run.steps} steps of {self._pairs} pairs in {run.seconds / 60:.1f} minutes: "
-            f"{run.pairs_per_second(self._pairs):.1f} pairs/s, data wait {run.data_share:.0%}"
+            f"{run.steps} steps of {pairs} pairs in {run.seconds / 60:.1f} minutes: "
+            f"{run.pairs_per_second(pairs):.1f} pairs/s, data wait {run.data_share:.0%}"
         )
 
     def say(self, text: str) -> None:
         """Print a line without breaking the progress bar."""
-        if self._show is not False:
+        if self.show is not False:
             self._bar.write(text)
 
     def close(self) -> None:
         """Finish the progress bar and the TensorBoard file."""
         self._bar.close()
-        if self._writer is not None:
-            self._writer.close()
+        if self.writer is not None:
+            self.writer.close()
 
     def _figures(self, losses: dict[str, float]) -> str:
         parts = [f"{name.removesuffix('_loss')} {value:.3f}" for name, value in losses.items()]
@@ -312,38 +288,32 @@ class Monitor:
         losses = {k: v for k, v in sums.means().items() if not k.endswith("_time")}
         self.metrics_log.add(
             event,
-            epoch=self._progress.epoch + 1,
-            step=self._progress.step,
+            epoch=self.progress.epoch + 1,
+            step=self.progress.step,
             lr=self._lr,
             **losses,
-            pairs_per_second=round(sums.pairs_per_second(self._pairs), 3),
+            pairs_per_second=round(sums.pairs_per_second(self.pairs_per_step), 3),
             data_share=round(sums.data_share, 4),
             **values,
         )
 
     def _scalars(self, values: dict[str, float], step: int | None = None) -> None:
-        if self._writer is not None:
+        if self.writer is not None:
             for tag, value in values.items():
-                self._writer.add_scalar(tag, value, self._progress.step if step is None else step)
+                self.writer.add_scalar(tag, value, self.progress.step if step is None else step)
 
     def _log_lines(self) -> None:
-        place = f"Epoch: [{self._progress.epoch + 1}][{self._step_in_epoch}/{self._steps}]"
-        cells = [
-            f"\t{name}: {values[-1]:.6f} ({sum(values) / len(values):.6f})"
-            for name, values in self._recent.items()
-        ]
+        place = f"Epoch: [{self.progress.epoch + 1}][{self._step_in_epoch}/{self.steps_per_epoch}]"
+        means = {name: sum(values) / len(values) for name, values in self._recent.items()}
+        cells = [f"\t{k}: {v[-1]:.6f} ({means[k]:.6f})" for k, v in self._recent.items()]
         lines = ["".join(cells[at : at + 2]) for at in range(0, len(cells), 2)]
         logger.info("\n".join([f"{place} lr: {self._lr:.6f}", *lines, ""]))
-        times = self._recent["batch_time"]
-        logger.info(self._speed(sum(times) / len(times)))
-
-    def _speed(self, seconds_per_step: float) -> str:
-        done, total = self._steps_done, self._epochs * self._steps
-        minutes = int((total - done) * seconds_per_step / 60)
+        done, total = self._steps_done, self.epochs * self.steps_per_epoch
+        minutes = int((total - done) * means["batch_time"] / 60)
         days, hours = minutes // 1440, minutes // 60 % 24
-        return (
+        logger.info(
             f"Progress: {done} / {total} [{100 * done // total}%], "
-            f"Speed: {seconds_per_step:.3f} s/iter, "
+            f"Speed: {means['batch_time']:.3f} s/iter, "
             f"ETA {days}:{hours:02d}:{minutes % 60:02d} (D:H:M)\n"
         )
 
@@ -373,8 +343,12 @@ class PairPainter:
     def __call__(self, model: nn.Module, batch: dict[str, Any]) -> NDArray:
         """Draw up to 8 pairs, (H, W, 3) BGR uint8; the model stays as it is."""
         some = {key: value[:_PAIRS] for key, value in batch.items() if key != "label_counts"}
-        with _evaluating(model), torch.no_grad():
+        learning = [module for module in model.modules() if module.training]
+        model.eval()  # so that batch norm does not change
+        with torch.no_grad():
             found = model.predict(model.encode_template(some["template"]), some["search"])
+        for module in learning:
+            module.training = True
         answers = self._answers(*found[:2])
         samples = ({key: value[i] for key, value in some.items()} for i in range(len(answers)))
         rows = [self._row(*pair) for pair in zip(samples, answers, strict=True)]
@@ -409,15 +383,3 @@ class PairPainter:
 def _image(pixels: Tensor) -> NDArray:
     image = pixels.float().clamp(0, 255).byte().cpu().permute(1, 2, 0)
     return np.ascontiguousarray(image.numpy())
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, so that its batch norm does not change; then back."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
