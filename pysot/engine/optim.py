@@ -89,15 +89,10 @@ RATES: dict[str, Callable[..., NDArray]] = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rates of a run.
+    """Learning rates of a run."""
 
-    Attributes:
-        values: The configured rates, one per epoch.
-        start_lr: First rate after the warm-up.
-    """
-
-    values: tuple[float, ...]
-    start_lr: float
+    values: tuple[float, ...]  # as configured, one per epoch
+    start_lr: float  # first rate after the warm-up
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """Return the rate of a parameter group in an epoch (counted from 0).
@@ -110,11 +105,7 @@ class Schedule:
 
 
 def build_schedule(cfg: CfgNode) -> Schedule:
-    """Build the schedule of ``TRAIN.LR`` and ``TRAIN.LR_WARMUP``.
-
-    Raises:
-        ValueError: If a type is unknown, KWARGS do not fit it, or no epoch follows the warm-up.
-    """
+    """Build the schedule of ``TRAIN.LR`` and ``TRAIN.LR_WARMUP``; ValueError if they are wrong."""
     train = cfg.TRAIN
     if not train.LR_WARMUP.WARMUP:
         values = _rates("TRAIN.LR", train.LR, train.EPOCH)
@@ -142,25 +133,16 @@ def _rates(key: str, node: CfgNode, epochs: int) -> NDArray:
 
 @dataclass(frozen=True)
 class OptimizerPlan:
-    """The settings of a run's optimizer.
-
-    Attributes:
-        base_lr: Base rate of everything but the backbone.
-        layers_lr: Factor on it for the backbone.
-        weight_decay: For all parameters, batch norm and biases included.
-        train_layers: Children of the backbone that learn.
-        train_epoch: Epoch from which they do.
-        frozen: Other parts of the model that never learn.
-    """
+    """The settings of a run's optimizer."""
 
     schedule: Schedule
-    base_lr: float
-    layers_lr: float
+    base_lr: float  # base rate of everything but the backbone
+    layers_lr: float  # factor on it for the backbone
     momentum: float
-    weight_decay: float
-    train_layers: tuple[str, ...]
-    train_epoch: int
-    frozen: tuple[str, ...] = ()
+    weight_decay: float  # for all parameters, batch norm and biases included
+    train_layers: tuple[str, ...]  # children of the backbone that learn
+    train_epoch: int  # epoch from which they do
+    frozen: tuple[str, ...] = ()  # other parts of the model that never learn
 
     @property
     def epochs(self) -> int:
@@ -201,34 +183,23 @@ def begin_epoch(
     Raises:
         ValueError: If ``BACKBONE.TRAIN_LAYERS`` or ``TRAIN.FROZEN`` name what the model lacks.
     """
-    unfrozen = epoch >= plan.train_epoch
-    freeze_backbone(model, plan.train_layers if unfrozen else ())
-    freeze_parts(model, plan.frozen)
-    groups = parameter_groups(model, plan.base_lr, plan.layers_lr)
+    freeze_backbone(model, plan.train_layers if epoch >= plan.train_epoch else ())
+    _freeze_parts(model, plan.frozen)
+    groups = _parameter_groups(model, plan.base_lr, plan.layers_lr)
+    # On CUDA one kernel updates all parameters, where torch (2.3) has it. Elsewhere the plain
+    # update stays, whose rounding resumed and older runs rely on.
+    on_cuda = next(model.parameters()).device.type == "cuda"
+    known = "fused" in inspect.signature(torch.optim.SGD).parameters
+    options = {"fused": True} if on_cuda and known else {}
     optimizer = torch.optim.SGD(
-        groups,
-        lr=plan.base_lr,
-        momentum=plan.momentum,
-        weight_decay=plan.weight_decay,
-        **_fastest(model),
+        groups, lr=plan.base_lr, momentum=plan.momentum, weight_decay=plan.weight_decay, **options
     )
     if previous is not None:
         learning = {parameter for group in groups for parameter in group["params"]}
-        kept = {p: state for p, state in previous.state.items() if p in learning}
-        optimizer.state.update(kept)
+        optimizer.state.update({p: m for p, m in previous.state.items() if p in learning})
     for group in optimizer.param_groups:
         group["lr"] = plan.schedule.lr_at(epoch, group["initial_lr"])
     return optimizer
-
-
-def _fastest(model: nn.Module) -> dict[str, bool]:
-    """Options of SGD: on CUDA one kernel updates all parameters, where torch (2.3) has it.
-
-    Elsewhere the plain update stays, whose rounding resumed and older runs rely on.
-    """
-    on_cuda = next(model.parameters()).device.type == "cuda"
-    known = "fused" in inspect.signature(torch.optim.SGD).parameters
-    return {"fused": True} if on_cuda and known else {}
 
 
 def freeze_backbone(model: nn.Module, train_layers: Sequence[str]) -> None:
@@ -253,12 +224,8 @@ def freeze_backbone(model: nn.Module, train_layers: Sequence[str]) -> None:
         children[name].requires_grad_(True)
 
 
-def freeze_parts(model: nn.Module, frozen: Sequence[str]) -> None:
-    """Take gradients from whole parts of a model; their batch norm uses its running statistics.
-
-    Raises:
-        ValueError: If the model has no such part.
-    """
+def _freeze_parts(model: nn.Module, frozen: Sequence[str]) -> None:
+    """Take gradients from whole parts of a model; their batch norm uses its running statistics."""
     known = [part for part in _PARTS if hasattr(model, part)]
     for name in frozen:
         if name not in known:
@@ -269,13 +236,10 @@ def freeze_parts(model: nn.Module, frozen: Sequence[str]) -> None:
         getattr(model, name).eval().requires_grad_(False)
 
 
-def parameter_groups(model: nn.Module, base_lr: float, layers_lr: float) -> list[dict[str, Any]]:
+def _parameter_groups(model: nn.Module, base_lr: float, layers_lr: float) -> list[dict[str, Any]]:
     """Divide trainable parameters into PySOT's groups: the backbone, then each other part.
 
     Groups of frozen parts are there, but empty, so that checkpoints keep their layout.
-
-    Returns:
-        Dicts with ``params``, ``lr`` and ``initial_lr``.
     """
     rates = {"backbone": base_lr * layers_lr} | dict.fromkeys(_PARTS, base_lr)
     groups = [
