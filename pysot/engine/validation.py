@@ -36,23 +36,14 @@ _POLL_SECONDS = 0.5  # between two looks at whether the run is to stop
 
 @dataclass
 class Validation:
-    """What to test, how often, and with which settings.
+    """What to test, how often, and with which settings."""
 
-    Attributes:
-        dataset: Name of the benchmark.
-        every: Epochs between two tests; the last epoch is always tested.
-        config: The experiment's file.
-        opts: KEY VALUE pairs that override it.
-        folder: Where results and scores go.
-        root: Folder of the benchmark.
-    """
-
-    dataset: str
-    every: int
-    config: str
-    opts: Sequence[str]
-    folder: Path
-    root: Path
+    dataset: str  # name of the benchmark
+    every: int  # epochs between two tests; the last epoch is always tested
+    config: str  # the experiment's file
+    opts: Sequence[str]  # KEY VALUE pairs that override it
+    folder: Path  # receives results and scores
+    root: Path  # folder of the benchmark
 
     def __post_init__(self) -> None:
         self._benchmark = find_benchmark(self.dataset)
@@ -79,8 +70,7 @@ class Validation:
             metrics = self._try(path, f"e{epoch:04d}", poll)
         poll.finish()
         if metrics:
-            line = self._keep_best(path, epoch, metrics)
-            monitor.say(line)
+            monitor.say(self._keep_best(path, epoch, metrics))
             monitor.record_scores(self.dataset, metrics)
 
     def _try(self, snapshot: Path, name: str, poll: _Poll) -> dict[str, Any] | None:
@@ -149,7 +139,8 @@ class Validation:
     def _keep_best(self, path: Path, epoch: int, metrics: dict[str, float | None]) -> str:
         """Copy the snapshot if it is the best so far; returns a line with the scores."""
         key, value, best = self._key, metrics[self._key], self._best(path.parent, epoch)
-        if value is not None and (best is None or self._is_better(value, best["value"])):
+        sign = 1 if METRICS[key].higher_is_better else -1
+        if value is not None and (best is None or sign * value > sign * best["value"]):
             best = {"dataset": self.dataset, "metric": key, "value": value, "epoch": epoch}
             with atomic_path(path.with_name(BEST)) as temporary:
                 shutil.copyfile(path, temporary)
@@ -158,9 +149,6 @@ class Validation:
         shown = ", ".join(f"{k} {v:.3f}" for k, v in metrics.items() if v is not None)
         where = f" (best {key} {best['value']:.3f} after epoch {best['epoch']})" if best else ""
         return f"epoch {epoch} on {self.dataset}: {shown}{where}"
-
-    def _is_better(self, value: float, best: float) -> bool:
-        return value > best if METRICS[self._key].higher_is_better else value < best
 
     def _best(self, snapshots: Path, epoch: int) -> dict[str, Any] | None:
         try:
