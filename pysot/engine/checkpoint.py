@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ BEST, BEST_SCORE = "checkpoint_best.pth", "best.json"
 
 _RETRY_SECONDS = 15.0  # between two attempts to write the last checkpoint
 _RETRIES = 40
-_LONGEST = 400  # characters of a reason; torch names every parameter
 _EPOCH = re.compile(r"checkpoint_e(\d+)()\.pth")
 _PARTIAL = re.compile(r"partial_e(\d+)_p(\d+)\.pth")
 _AVERAGE = re.compile(r"ema_e(\d+)\.pth")
@@ -46,24 +44,21 @@ def average_path(folder: Path, epoch: int) -> Path:
     return folder / f"ema_e{epoch}.pth"
 
 
+@dataclass
 class Checkpointer:
-    """Writes the checkpoints of a run and removes those no longer needed.
+    """Writes the checkpoints of a run and removes those no longer needed."""
 
-    Args:
-        folder: Made if missing.
-        minutes: Between two checkpoints within an epoch; 0 for none.
-        keep: Number of checkpoints after whole epochs to keep; 0 for all.
-    """
+    folder: Path  # made if missing
+    minutes: float = 0.0  # between two checkpoints within an epoch; 0 for none
+    keep: int = 0  # number of checkpoints after whole epochs to keep; 0 for all
 
-    def __init__(self, folder: Path, minutes: float = 0.0, keep: int = 0) -> None:
-        self.folder = folder
-        self._minutes, self._keep = minutes, keep
+    def __post_init__(self) -> None:
         self._last = time.monotonic()
 
     @property
     def due(self) -> bool:
         """Whether it is time for a checkpoint within the epoch."""
-        return self._minutes > 0 and time.monotonic() - self._last >= 60 * self._minutes
+        return self.minutes > 0 and time.monotonic() - self._last >= 60 * self.minutes
 
     def save(self, content: dict[str, Any], last: bool = False) -> Path | None:
         """Write a checkpoint with the content of ``Trainer.state_dict``.
@@ -95,7 +90,7 @@ class Checkpointer:
 
     def prune(self, complete: bool = False) -> None:
         """Remove what no run needs any more; see :func:`prune`."""
-        prune(self.folder, self._keep, complete)
+        prune(self.folder, self.keep, complete)
 
 
 def write_checkpoint(folder: Path, content: dict[str, Any]) -> Path:
@@ -147,8 +142,8 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     Damaged files are named in a warning.
     """
     found = _places([path.name for path in folder.glob("*")])
-    for place in sorted(found, reverse=True):
-        path = folder / found[place]
+    for _, name in sorted(found.items(), reverse=True):
+        path = folder / name
         try:
             return path, read_training_checkpoint(path)
         except ValueError as error:
@@ -182,24 +177,11 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-@contextlib.contextmanager
-def loading_from(path: Path) -> Iterator[None]:
-    """Raise ValueError with the checkpoint's name, in place of torch's RuntimeError."""
-    try:
-        yield
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} ..."
-        raise ValueError(f"{path} does not fit the configured model: {reason}") from error
-
-
 def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path: Path) -> None:
     """Load an optimizer's momentum; learning rates and the like stay as configured.
 
-    Args:
-        optimizer: Over the parameters that were trainable in the last finished epoch.
-        saved: Its ``state_dict``.
-        path: File name for messages.
+    The optimizer is over the parameters that were trainable in the last finished epoch, ``saved``
+    is its ``state_dict``. Messages name ``path``.
 
     Raises:
         ValueError: If the checkpoint has other parameter groups.
@@ -215,11 +197,9 @@ def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path:
 
 
 def _write(content: dict[str, Any], path: Path) -> None:
-    with atomic_write(path, "wb") as file:
+    with atomic_write(path, "wb", sync=True) as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:  # so torch reports a full disk
             cause = error.__context__
             raise cause if isinstance(cause, OSError) else OSError(str(error)) from error
-        file.flush()
-        os.fsync(file.fileno())

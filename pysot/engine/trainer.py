@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import itertools
 import logging
 import math
 import signal
+import textwrap
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import KW_ONLY, InitVar, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch.utils.data import DataLoader
 from pysot.core import RunFailed
 from pysot.core.settings import PRECISIONS
 from pysot.datasets.dataset import IMAGES, TrainingDataError, as_floats
-from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum, loading_from
+from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum
 from pysot.engine.distributed import ProcessGroup, ProcessLost, detect_lost_processes
 from pysot.engine.monitor import Monitor, as_numbers
 from pysot.engine.optim import OptimizerPlan, begin_epoch
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 _COUNTS = "label_counts"
 _STAY_ON_CPU = ("bbox", _COUNTS)  # bbox has float64, which some devices lack
 _LARGEST_LOSS = 1e4
+_LONGEST = 400  # characters of a reason; torch names every parameter
 _MAX_SKIPPED_IN_A_ROW = 30
 
 
@@ -54,19 +56,12 @@ class StopRequest:
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """How far a run is."""
 
-    Attributes:
-        seed: Together with the epoch, it determines the training pairs.
-        epoch: Finished epochs.
-        pairs: Pairs used in the unfinished epoch, over all processes.
-        step: Training steps so far.
-    """
-
-    seed: int
-    epoch: int = 0
-    pairs: int = 0
-    step: int = 0
+    seed: int  # together with the epoch, it determines the training pairs
+    epoch: int = 0  # finished epochs
+    pairs: int = 0  # pairs used in the unfinished epoch, over all processes
+    step: int = 0  # training steps so far
 
     def state_dict(self) -> dict[str, int]:
         """Return all fields."""
@@ -173,23 +168,11 @@ def set_generators(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(states["cuda"][0])
 
 
+@dataclass(eq=False)
 class Trainer:
     """A model, its optimizer, and the loop that trains it.
 
     All processes make the same calls, and hold the same weights after each.
-
-    Args:
-        model: Maps a batch to a dict of losses with ``total_loss``.
-        plan: Which parameters are trainable when, and their learning rates.
-        group: The processes.
-        device: The model's device.
-        seed: Chooses the training pairs.
-        grad_clip: Largest norm of all gradients together.
-        grad_reduce: Whether gradients of a step's micro-batches, over all processes, are added up
-            (``sum``) or averaged (``mean``).
-        precision: Key of ``PRECISIONS``, for the forward pass.
-        ema_decay: Decay of the running average of the weights; 0 for none.
-        max_bad_images: Number of different training images that may be unreadable.
 
     Attributes:
         components: What a checkpoint holds besides model and optimizer, by name; each has
@@ -199,39 +182,36 @@ class Trainer:
         ValueError: If the device does not support the precision.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        plan: OptimizerPlan,
-        group: ProcessGroup,
-        device: torch.device,
-        *,
-        seed: int,
-        grad_clip: float,
-        grad_reduce: str,
-        precision: str,
-        ema_decay: float,
-        max_bad_images: int,
-    ) -> None:
-        self.model, self.plan, self.group, self.device = model, plan, group, device
+    model: nn.Module  # maps a batch to a dict of losses with ``total_loss``
+    plan: OptimizerPlan
+    group: ProcessGroup
+    device: torch.device  # the model's
+    _: KW_ONLY
+    seed: InitVar[int]  # chooses the training pairs
+    grad_clip: float  # largest norm of all gradients together
+    grad_reduce: str  # "sum" or "mean" of the gradients of a step, over micro-batches and processes
+    precision: str  # of the forward pass, a key of PRECISIONS
+    ema_decay: InitVar[float]  # of the running average of the weights; 0 for none
+    max_bad_images: InitVar[int]  # different training images that may be unreadable
+
+    def __post_init__(self, seed: int, ema_decay: float, max_bad_images: int) -> None:
         self.optimizer: torch.optim.SGD | None = None
         self.progress = Progress(seed)
         self.error_budget = ErrorBudget(max_bad_images)
-        self.scaler = _scaler(precision, device)
+        self.scaler = _scaler(self.precision, self.device)
         self.average = None
         self.components: dict[str, Any] = {
             "progress": self.progress,
             "error_budget": self.error_budget,
-            "random": RandomState(group),
+            "random": RandomState(self.group),
             "scaler": self.scaler,
         }
         if ema_decay:
             self.average = AveragedModel(
-                model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
+                self.model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
             )
             self.components["ema"] = self.average
-        self._grad_clip, self._grad_reduce, self._precision = grad_clip, grad_reduce, precision
-        self._network = model
+        self._network = self.model
 
     def fit(
         self,
@@ -329,7 +309,7 @@ class Trainer:
         found, number = [], len(micro_batches)
         with self._undone_if_a_process_is_lost(), detect_lost_processes():
             for batch in micro_batches[:-1]:
-                with self._without_reduction():
+                with self._network.no_sync() if self.group.world_size > 1 else nullcontext():
                     losses = self._losses(batch)
                     found.append(as_numbers(losses))
                     self._backward(losses["total_loss"], number)
@@ -359,11 +339,14 @@ class Trainer:
         progress, run = self.progress, content.get("run", {})
         if not run:
             logger.warning("the checkpoint was not written by this program: step counts from 0")
-        with loading_from(path):
+        try:
             self.model.load_state_dict(state_dict_of(content, str(path)))
             for name in self.components.keys() & run.keys():
                 if run[name]:  # a scaler that was not needed has no state
                     self.components[name].load_state_dict(run[name])
+        except RuntimeError as error:
+            reason = textwrap.shorten(str(error), _LONGEST, placeholder=" ...")
+            raise ValueError(f"{path} does not fit the configured model: {reason}") from error
         progress.epoch = int(content["epoch"])
         # the optimizer is that of the last epoch with a step
         last = progress.epoch if progress.pairs else progress.epoch - 1
@@ -374,13 +357,9 @@ class Trainer:
     # ---------------------------------------------------------------------- parts of a step
 
     def _losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        number = getattr(torch, PRECISIONS[self._precision])
-        with torch.autocast(self.device.type, number, enabled=self._precision != "fp32"):
+        number = getattr(torch, PRECISIONS[self.precision])
+        with torch.autocast(self.device.type, number, enabled=self.precision != "fp32"):
             return self._network(batch)
-
-    def _without_reduction(self) -> contextlib.AbstractContextManager:
-        """Keep gradients of micro-batches before the last in this process."""
-        return self._network.no_sync() if self.group.world_size > 1 else contextlib.nullcontext()
 
     def _mean_over_processes(self, found: list[dict[str, float]]) -> dict[str, float]:
         """Average over all micro-batches; what is not finite in one process is so in all."""
@@ -391,13 +370,13 @@ class Trainer:
 
     def _backward(self, loss: Tensor, number: int) -> None:
         # DistributedDataParallel averages over processes; micro-batches add up
-        factor = self.group.world_size if self._grad_reduce == "sum" else 1 / number
+        factor = self.group.world_size if self.grad_reduce == "sum" else 1 / number
         self.scaler.scale(loss if factor == 1 else loss * factor).backward()
 
     def _update(self, watch_gradients: Callable[[nn.Module], None]) -> float:
         self.scaler.unscale_(self.optimizer)
         watch_gradients(self.model)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._grad_clip).item()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip).item()
         # a scaler finds its largest factor by overflows, and skips those steps itself
         searching = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
         if searching or self.error_budget.accepts(0.0, norm):
@@ -408,7 +387,7 @@ class Trainer:
                 self.average.update_parameters(self.model)
         return norm
 
-    @contextlib.contextmanager
+    @contextmanager
     def _undone_if_a_process_is_lost(self) -> Iterator[None]:
         """Restore what a step changes before the optimizer does: batch norm and random numbers."""
         if self.group.world_size == 1:
