@@ -3,22 +3,14 @@
 from importlib import import_module
 from typing import Any
 
-from toolkit.datasets.benchmarks import BENCHMARKS, Benchmark, find_benchmark, find_root
-from toolkit.datasets.dataset import Dataset, load_videos
-from toolkit.datasets.video import Labels, Video
-from toolkit.io.boxes import vot_corners
-
-__all__ = [
-    "BENCHMARKS",
-    "Benchmark",
-    "Dataset",
-    "Labels",
-    "Video",
-    "find_benchmark",
-    "find_root",
-    "load_videos",
-    "vot_corners",
-]
+from toolkit.datasets.benchmarks import BENCHMARKS as BENCHMARKS
+from toolkit.datasets.benchmarks import Benchmark as Benchmark
+from toolkit.datasets.benchmarks import find_benchmark as find_benchmark
+from toolkit.datasets.benchmarks import find_root as find_root
+from toolkit.datasets.dataset import Dataset as Dataset
+from toolkit.datasets.dataset import load_videos as load_videos
+from toolkit.datasets.video import Labels as Labels
+from toolkit.datasets.video import Video as Video
 
 
 def __getattr__(name: str) -> Any:

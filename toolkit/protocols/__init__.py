@@ -1,8 +1,7 @@
-"""How a tracker is run over a video: a class per protocol, in a file of its own."""
+"""How a tracker is run over a video: a class per protocol."""
 
 from toolkit.protocols.masks import Masks
-from toolkit.protocols.one_pass import OnePass
-from toolkit.protocols.reset import Reset
+from toolkit.protocols.one_pass import OnePass, Reset
 
 #: Protocols by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
 PROTOCOLS: dict[str, type[OnePass]] = {

@@ -1,4 +1,4 @@
-"""One pass over a video, and what all protocols share: the tracker and the options."""
+"""One pass, or passes that start again after failures; the tracker and options of all protocols."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from toolkit.io.boxes import box_around
-from toolkit.results.trajectory import Trajectory
+from toolkit.io.boxes import box_around, vot_corners
+from toolkit.results.trajectory import Code, Trajectory
+from toolkit.utils.region import vot_overlap
+
+_RESTART = 5  # frames between a failure and the new start
 
 
 class Tracker(Protocol):
@@ -127,6 +130,47 @@ class OnePass:
         if size != self._size:
             began = f"the video began with {size_text(self._size)}"
             raise ValueError(f"frame {len(self.trajectory)} is {size_text(size)} but {began}")
+
+
+class Reset(OnePass):
+    """Start again after each failure: the supervised experiment of VOT 2013 to 2019.
+
+    A failure is a frame where region (polygon, if given) and ground truth do not overlap, by
+    `toolkit.utils.region` within the frame. It is marked 2, the next four frames 0, and the
+    tracker starts on the fifth, marked 1.
+    """
+
+    restarts = True
+    _next_start = 0
+
+    def step(self, image: NDArray, truth: Sequence[float]) -> None:
+        """Take the next frame, BGR uint8 (H, W, 3), and its ground truth, a box or a polygon.
+
+        Raises:
+            ValueError: As `OnePass.step`, and if the frame has no ground truth.
+        """
+        self._check_size(image)
+        index = len(self.trajectory)
+        if not all(map(math.isfinite, truth)):
+            raise ValueError(
+                f"frame {index} has no ground truth, which this protocol needs to see failures"
+            )
+        corners = vot_corners(truth)
+        if index < self._next_start:
+            self.trajectory.append(code=Code.SKIPPED)
+        elif index == self._next_start:
+            _, seconds = self._start(image, corners)
+            self.trajectory.append(code=Code.STARTED, seconds=seconds)
+        else:
+            self._track(image, corners)
+
+    def _track(self, image: NDArray, corners: Sequence[float]) -> None:
+        output, seconds = timed(self._tracker.track, image)
+        region, code = list(output.get("polygon", output["bbox"])), Code.REGION
+        if not vot_overlap(region, corners, (image.shape[1], image.shape[0])) > 0:
+            self._next_start = len(self.trajectory) + _RESTART
+            region, code = [], Code.LOST
+        self.trajectory.append(region, code, seconds, score(output))
 
 
 def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
