@@ -14,9 +14,9 @@ from toolkit.datasets import (
     find_benchmark,
     find_root,
     load_videos,
-    vot_corners,
 )
 from toolkit.evaluation import EVALUATIONS, METRICS
+from toolkit.io.boxes import vot_corners
 from toolkit.io.images import write_labels
 from toolkit.protocols import PROTOCOLS
 from toolkit.results.formats import LAYOUTS
