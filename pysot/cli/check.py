@@ -129,15 +129,7 @@ def _check_set(
     log: IssueLog,
     all_images: bool,
 ) -> dict[str, Video]:
-    """Check every video of a set, and the set as a whole; return the videos that can be made.
-
-    Args:
-        records: Fields of the videos, as the JSON has them.
-        root: Folder that image names are relative to.
-        benchmark: What the set needs.
-        log: Receives what is found.
-        all_images: Look into every image; otherwise only into the first of each video.
-    """
+    """Check every video of a set, and the set as a whole; return the videos that can be made."""
     videos, there = {}, _Listing()
     for name in tqdm(sorted(records), desc="check", ncols=100, leave=False, disable=None):
         try:

@@ -49,14 +49,10 @@ Row = tuple[str, int, Boxes]  # video, frame, track -> box
 
 @dataclass
 class Annotations:
-    """The annotation files of a set, as they grow.
+    """The annotation files of a set, as they grow."""
 
-    Attributes:
-        boxes: Video -> track -> frame -> box; what ``train.json`` holds.
-        categories: Video -> track -> category; what ``train.categories.json`` holds.
-    """
-
-    boxes: Annotation = field(default_factory=dict)
+    boxes: Annotation = field(default_factory=dict)  # of ``train.json``
+    # of ``train.categories.json``: video -> track -> category
     categories: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, frame: Frame, boxes: Mapping[int, Sequence[float]]) -> None:
@@ -97,7 +93,7 @@ def crop_set(
     form: CropForm,
     workers: int = 1,
 ) -> Annotations:
-    """Cut the crops of a data set.
+    """Cut the crops of a data set, and return the annotations of all that are there now.
 
     Args:
         frames: All frames of one video one after the other.
@@ -105,9 +101,6 @@ def crop_set(
         log: Receives images and boxes that cannot be used.
         form: What to write.
         workers: Processes; 1 works in this one.
-
-    Returns:
-        Annotations of all crops that are there now.
     """
     root = output / f"crop{form.size}"
     root.mkdir(parents=True, exist_ok=True)
@@ -368,13 +361,7 @@ def write_benchmark(path: Path, frames: Iterable[Frame], log: IssueLog) -> int:
     A video of several objects becomes one for each, ``<video>-<track>``. It begins where the object
     first appears; in frames without it the ground truth is NaN. Paths of images are absolute.
 
-    Args:
-        path: The file, ``<name of the benchmark>.json``.
-        frames: All frames of one video one after the other.
-        log: Receives masks that cannot be read.
-
-    Returns:
-        How many videos it has.
+    The log receives masks that cannot be read. Returns how many videos the benchmark has.
     """
     records: dict[str, Any] = {}
     for video, group in itertools.groupby(frames, lambda frame: frame.video):

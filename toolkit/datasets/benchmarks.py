@@ -10,38 +10,23 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All that loading, running and scoring need to know of a data set.
+    """All that loading, running and scoring need to know of a data set."""
 
-    Attributes:
-        protocol: How trackers are run, a key of `toolkit.protocols.PROTOCOLS`.
-        layout: How result files lie, a key of `toolkit.results.formats.LAYOUTS`.
-        metrics: What the table shows, keys of `toolkit.evaluation.METRICS`.
-        evaluation: How results are scored, a key of `toolkit.evaluation.EVALUATIONS`.
-        repetitions: The most runs the protocol asks of a tracker that is not deterministic.
-        eao_window: Lengths in frames, both included, over which the expected overlap is averaged.
-        tags: Per-frame tags of its videos, in the order of tables and plots.
-        num_videos: How many the whole set has; 0 if nobody says.
-        folder: Data-set folder whose frames it shares; None if it has its own.
-        has_absent: Videos carry a per-frame ``absent`` list of which only frames with value 1
-            (target present) are scored; the others still count in the denominator, as in PySOT.
-        cut_results: Videos whose results are longer than the annotation in every archive.
-        old_names: File names of results in older archives, by video.
-        lower_initial: Other videos may be found with a lower-case first letter there.
-    """
-
-    protocol: str
-    layout: str
-    metrics: tuple[str, ...]
-    evaluation: str = "ope"
-    repetitions: int = 1
-    eao_window: tuple[int, int] | None = None
-    tags: tuple[str, ...] = ()
-    num_videos: int = 0
-    folder: str | None = None
+    protocol: str  # key of `toolkit.protocols.PROTOCOLS`
+    layout: str  # of result files, key of `toolkit.results.formats.LAYOUTS`
+    metrics: tuple[str, ...]  # in its table, keys of `toolkit.evaluation.METRICS`
+    evaluation: str = "ope"  # key of `toolkit.evaluation.EVALUATIONS`
+    repetitions: int = 1  # the most runs of a tracker that is not deterministic
+    eao_window: tuple[int, int] | None = None  # frames, both included, of the expected overlap
+    tags: tuple[str, ...] = ()  # per frame, in the order of tables and plots
+    num_videos: int = 0  # in the whole set; 0 if nobody says
+    folder: str | None = None  # data set whose frames it shares; None if it has its own
+    # Videos carry a list ``absent`` of which only frames with value 1 (target present) are scored;
+    # the others still count in the denominator, as in PySOT.
     has_absent: bool = False
-    cut_results: frozenset[str] = frozenset()
-    old_names: Mapping[str, str] = field(default_factory=dict)
-    lower_initial: bool = False
+    cut_results: frozenset[str] = frozenset()  # videos with results longer than their annotation
+    old_names: Mapping[str, str] = field(default_factory=dict)  # of results in older archives
+    lower_initial: bool = False  # whether results of other videos may begin with a small letter
 
     def result_names(self, video: str) -> list[str]:
         """Names that a video's result may have, the proper one first."""

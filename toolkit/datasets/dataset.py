@@ -29,11 +29,8 @@ class Dataset:
     """The videos of one benchmark in sorted order, by name or by position.
 
     Attributes:
-        dataset_root: Folder of the JSON that image names are relative to.
         attr: Video names by attribute; ``"ALL"`` holds all.
         tags: Names of the per-frame tags: ``all``, those of the set, ``empty``.
-        tracker_path: Folder of the results, after `set_tracker`.
-        tracker_names: Trackers to score, after `set_tracker`.
     """
 
     def __init__(self, name: str, dataset_root: str | os.PathLike) -> None:
@@ -70,9 +67,7 @@ def load_videos(root: str | os.PathLike, name: str) -> dict[str, Video]:
 
     That is ``<root>/<name>.json`` in PySOT's format, packed as ``.json.xz`` if you like, or else
     the folders in which its owner distributes it or a user's own; see `toolkit.datasets.formats`.
-
-    Returns:
-        The videos by name, in sorted order.
+    The videos are sorted by name.
 
     Raises:
         FileNotFoundError: If neither is there; says what was looked for.
@@ -97,15 +92,10 @@ def annotation_file(root: Path, name: str) -> Path | None:
 
 
 def read_json(path: Path, make_object: Callable[..., Any] | None = None) -> dict[str, Any]:
-    """Read the records of a set, by video.
-
-    Args:
-        path: The file, perhaps packed.
-        make_object: The ``object_pairs_hook`` of `json`.
+    """Read the records of a set, by video; ``make_object`` is the ``object_pairs_hook`` of `json`.
 
     Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it is not an object of at least one video.
+        ValueError: If the file is not an object of at least one video.
     """
     try:
         records = parse_records(_unpack(path), make_object)
@@ -128,11 +118,7 @@ def _unpack(path: Path) -> bytes:
 
 
 def parse_records(data: bytes, make_object: Callable[..., Any] | None = None) -> Any:
-    """Read the JSON of a set; where nothing looks unusual, boxes of a video become an array.
-
-    Raises:
-        ValueError: If the text is not valid JSON.
-    """
+    """Read the JSON of a set; where nothing looks unusual, boxes of a video become an array."""
     if make_object is None:
         try:
             return _read_quickly(data)

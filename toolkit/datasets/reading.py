@@ -67,65 +67,44 @@ class Format:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A set that can be prepared for training.
+    """A set that can be prepared for training."""
 
-    Attributes:
-        title: Its name and what is made of it.
-        root: What its root holds.
-        read: Yields its videos; receives the options by name.
-        options: Flag -> arguments of ``ArgumentParser.add_argument``.
-        annotation: Name of the file of annotations, a format string of the options.
-    """
-
-    title: str
-    root: str
-    read: Callable[..., Iterator[Sequence]]
+    title: str  # its name and what is made of it
+    root: str  # what its root holds
+    read: Callable[..., Iterator[Sequence]]  # receives the options by name
+    # flag -> arguments of ``ArgumentParser.add_argument``
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    annotation: str = "train.json"
+    annotation: str = "train.json"  # name of the file of annotations, with {option} in it
 
 
 @dataclass(frozen=True)
 class BoxFile:
-    """Where the files of a video of one object lie, and how they are to be read.
-
-    Attributes:
-        truth: File of its boxes.
-        group: Folder below which training puts the video.
-        frames: Numbers of its first and last image, by file name; None is open.
-        pattern: Name of an image by number, for sets that are here without images.
-        origin: Coordinate of the first pixel in ``truth``, 0 or 1.
-        step: At most one in so many boxes belongs to an image (see `_pair`).
-        slack: Boxes that may be missing or too many without a warning.
-        surplus: More images than boxes are known and no fault.
-        boxes: The boxes by number of their image, in place of those in ``truth``.
-        first_only: In testing a single box is that of the first frame; no other frame has one.
-        flags: Files of a small number per frame, by the field of the record that it fills.
-        expected: Whether a missing one is a warning (its list is then empty) or nothing.
-        hidden: Files of which any may flag a frame without the object, left out by training.
-        absent: Whether testing needs those files, for the field ``absent`` (1: not flagged).
-        attr_file: File of one 0 or 1 for each of ``attr_names``.
-    """
+    """Where the files of a video of one object lie, and how they are to be read."""
 
     name: str
     images: Path
-    truth: Path
-    group: str = ""
+    truth: Path  # file of its boxes
+    group: str = ""  # folder below which training puts the video
     category: str = ""
-    frames: tuple[int | None, int | None] = (None, None)
-    pattern: str = "%08d.jpg"
-    start: int = 1
+    frames: tuple[int | None, int | None] = (None, None)  # first and last number; None is open
+    pattern: str = "%08d.jpg"  # name of an image by number, for sets that are here without images
+    start: int = 1  # number of the first image of those
     parse: Callable[[str], list[Region]] = parse_regions
-    origin: int = 0
-    step: int = 1
-    slack: int = 0
-    surplus: bool = False
-    boxes: Mapping[int, Region] | None = None
-    first_only: bool = False
+    origin: int = 0  # coordinate of the first pixel in ``truth``, 0 or 1
+    step: int = 1  # at most one in so many boxes belongs to an image (see `_pair`)
+    slack: int = 0  # boxes that may be missing or too many without a warning
+    surplus: bool = False  # more images than boxes are known and no fault
+    boxes: Mapping[int, Region] | None = None  # by number of their image, in place of ``truth``
+    first_only: bool = False  # in testing a single box is that of the first frame
+    # Files of a small number per frame, by the field of the record that they fill. A missing one is
+    # a warning if it is ``expected``, and its list is then empty.
     flags: Mapping[str, Path] = field(default_factory=dict)
     expected: bool = False
+    # Files of which any may flag a frame without the object, which training leaves out. With
+    # ``absent``, testing needs them for the field of that name (1: not flagged).
     hidden: tuple[Path, ...] = ()
     absent: bool = False
-    attr_file: Path | None = None
+    attr_file: Path | None = None  # a 0 or 1 for each of ``attr_names``
     attr_names: Items[str] = ()
 
 

@@ -32,59 +32,42 @@ class Corners(NamedTuple):
 
 @dataclass(frozen=True)
 class Frame:
-    """One annotated image, as crops are cut from it.
+    """One annotated image, as crops are cut from it; keys of mappings are tracks.
 
-    Attributes:
-        video: Name of the video, a path below the folder of crops.
-        boxes: Track -> x1, y1, x2, y2 in pixels.
-        masks: Track -> mask with a method ``draw(shape)``; tracks may be missing.
-        categories: Track -> name of the object's category; tracks may be missing.
-        labels: Label image (see `toolkit.io.images`), where that is the annotation: then label n
-            is track n, its box is the smallest one around its pixels, and ``boxes`` is empty.
-        size: (w, h) in pixels that the annotation states, or None.
+    Where ``labels`` names a label image (see `toolkit.io.images`), label n is track n, its box is
+    the smallest one around its pixels, and ``boxes`` is empty.
     """
 
-    video: str
+    video: str  # name, a path below the folder of crops
     number: int
     image: Path
-    boxes: Mapping[int, Items[float]] = field(default_factory=dict)
-    masks: Mapping[int, Any] = field(default_factory=dict)
-    categories: Mapping[int, str] = field(default_factory=dict)
+    boxes: Mapping[int, Items[float]] = field(default_factory=dict)  # x1, y1, x2, y2 in pixels
+    masks: Mapping[int, Any] = field(default_factory=dict)  # with a method ``draw(shape)``, if any
+    categories: Mapping[int, str] = field(default_factory=dict)  # names, where they are known
     labels: Path | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None  # (w, h) in pixels that the annotation states
 
 
 @dataclass
 class Sequence:
     """The frames of a video in order, with what is known of the objects in them.
 
-    Lists have one entry per frame; a sequence that cannot be used has no frames.
-
-    Attributes:
-        images: Paths of the images; they may be missing.
-        regions: Track -> region: x, y, w, h, a polygon x1, y1, ... or `Corners`, in 0-based pixels.
-            NaN where the object is absent.
-        numbers: Numbers of the frames; None counts from 0.
-        group: Folder below which training puts the video, such as its class.
-        labels: Label images in place of ``regions``; None for a frame without one.
-        visible: Whether a frame is to be trained on; None: all are.
-        masks: Track -> mask (see `Frame`).
-        flags: Fields of the record with a small number per frame, such as ``absent``.
-        sizes: (w, h) in pixels that the annotation states.
+    Lists have one entry per frame; a sequence that cannot be used has no frames. A region is
+    x, y, w, h, a polygon x1, y1, ... or `Corners`, in 0-based pixels; NaN where there is none.
     """
 
     name: str
-    images: Items[str | os.PathLike] = ()
-    regions: Items[Mapping[int, Region]] = ()
-    numbers: Items[int] | None = None
-    group: str = ""
-    labels: Items[Path | None] | None = None
-    visible: Items[bool] | None = None
-    masks: Items[Mapping[int, Any]] | None = None
+    images: Items[str | os.PathLike] = ()  # they may be missing
+    regions: Items[Mapping[int, Region]] = ()  # by track
+    numbers: Items[int] | None = None  # None counts from 0
+    group: str = ""  # folder below which training puts the video, such as its class
+    labels: Items[Path | None] | None = None  # label images in place of ``regions``
+    visible: Items[bool] | None = None  # frames to train on; None: all
+    masks: Items[Mapping[int, Any]] | None = None  # by track, see `Frame`
     categories: Mapping[int, str] = field(default_factory=dict)
-    flags: Mapping[str, list[int]] = field(default_factory=dict)
+    flags: Mapping[str, list[int]] = field(default_factory=dict)  # fields of the record: ``absent``
     attributes: Items[str] = ()
-    sizes: Items[tuple[int, int]] | None = None
+    sizes: Items[tuple[int, int]] | None = None  # (w, h) in pixels that the annotation states
 
     def __len__(self) -> int:
         return len(self.images)
@@ -111,10 +94,7 @@ class Sequence:
             )
 
     def record(self, root: Path) -> dict[str, Any]:
-        """Make the record of the object 0, with paths relative to ``root``.
-
-        Boxes of label images are read when they are asked for.
-        """
+        """Make the record of the object 0, with paths relative to ``root``."""
         regions: Items[Region]
         if self.labels is not None:
             regions = MaskBoxes([path and str(path) for path in self.labels])
@@ -123,12 +103,12 @@ class Sequence:
         record = {
             "video_dir": self.name,
             "init_rect": regions[0],
-            "img_names": [relative(path, root) for path in self.images],
+            "img_names": [_relative(path, root) for path in self.images],
             "gt_rect": regions,
             "attr": list(self.attributes),
         }
         if self.labels is not None:
-            record["mask_names"] = [path and relative(path, root) for path in self.labels]
+            record["mask_names"] = [path and _relative(path, root) for path in self.labels]
         return record | dict(self.flags)
 
 
@@ -148,7 +128,7 @@ def to_xywh(region: Region) -> Region:
     return region
 
 
-def relative(path: str | os.PathLike, root: Path) -> str:
+def _relative(path: str | os.PathLike, root: Path) -> str:
     """Return a path relative to a folder, with ``/`` on every system."""
     path, start = os.fspath(path), f"{root}{os.sep}"
     if str(root) == os.curdir or not path.startswith(start):
@@ -253,11 +233,7 @@ class Video:
 
     @cached_property
     def mask_names(self) -> list[str | None] | None:
-        """Absolute paths of the annotation masks, None for a frame without one.
-
-        None if the set has none at all. In a mask, 0 is background and every other value an
-        object; see `toolkit.io.images.read_labels`.
-        """
+        """Absolute paths of the annotation masks, None for a frame or a set without any."""
         if self._labels.mask_names is None:
             return None
         return [name and os.path.join(self.root, name) for name in self._labels.mask_names]
@@ -265,13 +241,11 @@ class Video:
     def read_mask(self, index: int) -> NDArray | None:
         """Read the annotation mask of a frame; None if it has none.
 
-        Returns:
-            Label image (H, W), see `toolkit.io.images.read_labels`; the target is 1 and all else 0
-            where ``mask_value`` names its value.
+        It is a label image (H, W), see `toolkit.io.images.read_labels`; the target is 1 and all
+        else 0 where ``mask_value`` names its value.
 
         Raises:
-            FileNotFoundError: If the mask is not there.
-            ValueError: If it is damaged.
+            OSError, ValueError: If the mask is not there, or damaged.
         """
         path = self.mask_names and self.mask_names[index]
         if not path:
@@ -284,10 +258,9 @@ class Video:
 
     @cached_property
     def tags(self) -> dict[str, list[int]]:
-        """0 or 1 per frame by tag: ``all``, those of the set, ``empty``.
+        """0 or 1 per frame by tag: ``all``, those of the set, ``empty`` for frames without any.
 
-        ``empty`` marks the frames that carry no tag of the set. The lists are empty where the set
-        has no tags.
+        The lists are empty where the set has no tags.
         """
         given = {tag: list(flags) for tag, flags in self._labels.tags.items()}
         known = [flags for flags in given.values() if flags]
@@ -321,12 +294,12 @@ class Video:
 
     @property
     def width(self) -> int:
-        """Frame width in pixels, from the JSON or else from the first image."""
+        """Frame width in pixels, from the annotation or else from the first image."""
         return self._frame_size[0]
 
     @property
     def height(self) -> int:
-        """Frame height in pixels, from the JSON or else from the first image."""
+        """Frame height in pixels, from the annotation or else from the first image."""
         return self._frame_size[1]
 
     @property
