@@ -20,7 +20,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +130,20 @@ def _check_set(
     all_images: bool,
 ) -> dict[str, Video]:
     """Check every video of a set, and the set as a whole; return the videos that can be made."""
-    videos, there = {}, _Listing()
+    videos, found, listing = {}, False, cache(_list_folder)
     for name in tqdm(sorted(records), desc="check", ncols=100, leave=False, disable=None):
         try:
             videos[name] = video = make_video(name, records[name], root, benchmark)
         except ValueError as error:
             log.add("", name, str(error))
             continue
-        missing = [i for i, path in enumerate(video.img_names) if path not in there]
+        paths = enumerate(map(os.path.split, video.img_names))
+        missing = [i for i, (folder, image) in paths if image not in listing(folder)]
+        found |= len(missing) < len(video)
         _check_images(video, missing, log, all_images)
         _check_boxes(video, log)
     _check_names(videos, benchmark, log)
-    if videos and not there.found:
+    if videos and not found:
         log.warn("", "", f"no images below {root}: enough to score, not to track")
     if benchmark.evaluation in _NEED_SIZE:
         unsized = [name for name, video in videos.items() if _frame_size(video) is None]
@@ -150,23 +152,11 @@ def _check_set(
     return videos
 
 
-class _Listing:
-    """Whether files are there, by reading each folder once; ``found`` if any of them was."""
-
-    def __init__(self) -> None:
-        self._folders: dict[str, frozenset[str]] = {}
-        self.found = False
-
-    def __contains__(self, path: str) -> bool:
-        folder, name = os.path.split(path)
-        if folder not in self._folders:
-            try:
-                self._folders[folder] = frozenset(os.listdir(folder))
-            except OSError:
-                self._folders[folder] = frozenset()
-        there = name in self._folders[folder]
-        self.found |= there
-        return there
+def _list_folder(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
 
 
 def _frame_size(video: Video) -> tuple[int, int] | None:

@@ -46,12 +46,7 @@ def _add_options(parser: Parser, form: TrainingSet) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Check or crop a set, as the options say.
-
-    Raises:
-        ValueError: If an option makes no sense, or nothing usable was found.
-        RunFailed: If something was wrong with the data; what could be used is written.
-    """
+    """Check or crop a set, as the options say; raise if data was wrong or nothing usable found."""
     args = parse_args(argv)
     if args.test_videos and not args.check:
         _write_test_set(args)
@@ -141,10 +136,7 @@ def crop_like_pysot(
     root: Path = Path(),
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Write ``crop<size>/`` of the current folder as PySOT's ``par_crop.py``, with template crops.
-
-    Arguments are the size of the crops and the number of processes.
-    """
+    """Write ``crop<size>/`` in the current folder as PySOT's ``par_crop.py`` does it."""
     parser = Parser(description)
     parser.add_argument("crop_size", type=positive, nargs="?", default=511)
     parser.add_argument("num_processes", type=positive, nargs="?", default=os.cpu_count() or 1)

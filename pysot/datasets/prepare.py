@@ -205,8 +205,8 @@ def _usable(box: Iterable[float], shape: tuple[int, int], where: str, log: Issue
         log.add(kind, where, list(box))
         return False
     if box[0] >= shape[1] or box[1] >= shape[0] or box[2] <= 0 or box[3] <= 0:
-        size = f"{shape[1]} x {shape[0]}"
-        log.add("box outside the image", where, f"{list(box)}, image {size}")
+        text = f"{list(box)}, image {shape[1]} x {shape[0]}"
+        log.add("box outside the image", where, text)
         return False
     return True
 

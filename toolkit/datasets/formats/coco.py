@@ -36,7 +36,7 @@ def read_file(
         path: JSON file with ``images``, ``annotations`` and perhaps ``categories``.
         images: Folder that ``file_name`` of an image is relative to.
         prefix: Folder below which training puts the images; empty for none.
-        reading: Receives what makes no sense.
+        reading: Receives issues.
         masks: Whether to read masks.
     """
     content = _read(path)

@@ -83,12 +83,8 @@ def read_uav(
 ) -> Iterator[Sequence]:
     """UAV123 and its kin: ``data_seq/<images>/<folder>/%06d.jpg``, ``anno/<truths>/<name>.txt``.
 
-    Args:
-        reading: The root, which holds ``data_seq`` and ``anno``, and the log.
-        frames: Which table of frames: several videos share a folder.
-        images: Folder of the frames in ``data_seq``.
-        truths: Folder of the boxes in ``anno``.
-        every: One of so many frames of the table was kept, and these were numbered anew.
+    Several videos share a folder; ``frames`` names their table. One in ``every`` frames of it was
+    kept, and these were numbered anew.
     """
     annotations = reading.root / "anno" / truths
     for name, (folder, first, last) in table("uav123_frames")[frames].items():

@@ -137,14 +137,11 @@ _FIELDS = (
 def read_youtube_bb(reading: Reading, subset: str) -> Iterator[Sequence]:
     """Yield the annotated frames of a part of the set, one object each.
 
-    The boxes of the file are fractions of the image; here they are pixels, for which the header of
-    every image is read. An object that is absent, and one without an image (not every video can
-    be downloaded), is left out; a note counts the latter.
-
-    Args:
-        reading: Its root has ``<subset>.csv``, with or without a line of names, and the images
-            ``<subset>/<class id>/<youtube id>_<ms>_<class>_<object>.jpg``.
-        subset: ``yt_bb_detection_train`` or ``yt_bb_detection_validation``.
+    The root has ``<subset>.csv``, with or without a line of names, and the images
+    ``<subset>/<class id>/<youtube id>_<ms>_<class>_<object>.jpg``. The boxes of the file are
+    fractions of the image; here they are pixels, for which the header of every image is read. An
+    object that is absent, and one without an image (not every video can be downloaded), is left
+    out; a note counts the latter.
     """
     path, missing = reading.root / f"{subset}.csv", 0
     if not path.is_file():

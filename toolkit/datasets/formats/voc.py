@@ -78,13 +78,7 @@ def _still(
 
 
 def read_vid(reading: Reading, split: str = "", shortest: int = 1) -> Iterator[Sequence]:
-    """Yield the videos of VID.
-
-    Args:
-        reading: Its root has ``{Annotations,Data}/VID/train/<part>/<video>``.
-        split: Text in the names of the videos to take.
-        shortest: See `keep_runs`.
-    """
+    """VID: ``{Annotations,Data}/VID/train/<part>/<video>``; names of videos contain ``split``."""
     images = reading.root / "Data" / "VID" / "train"
     for folder in (folder for part in _parts(reading.root) for folder in part):
         video = vid_sequence(_vid_video(folder, reading), images)
@@ -156,13 +150,7 @@ def vid_sequence(video: VidVideo, images: Path) -> Sequence:
 
 
 def keep_runs(video: Sequence, shortest: int = 2) -> Sequence:
-    """Leave out objects that are seen for too short a time.
-
-    Args:
-        video: Frames of it stay, some with fewer objects.
-        shortest: An object stays in the frames of every run of so many frames in a row, counted
-            in the frames that are there, or more.
-    """
+    """Leave out objects in runs of fewer than ``shortest`` of the frames that are there."""
     keep: list[set[int]] = [set() for _ in video.regions]
     for track in {track for tracks in video.regions for track in tracks}:
         run: list[int] = []
