@@ -21,21 +21,15 @@ from toolkit.visualization.plots import bgr_color
 
 
 class Video(video.Video):
-    """A video with the results of trackers.
-
-    Attributes:
-        pred_trajs: Loaded results by tracker, as `load_tracker` returns them.
-        confidence: Loaded scores per frame by tracker (long-term sets).
-        imgs: All frames after `load_img`, else None.
-    """
+    """A video with the results of trackers."""
 
     benchmark = OPE
-    imgs: list[NDArray] | None = None
+    imgs: list[NDArray] | None = None  # all frames after `load_img`
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.pred_trajs: dict[str, Any] = {}
-        self.confidence: dict[str, NDArray] = {}
+        self.pred_trajs: dict[str, Any] = {}  # by tracker, as `load_tracker` returns them
+        self.confidence: dict[str, NDArray] = {}  # scores per frame by tracker (long-term sets)
 
     @classmethod
     def of(cls, plain: video.Video, benchmark: Benchmark) -> Video:

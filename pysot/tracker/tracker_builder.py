@@ -74,17 +74,12 @@ def load_network(
 
 @dataclass(frozen=True)
 class TrackerSpec:
-    """A picklable tracker: a call builds one; equal specs give equal boxes.
-
-    Attributes:
-        digest: SHA-256 of the weights, since a file may change between two runs of one process.
-        tuned: Overrides ``KEY, VALUE, ...`` that do not concern the network.
-    """
+    """A picklable tracker: a call builds one; equal specs give equal boxes."""
 
     config: configuration.Config = field(hash=False)
     snapshot: Path
-    digest: str
-    tuned: tuple[str, ...] = ()
+    digest: str  # SHA-256 of the weights, as a file may change between two runs of one process
+    tuned: tuple[str, ...] = ()  # overrides KEY, VALUE, ... that do not concern the network
 
     @classmethod
     def read(

@@ -169,25 +169,20 @@ def _box(path: str | None) -> Region:
 
 @dataclass(frozen=True)
 class Labels:
-    """Annotation that only some data sets have, an entry per frame; see the names in `Video`."""
+    """Annotation that only some data sets have, an entry per frame."""
 
-    absent: Items[int] | None = None
+    absent: Items[int] | None = None  # 1 = the frame is scored (PySOT's sense of LaSOT)
     tags: Mapping[str, Items[int]] = field(default_factory=dict)
-    cover: Items[int] | None = None
+    cover: Items[int] | None = None  # visible share of the target in eighths, 0..8 (GOT-10k)
     mask_names: Items[str | None] | None = None
-    mask_value: int | None = None
+    mask_value: int | None = None  # of the target's pixels in all masks; None: all but 0
 
 
 class Video:
     """Frames and ground truth of one target; images are read when asked for, never before.
 
-    Attributes:
-        root: Folder that image names are relative to.
-        video_dir: Folder name from the JSON, not used to build paths.
-        attr: Names of the attributes of the video.
-        absent: (N,) int8, 1 = the frame is scored (PySOT's sense of LaSOT); None if not given.
-        cover: Visible share of the target per frame in eighths, 0..8 (GOT-10k); None elsewhere.
-        mask_value: Value of the target's pixels in its annotation masks; None means all but 0.
+    Image names are relative to ``root``; ``video_dir`` is the folder that the JSON names, of which
+    no path is built; ``attr`` has the attributes' names, and `Labels` are attributes here, too.
     """
 
     def __init__(

@@ -47,31 +47,22 @@ class StaticTracker:
 
 @dataclass(frozen=True)
 class ProtocolOptions:
-    """What a protocol leaves to its user.
+    """What a protocol leaves to its user."""
 
-    Attributes:
-        start: Makes the box x, y, w, h that a tracker starts on from the ground truth of that
-            frame, a box or the corners of a polygon.
-        mask_threshold: Probability above which a pixel belongs to an object.
-    """
-
+    # makes the box x, y, w, h to start on from a ground truth, a box or corners of a polygon
     start: Callable[[Sequence[float]], Sequence[float]] = box_around
-    mask_threshold: float = 0.5
+    mask_threshold: float = 0.5  # probability above which a pixel belongs to an object
 
 
 class OnePass:
     """Start on the first frame and run to the end: OPE of the OTB benchmark.
 
     Long-term benchmarks are run the same way; only their files differ. Other protocols derive from
-    this one. An object takes the frames of one video in order.
-
-    Args:
-        build: Makes a tracker; called once, or once for each object of a mask.
-        options: See `ProtocolOptions`.
+    this one. An object takes the frames of one video in order; it builds a tracker once, or once
+    for each object of a mask.
     """
 
-    restarts = False
-    """Whether failures are counted."""
+    restarts = False  # whether failures are counted
 
     def __init__(self, build: Callable[[], Tracker], options: ProtocolOptions) -> None:
         self.build, self.options, self.trajectory = build, options, Trajectory()

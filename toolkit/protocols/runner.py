@@ -22,23 +22,14 @@ FAILURES = (ValueError, OSError, RuntimeError, MemoryError, cv2.error)
 
 @dataclass(frozen=True)
 class Job:
-    """How a tracker is run over videos, and where the results go.
+    """How a tracker is run over videos, and where the results go."""
 
-    Attributes:
-        build: Makes the tracker; sent to the worker processes, and called for every video.
-        protocol: Key of `toolkit.protocols.PROTOCOLS`.
-        store: The tracker's results.
-        options: What the protocol leaves open.
-        repetitions: Runs over each video.
-        overwrite: Run finished videos again.
-    """
-
-    build: Callable[[], Tracker]
-    protocol: str
+    build: Callable[[], Tracker]  # sent to the worker processes, and called for every video
+    protocol: str  # key of `toolkit.protocols.PROTOCOLS`
     store: ResultStore
     options: ProtocolOptions = field(default_factory=ProtocolOptions)
-    repetitions: int = 1
-    overwrite: bool = False
+    repetitions: int = 1  # runs over each video
+    overwrite: bool = False  # whether finished videos are run again
 
     @property
     def restarts(self) -> bool:
@@ -65,23 +56,14 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job did with a video.
+    """What a job did with a video."""
 
-    Attributes:
-        name: The video.
-        lines: What PySOT's tools print, a line per repetition that was run.
-        skipped: Whether all results were there.
-        lost: Failures in all repetitions, those of earlier runs included.
-        error: First line of the message of what went wrong.
-        locked: Whether another process is running it.
-    """
-
-    name: str
-    lines: tuple[str, ...] = ()
-    skipped: bool = False
-    lost: int = 0
-    error: str = ""
-    locked: bool = False
+    name: str  # of the video
+    lines: tuple[str, ...] = ()  # what PySOT's tools print, one per repetition that was run
+    skipped: bool = False  # whether all results were there
+    lost: int = 0  # failures in all repetitions, those of earlier runs included
+    error: str = ""  # first line of the message
+    locked: bool = False  # whether another process is running it
 
 
 def allowed_repetitions(tracker: Tracker, asked: int | None, most: int) -> int:

@@ -52,19 +52,14 @@ class ResultFiles:
 class Layout:
     """Where the files of a run lie below a tracker's folder, and what is in them.
 
-    Attributes:
-        regions: Path with ``{video}`` and ``{run:03d}``.
-        scores: Likewise; None if the layout has no such file. The first frame has none.
-        times: Likewise. Every repetition adds a column.
-        codes: Which codes may stand in a line, in words, as may a polygon; if empty, only boxes.
-        number: Text of a number of a region.
+    Paths have ``{video}`` and ``{run:03d}`` in them; None if the layout has no such file.
     """
 
     regions: str
-    scores: str | None = None
-    times: str | None = None
-    codes: str = ""
-    number: Callable[[float], str] = str
+    scores: str | None = None  # the first frame has none
+    times: str | None = None  # every repetition adds a column
+    codes: str = ""  # which may stand in a line, in words, as may a polygon; if empty, only boxes
+    number: Callable[[float], str] = str  # text of a number of a region
 
     def files(self, tracker: str | os.PathLike, video: str, repetition: int = 1) -> ResultFiles:
         """Return the paths of a run; repetitions count from 1."""
@@ -73,11 +68,7 @@ class Layout:
         return ResultFiles(*(name and Path(tracker, name) for name in names))
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
-        """Write the results of a run, each file whole or not at all, and the regions last.
-
-        Raises:
-            OSError: If a file cannot be written.
-        """
+        """Write the results of a run, each file whole or not at all, and the regions last."""
         codes = trajectory.codes
         if files.scores:
             codes = [Code.STARTED, *codes[1:]]

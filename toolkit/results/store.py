@@ -24,8 +24,7 @@ class ResultStore:
     """A tracker's results: a folder, which need not exist, and the layout of its files."""
 
     folder: Path
-    layout: str
-    """Key of `toolkit.results.formats.LAYOUTS`."""
+    layout: str  # key of `toolkit.results.formats.LAYOUTS`
 
     def files(self, video: str, repetition: int = 1) -> ResultFiles:
         """Return the paths of a run; repetitions count from 1."""
@@ -85,16 +84,11 @@ class ResultStore:
                 _remove(path)
 
     def record(self, made_with: Mapping[str, Any], videos: Sequence[str], overwrite: bool) -> None:
-        """Note in the folder what its results are made with, and refuse to mix two trackers.
-
-        Args:
-            made_with: What the tracker is made of, as JSON.
-            videos: Names of all videos of the set.
-            overwrite: Delete the results of another tracker.
+        """Note in the folder what its results of ``videos`` are made with, as JSON.
 
         Raises:
-            ValueError: If the folder holds results of another snapshot or other settings.
-            OSError: If it cannot be written.
+            ValueError: If the folder holds results of another snapshot or other settings, unless
+                it shall ``overwrite`` them.
         """
         path = self.folder / _RECORD
         text, noted = json.dumps(made_with, indent=1), None

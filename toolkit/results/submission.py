@@ -15,12 +15,7 @@ from toolkit.results.store import ResultStore
 
 
 def find_faults(store: ResultStore, lengths: Mapping[str, int]) -> list[str]:
-    """Describe what a server would refuse or misread.
-
-    Args:
-        store: The tracker's results.
-        lengths: Number of frames of every video of the set, by name.
-    """
+    """Describe what a server would refuse or misread; ``lengths`` counts the frames by video."""
     runs = {video: store.find(video) for video in lengths}
     most = max(map(len, runs.values()), default=0)
     faults = []
@@ -39,13 +34,8 @@ def find_faults(store: ResultStore, lengths: Mapping[str, int]) -> list[str]:
 def write_archive(path: str | os.PathLike, store: ResultStore, videos: Iterable[str]) -> int:
     """Pack the results of videos into a ZIP file; the same results give the same bytes.
 
-    Names in it are relative to the folder of the store.
-
-    Returns:
-        Number of files in the archive.
-
-    Raises:
-        OSError: If a file cannot be read or the archive cannot be written; then there is none.
+    Names in it are relative to the folder of the store. Returns the number of files in it. There is
+    no archive if anything raises.
     """
     paths: set[Path] = set()
     for video in videos:

@@ -25,25 +25,18 @@ class Trajectory:
     """What a tracker did over a video, one entry per frame.
 
     A protocol appends to lists, so that an int is written as one; a file is read into arrays.
-
-    Attributes:
-        codes: `Code` of each frame; (N,) int8 from a file.
-        regions: Boxes x, y, w, h or polygons x1, y1, ... in 0-based pixels; empty where there is
-            none. From a file (N, 4) or (N, 2K) as `toolkit.io.boxes.as_regions` makes them.
-        scores: Confidence, NaN where there is none; None if the layout has none.
-        seconds: Time spent in the tracker, without reading the frame; not read from files.
-        masks: Label images (H, W), from the protocol of masks alone.
-        frame_names: Names of their files, without suffix.
-        warnings: Keys of `toolkit.results.formats.WARNINGS` that apply to the file.
+    Regions are boxes x, y, w, h or polygons x1, y1, ... in 0-based pixels, empty where there is
+    none; from a file (N, 4) or (N, 2K) as `toolkit.io.boxes.as_regions` makes them.
     """
 
-    codes: Sequence[int] | NDArray = field(default_factory=list)
+    codes: Sequence[int] | NDArray = field(default_factory=list)  # (N,) int8 from a file
     regions: Sequence[Sequence[float]] | NDArray = field(default_factory=list)
+    # confidence, NaN where there is none; None if the layout has none
     scores: Sequence[float] | NDArray | None = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    masks: list[NDArray] = field(default_factory=list)
-    frame_names: list[str] = field(default_factory=list)
-    warnings: tuple[str, ...] = ()
+    seconds: list[float] = field(default_factory=list)  # in the tracker; not read from files
+    masks: list[NDArray] = field(default_factory=list)  # label images (H, W), of masks alone
+    frame_names: list[str] = field(default_factory=list)  # of their files, without suffix
+    warnings: tuple[str, ...] = ()  # keys of `toolkit.results.formats.WARNINGS`
 
     def __len__(self) -> int:
         return len(self.codes)

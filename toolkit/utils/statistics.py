@@ -46,9 +46,6 @@ def success_overlap(gt_bb: NDArray, result_bb: NDArray, n_frame: int) -> NDArray
 
     Returns:
         (21,) values in [0, 1], one per ``IOU_THRESHOLDS``; their mean is the AUC.
-
-    Raises:
-        ValueError: If the trajectories differ in length.
     """
     _check_lengths(gt_bb, result_bb)
     annotated = (gt_bb[:, 2] > 0) & (gt_bb[:, 3] > 0)
@@ -75,9 +72,6 @@ def success_error(
         thresholds: (T,) largest distances.
         n_frame: Number of frames to divide by.
         strict: Count frames without ground truth as misses instead.
-
-    Raises:
-        ValueError: If the trajectories differ in length.
     """
     _check_lengths(gt_center, result_center)
     dx, dy = (gt_center - result_center).T  # column by column: NumPy's sum of two is slow
