@@ -89,8 +89,23 @@ class Checkpointer:
         return None
 
     def prune(self, complete: bool = False) -> None:
-        """Remove what no run needs any more; see :func:`prune`."""
-        prune(self.folder, self.keep, complete)
+        """Remove half-written files of killed runs, and checkpoints no longer needed.
+
+        Those are all but the last ``keep`` after whole epochs, those within an epoch that have two
+        newer ones of either kind, and, once the run is complete, all within epochs.
+        """
+        names = [path.name for path in self.folder.glob("*")]
+        found = _places(names)
+        doomed = {name for name in names if _TEMPORARY.fullmatch(name)}
+        old = sorted(found, reverse=True)[0 if complete else 2 :]
+        doomed |= {found[place] for place in old if place[1]}
+        if self.keep:
+            epochs = sorted((e for e, pairs in found if not pairs), reverse=True)[self.keep :]
+            doomed |= {found[epoch, 0] for epoch in epochs}
+            doomed |= {n for n in names if (m := _AVERAGE.fullmatch(n)) and int(m[1]) in epochs}
+        for name in doomed:
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink()
 
 
 def write_checkpoint(folder: Path, content: dict[str, Any]) -> Path:
@@ -109,27 +124,6 @@ def write_checkpoint(folder: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-def prune(folder: Path, keep: int = 0, complete: bool = False) -> None:
-    """Remove what no run needs any more.
-
-    That is: what a killed run left half-written; all but the last ``keep`` checkpoints after whole
-    epochs (0 keeps all); checkpoints within an epoch with two newer ones of either kind, and all of
-    them once the run is complete.
-    """
-    names = [path.name for path in folder.glob("*")]
-    found = _places(names)
-    doomed = {name for name in names if _TEMPORARY.fullmatch(name)}
-    old = sorted(found, reverse=True)[0 if complete else 2 :]
-    doomed |= {found[place] for place in old if place[1]}
-    if keep:
-        epochs = sorted((epoch for epoch, pairs in found if not pairs), reverse=True)[keep:]
-        doomed |= {found[epoch, 0] for epoch in epochs}
-        doomed |= {n for n in names if (m := _AVERAGE.fullmatch(n)) and int(m[1]) in epochs}
-    for name in doomed:
-        with contextlib.suppress(OSError):
-            (folder / name).unlink()
-
-
 def _places(names: list[str]) -> dict[tuple[int, int], str]:
     """Map (finished epochs, pairs of the next) to the names of checkpoints."""
     matches = [_EPOCH.fullmatch(name) or _PARTIAL.fullmatch(name) for name in names]
@@ -137,10 +131,7 @@ def _places(names: list[str]) -> dict[tuple[int, int], str]:
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Return path and content of a folder's newest checkpoint that is whole; None without any.
-
-    Damaged files are named in a warning.
-    """
+    """Return path and content of the newest checkpoint that is whole; None without any."""
     found = _places([path.name for path in folder.glob("*")])
     for _, name in sorted(found.items(), reverse=True):
         path = folder / name
