@@ -1,4 +1,7 @@
-"""From a configuration to a training run."""
+"""From a configuration to a training run.
+
+A wrong configuration, checkpoint or annotation is a ValueError, a missing file an OSError.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_trainer(cfg: Config, group: ProcessGroup, device: torch.device, seed: int) -> Trainer:
-    """Build the network with random weights, and its trainer.
-
-    Raises:
-        ValueError: If the configuration is wrong, or the device does not support it.
-    """
+    """Build the network with random weights, and its trainer."""
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
@@ -61,12 +60,7 @@ def build_trainer(cfg: Config, group: ProcessGroup, device: torch.device, seed: 
 
 
 def build_checkpointer(cfg: Config, group: ProcessGroup) -> Checkpointer:
-    """Build what writes checkpoints, and make their folder, so that a fault shows at once.
-
-    Raises:
-        ValueError: If a number is out of its range.
-        OSError: If the folder cannot be made.
-    """
+    """Build what writes checkpoints, and make their folder, so that a fault shows at once."""
     cfg.check()
     train = cfg.TRAIN
     checkpointer = Checkpointer(Path(train.SNAPSHOT_DIR), train.SAVE_MINUTES, train.KEEP)
@@ -80,10 +74,6 @@ def load_start(cfg: Config, trainer: Trainer, resume: str = "") -> str:
     """Load pretrained weights or a checkpoint into the trainer, and describe which in a line.
 
     ``resume`` is a checkpoint, ``auto`` for the newest, or empty; so is the line of a new run.
-
-    Raises:
-        ValueError: If weights or checkpoint do not fit.
-        OSError: If there is no such file.
     """
     group, progress = trainer.group, trainer.progress
     found = group.broadcast(_checkpoint(cfg, resume) if group.is_main_process else None)
@@ -107,12 +97,7 @@ def _checkpoint(cfg: Config, resume: str) -> tuple[Path, dict[str, Any]] | None:
 
 
 def build_loader(cfg: Config, trainer: Trainer) -> DataLoader:
-    """Build the loader of all pairs yet to come.
-
-    Raises:
-        ValueError: If the configuration or the annotations are wrong.
-        OSError: If a file is missing.
-    """
+    """Build the loader of all pairs yet to come."""
     progress, group = trainer.progress, trainer.group
     return build_train_loader(
         cfg,

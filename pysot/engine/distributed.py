@@ -28,17 +28,11 @@ class ProcessLost(RunFailed):
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among those that train together; all of them must make the same calls.
+    """This process among those that train together; all of them must make the same calls."""
 
-    Attributes:
-        rank: Number of this process, from 0.
-        world_size: Number of processes.
-        local_rank: Number of this process on its machine.
-    """
-
-    rank: int = 0
-    world_size: int = 1
-    local_rank: int = 0
+    rank: int = 0  # number of this process
+    world_size: int = 1  # number of processes
+    local_rank: int = 0  # number of this process on its machine
 
     @property
     def is_main_process(self) -> bool:
@@ -95,7 +89,7 @@ def find_process_group(local_rank: int = 0) -> ProcessGroup:
     ``local_rank`` is for launchers that pass it on the command line.
 
     Raises:
-        ValueError: If the environment is incomplete or not numeric.
+        ValueError: If variables are missing or wrong.
     """
     world_size = _number("WORLD_SIZE", 1)
     if world_size == 1:
@@ -122,11 +116,7 @@ def _number(name: str, default: int) -> int:
 
 
 def device_of(group: ProcessGroup, device: torch.device) -> torch.device:
-    """Return this process's own device, of the kind that the configuration chooses.
-
-    Raises:
-        ValueError: If there are not enough devices.
-    """
+    """Return this process's own device, of the configured kind; ValueError if there are too few."""
     if group.world_size == 1 or device.type == "cpu":
         return device
     if device.type != "cuda" or device.index is not None:
@@ -180,11 +170,7 @@ def _store_of_torchrun() -> dist.Store | None:
 
 
 def sync_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """Let batch norm use the statistics of all processes' batches (``TRAIN.SYNC_BN``).
-
-    Raises:
-        ValueError: On a CPU, where torch has no such batch norm.
-    """
+    """Let batch norm use all processes' batches (``TRAIN.SYNC_BN``); ValueError on a CPU."""
     if device.type != "cuda":
         raise ValueError(f"TRAIN.SYNC_BN needs CUDA devices, not {device.type}; set it to false")
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)

@@ -78,7 +78,7 @@ class Validation:
         log = self.folder / "log.txt"
         with _log_to(log):
             try:
-                return self.test(snapshot, name, poll)
+                return self._test(snapshot, name, poll)
             except _Stopped:
                 return None
             except Exception as error:  # whatever it is, it must not end days of training
@@ -87,17 +87,8 @@ class Validation:
         logger.warning("the test on %s failed: %s; see %s", self.dataset, reason, log)
         return None
 
-    def test(
-        self, snapshot: Path, name: str, poll: Callable[[], None] = lambda: None
-    ) -> dict[str, float | None]:
-        """Run a snapshot over the benchmark and return its metrics by name.
-
-        Results go to ``<folder>/<dataset>/<name>``, scores to ``<folder>/<name>.json``. ``poll`` is
-        called between frames.
-
-        Raises:
-            RunFailed: If a video fails.
-        """
+    def _test(self, snapshot: Path, name: str, poll: Callable[[], None]) -> dict[str, float | None]:
+        """Return the metrics of a snapshot; folder and file of its results are called ``name``."""
         self._run(snapshot, name, poll)
         dataset = DatasetFactory.create_dataset(name=self.dataset, dataset_root=self.root)
         dataset.set_tracker(self.folder / self.dataset, [name])
