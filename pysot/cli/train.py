@@ -30,26 +30,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pysot.cli import Parser, find_dataset_root, positive
 from pysot.core.config import Config, load_config
-from pysot.engine.build import (
-    build_checkpointer,
-    build_loader,
-    build_monitor,
-    build_trainer,
-    describe_run,
-    load_start,
-)
+from pysot.engine import build
 from pysot.engine.checkpoint import BEST, average_path, checkpoint_path
-from pysot.engine.distributed import (
-    ProcessGroup,
-    device_of,
-    find_process_group,
-    init_process_group,
-)
+from pysot.engine.distributed import ProcessGroup, device_of, find_process_group, init_process_group
 from pysot.engine.monitor import log_to
 from pysot.engine.trainer import StopRequest, Trainer
 from pysot.engine.validation import Validation
@@ -92,15 +81,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stop_requests() as stop, log_to(cfg.TRAIN.LOG_DIR, group.rank):
         train(cfg, group, stop, args.seed, resume, validation)
     if stop:
-        sys.exit(stop.exit_code)
+        sys.exit(128 + stop.signal)  # as shells report it
 
 
 def build_validation(args: argparse.Namespace, cfg: Config) -> Validation:
-    """Prepare the tests between epochs.
-
-    Raises:
-        OSError: If the benchmark is not there.
-    """
+    """Prepare the tests between epochs; OSError if the benchmark is not there."""
     root = find_dataset_root(args.val, args.dataset_root)
     if not (root / f"{args.val}.json").is_file():
         raise FileNotFoundError(f"--val: there is no {root / args.val}.json")
@@ -126,22 +111,19 @@ def train(
     device = device_of(group, choose_device(cfg.DEVICE, cfg.CUDA))
     with init_process_group(group, device):
         logger.info("config \n%s", json.dumps(cfg, indent=4))
-        checkpointer = build_checkpointer(cfg, group)
-        trainer = build_trainer(cfg, group, device, seed)
-        if origin := load_start(cfg, trainer, resume):
+        checkpointer = build.build_checkpointer(cfg, group)
+        trainer = build.build_trainer(cfg, group, device, seed)
+        if origin := build.load_start(cfg, trainer, resume):
             say(origin)
         if trainer.progress.epoch >= cfg.TRAIN.EPOCH:
             say(f"nothing to do: {trainer.progress.epoch} of {cfg.TRAIN.EPOCH} epochs are trained")
             return
-        loader = build_loader(cfg, trainer)
-        for line in describe_run(cfg, trainer, loader):
+        loader = build.build_loader(cfg, trainer)
+        for line in build.describe_run(cfg, trainer, loader):
             say(line)
-        with contextlib.closing(build_monitor(cfg, trainer, loader)) as monitor:
-
-            def validate() -> None:
-                if validation:
-                    validation.after_epoch(trainer, monitor, checkpointer.folder, stop)
-
+        with contextlib.closing(build.build_monitor(cfg, trainer, loader)) as monitor:
+            known = (trainer, monitor, checkpointer.folder, stop)
+            validate = partial(validation.after_epoch, *known) if validation else lambda: None
             finished = trainer.fit(
                 loader, monitor, checkpointer, stop, cfg.TRAIN.ACCUMULATE, validate
             )

@@ -40,10 +40,7 @@ _FORMAT = "[%(asctime)s-rk{}-%(filename)s#%(lineno)3d] %(message)s"
 def log_to(folder: str, rank: int = 0) -> Iterator[None]:
     """Send what the package logs to ``<folder>/logs.txt``, and its warnings to the terminal too.
 
-    Only rank 0 logs more than errors. An empty folder means no file.
-
-    Raises:
-        OSError: If the file cannot be written.
+    Ranks above 0 send only errors, to the terminal. An empty folder means no file.
     """
     terminal = _TerminalHandler(logging.ERROR if rank else logging.WARNING)
     terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -74,11 +71,9 @@ class _TerminalHandler(logging.Handler):
 
 
 def open_writer(folder: str, step: int = 0) -> Any:
-    """Open a TensorBoard writer that hides what an earlier run wrote beyond ``step``.
+    """Open a TensorBoard writer, or None without a folder or (with a warning) the package.
 
-    Returns:
-        A ``tensorboardX.SummaryWriter``; None without a folder, or, with a warning, without the
-        package.
+    It hides what an earlier run wrote beyond ``step``.
     """
     if not folder:
         return None
@@ -91,10 +86,7 @@ def open_writer(folder: str, step: int = 0) -> Any:
 
 
 class MetricsLog:
-    """Appends to ``<folder>/log.jsonl``: one JSON object per line, with ``event`` and ``time``.
-
-    An empty folder means no file.
-    """
+    """Appends JSON lines with ``event`` and ``time`` to ``log.jsonl`` in a folder, if any."""
 
     def __init__(self, folder: str = "") -> None:
         self._path = Path(folder) / "log.jsonl" if folder else None

@@ -48,11 +48,6 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.signal is not None
 
-    @property
-    def exit_code(self) -> int:
-        """What shells report for a process ended by the signal: 143 for SIGTERM, 130 for Ctrl-C."""
-        return 128 + (self.signal or signal.SIGTERM)
-
 
 @dataclass
 class Progress:
@@ -96,14 +91,10 @@ class ErrorBudget:
         self.skipped_steps = state["skipped_steps"]
 
     def check_images(self, messages: Sequence[str], hopeless: bool = False) -> None:
-        """Count images that workers replaced.
-
-        Args:
-            messages: Path and reason, one per image.
-            hopeless: Whether some batch has no sample at all.
+        """Count images that workers replaced; ``messages`` give path and reason of each.
 
         Raises:
-            TrainingDataError: If there are too many, or ``hopeless``.
+            TrainingDataError: If there are too many, or ``hopeless``: a batch has no sample at all.
         """
         for message in messages:
             if message not in self.bad_images:
@@ -172,14 +163,9 @@ def set_generators(states: dict[str, Any]) -> None:
 class Trainer:
     """A model, its optimizer, and the loop that trains it.
 
-    All processes make the same calls, and hold the same weights after each.
-
-    Attributes:
-        components: What a checkpoint holds besides model and optimizer, by name; each has
-            ``state_dict`` and ``load_state_dict``. A new piece of state is one more entry.
-
-    Raises:
-        ValueError: If the device does not support the precision.
+    All processes make the same calls, and hold the same weights after each. ``components`` is what
+    a checkpoint holds besides model and optimizer, by name; each has ``state_dict`` and
+    ``load_state_dict``. A new piece of state is one more entry.
     """
 
     model: nn.Module  # maps a batch to a dict of losses with ``total_loss``
@@ -198,7 +184,14 @@ class Trainer:
         self.optimizer: torch.optim.SGD | None = None
         self.progress = Progress(seed)
         self.error_budget = ErrorBudget(max_bad_images)
-        self.scaler = _scaler(self.precision, self.device)
+        fp16 = self.precision == "fp16"
+        if fp16 and self.device.type != "cuda":
+            raise ValueError(
+                "TRAIN.PRECISION: fp16 trains on CUDA devices alone, not on "
+                f"{self.device.type}; use bf16"
+            )
+        amp = torch.amp if hasattr(torch.amp, "GradScaler") else torch.cuda.amp  # torch < 2.3
+        self.scaler = amp.GradScaler(enabled=fp16)
         self.average = None
         self.components: dict[str, Any] = {
             "progress": self.progress,
@@ -224,13 +217,9 @@ class Trainer:
     ) -> bool:
         """Train to the end of the last epoch.
 
-        Args:
-            loader: See ``pysot.datasets.build.build_train_loader``.
-            monitor: Shows every step.
-            checkpointer: Saves the run after every epoch, and within epochs when it is due.
-            stop: Ends the run after the current step.
-            accumulate: Micro-batches per step and process.
-            validate: Called after every epoch.
+        The ``checkpointer`` saves the run after every epoch, and within epochs when it is due;
+        ``stop`` ends it after the current step. Each process takes ``accumulate`` micro-batches per
+        step. ``validate`` is called after every epoch.
 
         Returns:
             Whether the end was reached; False if the run saved itself and stopped as requested.
@@ -241,7 +230,8 @@ class Trainer:
                 process or a loader worker died; after such a death the last whole step is saved.
         """
         progress, group, schedule = self.progress, self.group, loader.batch_sampler
-        source = _Source(loader, self.device, stop, self._counter(accumulate))
+        prepare = self._count_labels if accumulate * group.world_size > 1 else None
+        source = _Source(loader, self.device, stop, prepare)
         try:
             while progress.epoch < self.plan.epochs:
                 self.begin_epoch(progress.epoch)
@@ -405,14 +395,9 @@ class Trainer:
 
     # ----------------------------------------------------------------------- parts of a run
 
-    def _counter(self, accumulate: int) -> Callable[[dict[str, Any]], None] | None:
-        """Return what counts the labels of a batch, if a step has several micro-batches."""
-
-        def count(batch: dict[str, Any]) -> None:
-            if "template" in batch:
-                batch[_COUNTS] = self.model.label_counts(batch)
-
-        return count if accumulate * self.group.world_size > 1 else None
+    def _count_labels(self, batch: dict[str, Any]) -> None:
+        if "template" in batch:
+            batch[_COUNTS] = self.model.label_counts(batch)
 
     def _save(self, checkpointer: Checkpointer, monitor: Monitor, last: bool = False) -> None:
         content = self.state_dict()
@@ -446,17 +431,6 @@ class Trainer:
         return f"{path} holds all steps before, --resume auto goes on from it"
 
 
-def _scaler(precision: str, device: torch.device) -> Any:
-    if precision == "fp16" and device.type != "cuda":
-        raise ValueError(
-            f"TRAIN.PRECISION: fp16 trains on CUDA devices alone, not on {device.type}; use bf16"
-        )
-    enabled = precision == "fp16"
-    if hasattr(torch.amp, "GradScaler"):
-        return torch.amp.GradScaler(device.type, enabled=enabled)
-    return torch.cuda.amp.GradScaler(enabled=enabled)  # torch < 2.3
-
-
 # ------------------------------------------------------------------------------------ batches
 
 
@@ -485,19 +459,18 @@ def sync_batches(
             batch[_COUNTS] = mean.to(batch["template"].device)
 
 
+@dataclass(eq=False)
 class _Source:
-    """A process's batches on its device; ``failure`` says why they ended early."""
+    """A process's batches on its device."""
 
-    def __init__(
-        self,
-        loader: DataLoader,
-        device: torch.device,
-        stop: StopRequest,
-        prepare: Callable[[dict[str, Any]], None] | None,
-    ) -> None:
-        self.failure = ""
-        self._loader, self._stop = loader, stop
-        self._batches = batches_on(device, self._loaded(), prepare)
+    loader: DataLoader
+    device: torch.device
+    stop: StopRequest
+    prepare: Callable[[dict[str, Any]], None] | None
+    failure: str = ""  # why the batches ended early
+
+    def __post_init__(self) -> None:
+        self._batches = batches_on(self.device, self._loaded(), self.prepare)
 
     def steps(self, number: int, accumulate: int) -> Iterator[list[dict[str, Any]]]:
         """Yield the batches of each step; too few of them where the loader failed."""
@@ -505,31 +478,26 @@ class _Source:
             yield list(itertools.islice(self._batches, accumulate))
 
     def _loaded(self) -> Iterator[dict[str, Any]]:
+        """Iterate over the loader without torch's handler of SIGCHLD.
+
+        It raises an error wherever the program is when a worker dies, even in the middle of a step.
+        The loader also checks its workers while it waits for a batch, at least every five seconds.
+        """
+        before = signal.getsignal(signal.SIGCHLD) or signal.SIG_DFL
         try:
-            yield from _without_child_signals(self._loader)
+            batches = iter(self.loader)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGCHLD, before)
+            yield from batches
         except (RuntimeError, ConnectionError, EOFError) as error:
             died = not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker")
-            if not (died or self._stop):
+            if not (died or self.stop):
                 raise
             # a signal that stops a run may have reached the workers, too
             self.failure = (
                 "a loader worker died, perhaps for lack of memory or of /dev/shm (fewer "
                 "TRAIN.NUM_WORKERS need less)"
             )
-
-
-def _without_child_signals(loader: DataLoader) -> Iterator[dict[str, Any]]:
-    """Iterate over a loader without torch's handler of SIGCHLD.
-
-    It raises an error wherever the program is when a worker dies, even in the middle of a step. The
-    loader also checks its workers while it waits for a batch, at least every five seconds.
-    """
-    listening = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGCHLD)
-    batches = iter(loader)
-    if listening:
-        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
-    yield from batches
 
 
 def batches_on(
