@@ -7,7 +7,7 @@ The same pairs are made, in turn in one process, by the loader of plain_loader.p
 as PySOT's scripts write them, and by ours: from files with restart markers, as the scripts in
 training_dataset write them ("crops"), and from the plain loader's own. Each gathers a batch, as a
 worker does. Before, it is checked
-that all make the same pairs; ours rounds blurred images to whole grey levels. "On the device" is
+that all make the same pairs; ours rounds blurred images to whole gray levels. "On the device" is
 what is left to be done with a pair in the training process.
 
 Without --root, crops are made of the photographs in the folder that PYSOT_SHARED names, and of

@@ -80,7 +80,7 @@ def wandering(rng: np.random.Generator, length: int, columns: int, step: float =
 
 
 def turned(boxes: NDArray, angles: NDArray) -> NDArray:
-    """Corners (N, 8) of boxes (N, 4) turned about their centres by angles (N,) in radians."""
+    """Corners (N, 8) of boxes (N, 4) turned about their centers by angles (N,) in radians."""
     half = boxes[:, 2:] / 2
     signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     arms = signs * half[:, None]

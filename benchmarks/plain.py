@@ -112,7 +112,7 @@ class PlainTracker:
         return np.exp(-(change - 1) * self.p.PENALTY_K)
 
     def move(self, box: NDArray, rate: float, shape: tuple[int, ...]) -> None:
-        """Move to a box, relative to the last centre, and stay in the frame."""
+        """Move to a box, relative to the last center, and stay in the frame."""
         height, width = shape[:2]
         self.cx = float(np.clip(self.cx + box[0], 0, width))
         self.cy = float(np.clip(self.cy + box[1], 0, height))

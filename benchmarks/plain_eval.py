@@ -45,7 +45,7 @@ def box_overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def center_error(gt: Sequence[float], pred: Sequence[float], unit: Sequence[float]) -> float:
-    """Distance of the centres in units of (w, h); -1 where the ground truth has none."""
+    """Distance of the centers in units of (w, h); -1 where the ground truth has none."""
     centers = [[(box[k] + (box[k + 2] - 1) / 2) / unit[k] for k in (0, 1)] for box in (gt, pred)]
     if not (centers[0][0] > 0 and centers[0][1] > 0):
         return -1
@@ -53,7 +53,7 @@ def center_error(gt: Sequence[float], pred: Sequence[float], unit: Sequence[floa
 
 
 def one_pass(annotations: dict[str, Any], folder: Path) -> dict[str, float]:
-    """Success, precision and normalised precision of a tracker."""
+    """Success, precision and normalized precision of a tracker."""
     curves: dict[str, list] = {"success": [], "precision": [], "norm_precision": []}
     for name, video in annotations.items():
         frames = list(zip(video["gt_rect"], read_lines(folder / f"{name}.txt"), strict=True))

@@ -1,7 +1,7 @@
 """A plain loader of training pairs, to measure the package's own against.
 
 Written from the description of the pipeline alone, without any care for speed: both crops are
-decoded whole, the colour offset is subtracted in float64, the blur is one filter with a
+decoded whole, the color offset is subtracted in float64, the blur is one filter with a
 two-dimensional kernel, and every anchor is compared with the target. Which pairs are drawn, and
 the order of the draws, are the package's, so that both make the same samples.
 """
@@ -96,11 +96,11 @@ class PlainLoader:
     ) -> list[float]:
         """Draw the part of a crop that is shown, as x1, y1, x2, y2."""
         limits = np.array([image.shape[1], image.shape[0]], float)
-        centre, sides = limits // 2, np.array([size - 1.0, size - 1.0])
+        center, sides = limits // 2, np.array([size - 1.0, size - 1.0])
         if change.SCALE:
             scales = [1 + (rng.random() * 2 - 1) * change.SCALE for _ in range(2)]
             sides = sides * np.minimum(scales, limits / sides)
-        low, high = centre - sides / 2, centre + sides / 2
+        low, high = center - sides / 2, center + sides / 2
         if change.SHIFT:
             moves = np.array([(rng.random() * 2 - 1) * change.SHIFT for _ in range(2)])
             moves = np.maximum(-low, np.minimum(limits - 1 - high, moves))
@@ -150,8 +150,8 @@ class PlainLoader:
     ) -> tuple[NDArray, NDArray, NDArray]:
         """Background around another object than the template's."""
         size, cells = cls.shape[-1], []
-        for centre in ((box[1] + box[3]) / 2, (box[0] + box[2]) / 2):
-            offset = (centre - self.cfg.TRAIN.SEARCH_SIZE // 2) / self.cfg.ANCHOR.STRIDE + 0.5
+        for center in ((box[1] + box[3]) / 2, (box[0] + box[2]) / 2):
+            offset = (center - self.cfg.TRAIN.SEARCH_SIZE // 2) / self.cfg.ANCHOR.STRIDE + 0.5
             cell = size // 2 + math.ceil(offset)
             cells.append(slice(max(0, cell - 3), max(0, min(size, cell + 4))))
         near = np.zeros(cls.shape)

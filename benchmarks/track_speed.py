@@ -78,9 +78,9 @@ def drawn_frames(count: int) -> list[NDArray]:
     background = np.random.default_rng(0).integers(0, 200, (480, 640, 3), dtype=np.uint8)
     frames = []
     for angle in np.linspace(0, 2 * np.pi, count):
-        centre = int(320 + 100 * np.cos(angle)), int(240 + 100 * np.sin(angle))
+        center = int(320 + 100 * np.cos(angle)), int(240 + 100 * np.sin(angle))
         frames.append(
-            cv2.ellipse(background.copy(), centre, (30, 45), 0, 0, 360, (0, 220, 255), -1)
+            cv2.ellipse(background.copy(), center, (30, 45), 0, 0, 360, (0, 220, 255), -1)
         )
     return frames
 

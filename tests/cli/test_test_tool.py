@@ -325,9 +325,9 @@ def test_a_bad_video_is_named_and_the_others_go_on(harm, arguments, folder, otb_
 
 
 def test_grey_and_16_bit_frames_are_tracked(arguments, folder, otb_set):
-    grey = otb_set / "B" / "img" / "0002.png"
+    gray = otb_set / "B" / "img" / "0002.png"
     deep = otb_set / "B" / "img" / "0003.png"
-    cv2.imwrite(str(grey), np.full((72, 96), 100, np.uint8))
+    cv2.imwrite(str(gray), np.full((72, 96), 100, np.uint8))
     cv2.imwrite(str(deep), np.full((72, 96, 4), 30000, np.uint16))
     names = ["B/img/0001.jpg", "B/img/0002.png", "B/img/0003.png"]
     change_record(otb_set, "B", img_names=names, gt_rect=[[20, 17, 24, 18]] * 3)

@@ -51,7 +51,7 @@ def make_set(tmp_path):
 
 @pytest.fixture
 def with_images(make_set):
-    """A set whose frames are on disk: 40 pixels wide, 30 high, grey level = frame number."""
+    """A set whose frames are on disk: 40 pixels wide, 30 high, gray level = frame number."""
     import cv2
 
     root = make_set()

@@ -59,7 +59,7 @@ def test_region_similarity():
 
 def test_boundary_is_one_pixel_wide():
     edge = boundary(square(left=10, top=10, side=3) > 0)
-    # differs from its neighbour right, below or right below: the inside's last row and column,
+    # differs from its neighbor right, below or right below: the inside's last row and column,
     # and the outside's row above and column to the left
     assert edge[9:13, 9:13].astype(int).tolist() == [
         [1, 1, 1, 1],

@@ -41,7 +41,7 @@ def test_one_figure_per_metric_with_a_sorted_legend():
     ]
 
 
-def test_trackers_keep_their_colour_over_all_figures():
+def test_trackers_keep_their_color_over_all_figures():
     figures = draw_success_precision(SUCCESS, "OTB100", VIDEOS, "ALL", PRECISION, show=False)
     colors = [
         {line.get_label()[8:]: line.get_color() for line in figure.axes[0].get_lines()}
@@ -74,7 +74,7 @@ def test_any_number_of_trackers_can_be_drawn():
         curves(np.linspace(0, 1, 25), 21), "S", VIDEOS, "ALL", show=False
     )
     assert len(figure["success"].axes[0].get_lines()) == 25
-    assert line_style(11) != line_style(0)  # a colour comes back with other dashes
+    assert line_style(11) != line_style(0)  # a color comes back with other dashes
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

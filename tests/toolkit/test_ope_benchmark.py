@@ -85,7 +85,7 @@ def test_tables_match_the_recorded_ones(mini_benchmark, mini_numbers, name, caps
         assert capsys.readouterr().out == recorded[key]
 
 
-def test_colour_is_for_terminals(mini_benchmark, capsys):
+def test_color_is_for_terminals(mini_benchmark, capsys):
     benchmark = mini_benchmark("OTB100")
     benchmark.show_result(benchmark.eval_success(), benchmark.eval_precision(), None, True)
     assert "Basketball" in (out := capsys.readouterr().out)
@@ -205,7 +205,7 @@ def test_unknown_policies_are_refused(benchmark_of):
         benchmark_of({}, incomplete="guess")
 
 
-def test_centres_under_upstream_names(benchmark_of):
+def test_centers_under_upstream_names(benchmark_of):
     benchmark = benchmark_of({})
     assert benchmark.convert_bb_to_center([[10, 20, 5, 9]]).tolist() == [[12, 24]]
     assert benchmark.convert_bb_to_norm_center([[10, 20, 5, 9]], [[4, 8]]).tolist() == [[3, 3]]

@@ -16,7 +16,7 @@ from toolkit.results.trajectory import Code, Trajectory
 
 
 class Drawn(Video):
-    """Four grey frames of 30 x 20 pixels."""
+    """Four gray frames of 30 x 20 pixels."""
 
     def __init__(self, name="v", length=4):
         super().__init__(name, "", [f"{i}.png" for i in range(length)], [[4, 4, 8, 8]] * length)

@@ -81,7 +81,7 @@ def test_nan_results_are_misses():
 
 
 def test_distance_threshold_is_inclusive():
-    gt, pred = np.array([[0, 0, 11, 11.0]]), np.array([[3, 4, 11, 11.0]])  # centres 5 pixels apart
+    gt, pred = np.array([[0, 0, 11, 11.0]]), np.array([[3, 4, 11, 11.0]])  # centers 5 pixels apart
     assert stats.precision_curve(gt, pred, 1)[4:6].tolist() == [0, 1]
 
 

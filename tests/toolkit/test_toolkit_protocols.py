@@ -199,7 +199,7 @@ class Painter:
 
 
 def masked_video(folder, *labels, count=3, value=None, names=None):
-    """A video of grey frames that fit label images (H, W), its first masks; None is no mask."""
+    """A video of gray frames that fit label images (H, W), its first masks; None is no mask."""
     masks = [None] * count
     for index, image in enumerate(labels):
         if image is not None:

@@ -74,13 +74,13 @@ def test_blur_is_the_cross_shaped_filter():
     np.testing.assert_allclose(blurred, cv2.filter2D(image, -1, kernel), atol=1e-3)
 
 
-def test_grey_has_equal_channels_and_colour_shifts_them(rng):
+def test_gray_has_equal_channels_and_color_shifts_them(rng):
     source = fill.rule_image(1, 511, 511)
     gray, _ = Augmentation()(source, BOX, 127, rng, gray=True)
     assert np.array_equal(gray[..., 0], gray[..., 2])
     plain, _ = Augmentation()(source, BOX, 127, rng)
-    coloured, _ = Augmentation(color=1.0)(source, BOX, 127, rng)
-    offset = plain - coloured
+    colored, _ = Augmentation(color=1.0)(source, BOX, 127, rng)
+    offset = plain - colored
     assert np.ptp(offset, axis=(0, 1)) == pytest.approx(0, abs=1e-4)  # the same for every pixel
     assert abs(offset).max() > 0.1
 

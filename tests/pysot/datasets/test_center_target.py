@@ -17,7 +17,7 @@ def drawn(labels):
 @pytest.mark.parametrize(
     ("box", "expected"),
     [
-        # centre (32, 32): the paper's map; cells at (16, 0) and (8, 8) are near, (16, 8) is not
+        # center (32, 32): the paper's map; cells at (16, 0) and (8, 8) are near, (16, 8) is not
         ([22, 12, 42, 52], ["..#..", ".###.", "#####", ".###.", "..#.."]),
         # (40, 32), the same one cell to the right: x and y are not mixed up
         ([30, 31, 50, 33], ["...#.", "..###", ".####", "..###", "...#."]),

@@ -35,7 +35,7 @@ def box_around(cx, cy, side):
 
 
 def test_square_box_is_seen_with_its_own_size_of_context():
-    # w = h = 31.5: c = 31.5, the template shows a square of side 63 around the centre (100, 80):
+    # w = h = 31.5: c = 31.5, the template shows a square of side 63 around the center (100, 80):
     # columns 68.5 ... 131.5, and 126 steps of 0.5 pixel lie between its corners
     template, _ = crop_pair(ramp(), box_around(100, 80, 31.5))
     assert template.shape == (127, 127, 3) and template.dtype == np.uint8
@@ -58,7 +58,7 @@ def test_sides_of_a_long_box_follow_from_the_geometric_mean_with_context():
     assert width == pytest.approx(77.46, abs=1)
 
 
-def test_outside_of_the_image_has_its_mean_colour():
+def test_outside_of_the_image_has_its_mean_color():
     image = np.full((40, 60, 3), (10, 20, 30), np.uint8)
     image[:, :30] = (30, 60, 90)
     _, search = crop_pair(image, [0, 0, 20, 20])

@@ -216,7 +216,7 @@ def test_negative_pairs_label_background_only(folder):
     assert any((sample["label_cls"] == 0).any() for sample in samples)
 
 
-def test_gray_takes_the_colours_of_both_images(folder):
+def test_gray_takes_the_colors_of_both_images(folder):
     sample = build(
         folder, "DATASET.GRAY", "1.0", "DATASET.TEMPLATE.COLOR", "0", "DATASET.SEARCH.COLOR", "0"
     )[0]
@@ -366,7 +366,7 @@ def test_wrong_kinds_are_named(folder, content, share, message):
         build(folder, "DATASET.NEG_SAME_CATEGORY", share)
 
 
-def test_a_batch_becomes_floats_by_subtracting_its_colours(folder):
+def test_a_batch_becomes_floats_by_subtracting_its_colors(folder):
     batch = collate([build(folder)[0], build(folder)[1]])
     floats = as_floats(batch)
     assert floats.keys() == batch.keys() - {"template_offset", "search_offset"}

@@ -44,13 +44,13 @@ def write_text(path, text):
     path.write_text(text)
 
 
-def write_labels(path, boxes, size=SIZE, grey=False):
-    """Boxes x, y, w, h of labels 1, 2, ..., as a PNG with a palette or a grey one of 0 and 255."""
+def write_labels(path, boxes, size=SIZE, gray=False):
+    """Boxes x, y, w, h of labels 1, 2, ..., as a PNG with a palette or a gray one of 0 and 255."""
     labels = np.zeros(size[::-1], np.uint8)
     for label, (x, y, w, h) in enumerate(boxes, 1):
-        labels[y : y + h, x : x + w] = 255 if grey else label
+        labels[y : y + h, x : x + w] = 255 if gray else label
     image = Image.fromarray(labels)
-    if not grey:
+    if not gray:
         image.putpalette(list(range(256)) * 3)
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
@@ -302,8 +302,8 @@ def test_what_is_no_mask_is_refused(segmentation):
 
 
 def test_labels_of_both_kinds(tmp_path):
-    write_labels(tmp_path / "grey.png", [(3, 4, 10, 5)], grey=True)
-    assert label_boxes(read_labels(tmp_path / "grey.png")) == {1: (3, 4, 13, 9)}
+    write_labels(tmp_path / "gray.png", [(3, 4, 10, 5)], gray=True)
+    assert label_boxes(read_labels(tmp_path / "gray.png")) == {1: (3, 4, 13, 9)}
     write_labels(tmp_path / "two.png", [(3, 4, 10, 5), (20, 4, 1, 1)])
     assert label_boxes(read_labels(tmp_path / "two.png")) == {1: (3, 4, 13, 9), 2: (20, 4, 21, 5)}
     Image.fromarray(np.full((4, 4), 255, np.uint8)).convert("P").save(tmp_path / "void.png")
@@ -613,7 +613,7 @@ def test_own_videos_with_boxes(tmp_path):
 def test_own_videos_with_masks(tmp_path):
     for name in ("a", "b"):
         write_image(tmp_path / "frames" / name / "0.jpg")
-        write_labels(tmp_path / "masks" / name / "0.png", [(1, 2, 9, 9)], grey=True)
+        write_labels(tmp_path / "masks" / name / "0.png", [(1, 2, 9, 9)], gray=True)
     frames, _ = own(tmp_path / "frames", tmp_path / "masks")
     assert [(f.video, f.labels.parent.name) for f in frames] == [("a", "a"), ("b", "b")]
     shutil.move(tmp_path / "masks" / "a", tmp_path / "frames" / "a" / "mask")

@@ -217,7 +217,7 @@ def test_batch_norm_over_processes_is_that_of_one_batch():
     x = torch.randn(4, 3, 5, 5, dtype=torch.float64) * 3 + 1
     weights = torch.randn(4, 3, 5, 5, dtype=torch.float64)
 
-    def normalised(norm, x, weights):
+    def normalized(norm, x, weights):
         x = x.clone().requires_grad_()
         y = norm(x)
         (y * weights).sum().backward()
@@ -229,8 +229,8 @@ def test_batch_norm_over_processes_is_that_of_one_batch():
             group = torch.nn.BatchNorm2d(3).double()
             group.__class__ = GroupBatchNorm2d
             mine = slice(2 * rank, 2 * rank + 2)
-            expected = [value[mine] for value in normalised(plain, x, weights)]
-            found = normalised(group, x[mine], weights[mine])
+            expected = [value[mine] for value in normalized(plain, x, weights)]
+            found = normalized(group, x[mine], weights[mine])
             for one, other in zip(found, expected, strict=True):
                 torch.testing.assert_close(one, other)
             torch.testing.assert_close(group.running_mean, plain.running_mean)

@@ -44,8 +44,8 @@ def paste_of(cell, instance_size, base_size):
     """Pixels of a search image, at a zoom of 1, that the tracker pastes a mask over."""
     params = TrackParams(instance_size=instance_size, base_size=base_size)
     tracker = SiamMaskTracker(model=None, params=params)
-    centre, frame = (500.0, 400.0), (900, 1000)
-    x, y, w, h = tracker._frame_in_mask(cell, centre, instance_size, frame)
+    center, frame = (500.0, 400.0), (900, 1000)
+    x, y, w, h = tracker._frame_in_mask(cell, center, instance_size, frame)
     assert (w, h) == (1000, 900)  # one pixel of the mask per pixel of the frame
     return -y - (400 - instance_size / 2), -x - (500 - instance_size / 2)
 

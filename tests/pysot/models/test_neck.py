@@ -19,7 +19,7 @@ def adjust(**kwargs):
     ],
 )
 @torch.inference_mode()
-def test_template_maps_are_cut_to_their_centre(width, center_size, start):
+def test_template_maps_are_cut_to_their_center(width, center_size, start):
     neck = adjust(center_size=center_size)
     x = torch.rand(2, 3, width, width)
     stop = start + center_size
@@ -32,7 +32,7 @@ def test_search_maps_stay_whole():
     assert adjust()(torch.rand(1, 3, 20, 20)).shape == (1, 4, 20, 20)
 
 
-def test_a_map_smaller_than_the_centre_is_refused():
+def test_a_map_smaller_than_the_center_is_refused():
     with pytest.raises(ValueError, match=r"ADJUST\.KWARGS\.center_size: a map of 6 cells"):
         adjust()(torch.rand(1, 3, 6, 6))
 

@@ -15,7 +15,7 @@ STD = torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1)
 IMAGE = torch.randint(0, 256, (1, 3, 127, 127), generator=torch.Generator().manual_seed(1)).float()
 
 
-def normalised(bgr):
+def normalized(bgr):
     return (bgr.flip(1) / 255 - MEAN) / STD
 
 
@@ -52,7 +52,7 @@ def resnet_weights(name):
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("name", "used"), [("resnet18", [0, 2, 3, 4]), ("resnet50", [1, 2])])
-def test_resnets_give_the_features_of_the_weights_on_normalised_images(tmp_path, name, used):
+def test_resnets_give_the_features_of_the_weights_on_normalized_images(tmp_path, name, used):
     weights = resnet_weights(name)
     torch.save(weights, tmp_path / "resnet.pth")
     ours, plain = (BACKBONES.build(name, used_layers=used).eval() for _ in range(2))
@@ -60,10 +60,10 @@ def test_resnets_give_the_features_of_the_weights_on_normalised_images(tmp_path,
     state = plain.state_dict()
     for key in state.keys() & weights.keys():
         kernel = state[key].zero_()
-        # the only entries of another shape: a 1x1 kernel goes to the centre
+        # the only entries of another shape: a 1x1 kernel goes to the center
         target = kernel[:, :, 1:2, 1:2] if kernel.shape != weights[key].shape else kernel
         target.copy_(weights[key])
-    for own, expected in zip(ours(IMAGE), plain(normalised(IMAGE)), strict=True):
+    for own, expected in zip(ours(IMAGE), plain(normalized(IMAGE)), strict=True):
         assert expected.std() > 0.1
         assert (own - expected).abs().max() <= 1e-4 * expected.abs().max()
 
@@ -120,12 +120,12 @@ def mobile_stage(weights, x, number, geometry):
 
 
 @torch.inference_mode()
-def test_mobilenet_gives_the_features_of_the_weights_on_normalised_images(tmp_path):
+def test_mobilenet_gives_the_features_of_the_weights_on_normalized_images(tmp_path):
     weights = mobile_weights()
     torch.save(weights, tmp_path / "mobilenet.pth")
     backbone = BACKBONES.build("mobilenetv2", used_layers=list(range(8))).eval()
     load_backbone(backbone, tmp_path / "mobilenet.pth")
-    x = F.conv2d(normalised(IMAGE), weights["features.0.0.weight"], stride=2)
+    x = F.conv2d(normalized(IMAGE), weights["features.0.0.weight"], stride=2)
     x = F.relu6(F.batch_norm(x, *(weights[f"features.0.1.{part}"] for part in NORM_PARTS)))
     dilations = ([1], [1, 1], [1, 1, 1], [1, 2, 2, 2], [2, 2, 2], [2, 4, 4], [4])
     expected = [x]

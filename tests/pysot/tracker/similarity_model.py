@@ -14,7 +14,7 @@ SIDE = 7  # cells of the template that are compared: 56 of the target's 64 pixel
 
 
 class SimilarityModel:
-    """Normalised cross-correlation of colours, one anchor, boxes of the anchor's size.
+    """Normalized cross-correlation of colors, one anchor, boxes of the anchor's size.
 
     The class logit is linear in the kernel: GAIN * (correlation - OFFSET).
     """
@@ -56,7 +56,7 @@ def scripted_scene(seed, paths, turns=None, size=(320, 240), duration=60):
 
     Args:
         seed: Of the design and the background.
-        paths: Functions of time to the centre (x, y), the target's first.
+        paths: Functions of time to the center (x, y), the target's first.
         turns: Functions of time to radians, one per path; without, nothing turns.
 
     Returns:
@@ -78,7 +78,7 @@ def scripted_scene(seed, paths, turns=None, size=(320, 240), duration=60):
 
 
 def run(tracker, frames, boxes):
-    """Track from the first box on; results, and distances of the centres in pixels."""
+    """Track from the first box on; results, and distances of the centers in pixels."""
     tracker.init(frames[0], boxes[0])
     results = [tracker.track(frame) for frame in frames[1:]]
     found = np.array([result["bbox"] for result in results])

@@ -14,7 +14,7 @@ from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker
 
 # sizes stay as they are: the similarity has no opinion on them
 FIXED_SIZE = TrackParams(penalty_k=0.0, window_influence=0.3, lr=0.0, ratios=(1,))
-FOLLOWED = 24  # pixels from the target's centre to that of the box: half the target's size
+FOLLOWED = 24  # pixels from the target's center to that of the box: half the target's size
 
 
 def tracker_like(params, model, **settings):
@@ -229,8 +229,8 @@ def test_the_mean_of_distractors_counts_each_alike():
     ],
 )
 def test_suppression_keeps_the_best_box_of_each_object(limit, expected):
-    centres = [0, 100, 205, 200, 300, 5]
-    boxes = np.array([[x, 0, 20, 20] for x in centres], np.float32)
+    centers = [0, 100, 205, 200, 300, 5]
+    boxes = np.array([[x, 0, 20, 20] for x in centers], np.float32)
     scores = np.array([0.2, 0.8, 0.85, 0.9, 0.6, 0.95], np.float32)
     kept = suppress(boxes, scores, first=0, threshold=0.7, iou=0.1, limit=limit)
     assert kept == expected

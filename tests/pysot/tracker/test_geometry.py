@@ -24,7 +24,7 @@ def test_crops_equal_recorded_ones(geometry):
             image, case["pos"], case["original_sz"], case["model_sz"], recorded["avg_chans"]
         )
         expected = arrays[case["npz"]][0].transpose(1, 2, 0)
-        # resizing may round differently by one grey level between OpenCV versions
+        # resizing may round differently by one gray level between OpenCV versions
         limit = 1 if case["resized"] else 0
         assert np.abs(crop.astype(float) - expected).max() <= limit
 
@@ -55,7 +55,7 @@ def test_window_is_repeated_for_every_anchor():
     assert window[0, 0].max() == 0
 
 
-def test_first_centre_counts_whole_pixels():
+def test_first_center_counts_whole_pixels():
     target = Target.from_xywh((10, 20, 5, 9))
     assert (target.cx, target.cy) == (12, 24)
     assert target.to_xywh() == [9.5, 19.5, 5, 9]
@@ -76,7 +76,7 @@ def test_limits_are_integers():
         np.zeros((4, 4, 3)),
         np.zeros((0, 4, 3), np.uint8),
     ],
-    ids=["none", "grey", "alpha", "16 bit", "float", "empty"],
+    ids=["none", "gray", "alpha", "16 bit", "float", "empty"],
 )
 def test_odd_frames_are_refused(image):
     with pytest.raises(ValueError, match="a frame must be"):

@@ -73,8 +73,8 @@ def expected_step(responses, target, scale, growth, first_size):
 def test_a_step_is_what_the_formulas_say(seed):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:17, :17]
-    centres = rng.uniform(5, 11, (3, 2))
-    bumps = [3 * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 8) for a, b in centres]
+    centers = rng.uniform(5, 11, (3, 2))
+    bumps = [3 * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 8) for a, b in centers]
     responses = np.array(bumps) * rng.uniform(0.9, 1.1, (3, 1, 1)) + rng.normal(0, 0.1, (3, 17, 17))
     tracker = SiamFCTracker(FixedModel(responses), PARAMS)
     image = fill.rule_image(seed, 240, 320)
@@ -133,8 +133,8 @@ def test_growth_stays_within_its_limits():
     assert tracker.state.growth == 5.0
 
 
-class ColourModel:
-    """Correlates colours; a real, if simple, Siamese network."""
+class ColorModel:
+    """Correlates colors; a real, if simple, Siamese network."""
 
     def encode_template(self, z):
         features = F.avg_pool2d(z, 8)[:, :, 3:12, 3:12] - 128
@@ -147,7 +147,7 @@ class ColourModel:
 
 
 def test_it_follows_a_square_that_moves_and_grows(draw_frame):
-    tracker = SiamFCTracker(ColourModel(), PARAMS)
+    tracker = SiamFCTracker(ColorModel(), PARAMS)
     sides = [round(40 * 1.03**i) for i in range(16)]
     boxes = [[60 + 4 * i, 90 - i, side, side] for i, side in enumerate(sides)]
     frames = [draw_frame(box, seed=i, size=(320, 240)) for i, box in enumerate(boxes)]

@@ -30,13 +30,13 @@ def test_scales_vary_fastest():
     )
 
 
-def test_tracking_grid_is_centred_and_runs_along_rows():
+def test_tracking_grid_is_centered_and_runs_along_rows():
     anchors = tracking_anchors(np.array([[64.0, 64.0]]), stride=8, size=3)
     np.testing.assert_array_equal(anchors[:4, :2], [[-8, -8], [0, -8], [8, -8], [-8, 0]])
     np.testing.assert_array_equal(anchors[4], [0, 0, 64, 64])
 
 
-def test_training_grid_is_centred_on_the_search_image():
+def test_training_grid_is_centered_on_the_search_image():
     grid = training_anchors(np.array([[64.0, 64.0]]), stride=8, size=17, search_size=255)
     assert grid.shape == (1, 17, 17, 4)
     np.testing.assert_array_equal(grid[0, 8, 8], [127, 127, 64, 64])
