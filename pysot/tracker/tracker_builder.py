@@ -112,7 +112,8 @@ class TrackerSpec:
 
     def record(self) -> dict[str, Any]:
         """Return the digest and settings that results depend on, to keep beside them."""
-        return {"sha256": self.digest, "settings": {key: self.cfg[key] for key in _SETTINGS}}
+        cfg = self.cfg
+        return {"sha256": self.digest, "settings": {key: cfg[key] for key in _SETTINGS}}
 
 
 @lru_cache(maxsize=1)
