@@ -31,7 +31,6 @@ _RETRIES = 40
 _EPOCH = re.compile(r"checkpoint_e(\d+)()\.pth")
 _PARTIAL = re.compile(r"partial_e(\d+)_p(\d+)\.pth")
 _AVERAGE = re.compile(r"ema_e(\d+)\.pth")
-_TEMPORARY = re.compile(r"\.(checkpoint|partial|ema)_e\d+\D.*")
 
 
 def checkpoint_path(folder: Path, epoch: int, pairs: int = 0) -> Path:
@@ -89,16 +88,15 @@ class Checkpointer:
         return None
 
     def prune(self, complete: bool = False) -> None:
-        """Remove half-written files of killed runs, and checkpoints no longer needed.
+        """Remove checkpoints no longer needed.
 
         Those are all but the last ``keep`` after whole epochs, those within an epoch that have two
         newer ones of either kind, and, once the run is complete, all within epochs.
         """
         names = [path.name for path in self.folder.glob("*")]
         found = _places(names)
-        doomed = {name for name in names if _TEMPORARY.fullmatch(name)}
         old = sorted(found, reverse=True)[0 if complete else 2 :]
-        doomed |= {found[place] for place in old if place[1]}
+        doomed = {found[place] for place in old if place[1]}
         if self.keep:
             epochs = sorted((e for e, pairs in found if not pairs), reverse=True)[self.keep :]
             doomed |= {found[epoch, 0] for epoch in epochs}

@@ -1,12 +1,21 @@
 import errno
 import os
+import resource
+import shutil
+import subprocess
 import sys
 import threading
+import time
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
+from toolkit.io import files
 from toolkit.io.files import acquire, atomic_path, atomic_write, write_bytes
+from toolkit.io.images import write_labels
+from toolkit.visualization.plots import new_figure, save_figure
 
 
 def test_a_file_appears_when_its_block_succeeds(tmp_path):
@@ -99,3 +108,109 @@ def test_without_filelock_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "filelock", None)
     with pytest.raises(ValueError, match=r"pysot\[search\]"), acquire(tmp_path / "a"):
         pass
+
+
+def leave(folder, name="o.mp4", pid=None, machine=None):
+    """Make what a process killed while it wrote ``name`` leaves."""
+    if pid is None:
+        killed = subprocess.Popen([sys.executable, "-c", ""])
+        killed.wait()
+        pid = killed.pid
+    stem, suffix = os.path.splitext(name)
+    path = folder / f".{stem}.{machine or files._machine()}-{pid}.part{suffix}"
+    path.write_text("half")
+    return path
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_that_writes(tmp_path):
+    dead = leave(tmp_path)
+    (tmp_path / dead.name.replace("o.", "masks.").removesuffix(".mp4")).mkdir()
+    write_bytes(tmp_path / "other.txt", b"x")
+    assert os.listdir(tmp_path) == ["other.txt"]
+
+
+@pytest.mark.parametrize("name", [".o.part.mp4", ".o.123.part.mp4", "o.0123abcd-1.part.mp4", ".a"])
+def test_hidden_files_of_users_stay(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    write_bytes(tmp_path / "x", b"x")
+    assert sorted(os.listdir(tmp_path)) == sorted([name, "x"])
+
+
+def test_files_of_live_processes_and_of_other_machines_stay(tmp_path):
+    pid = int(leave(tmp_path).name.split("-")[1].split(".")[0])
+    os.remove(tmp_path / f".o.{files._machine()}-{pid}.part.mp4")
+    kept = {leave(tmp_path, pid=os.getppid()), leave(tmp_path, pid=pid, machine="00000000")}
+    write_bytes(tmp_path / "x", b"x")
+    assert {path for path in tmp_path.iterdir() if path.name != "x"} == kept
+
+
+def test_a_process_that_ended_but_was_not_waited_for_counts_as_dead(tmp_path):
+    zombie = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    zombie.stdout.read()  # until its end
+    deadline = time.monotonic() + 5
+    while files._running(zombie.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not files._running(zombie.pid)
+    zombie.wait()
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".txt", "目" * 83 + ".json"])
+def test_the_longest_names_can_be_written(tmp_path, name):
+    with atomic_write(tmp_path / name) as file:
+        file.write("x")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_too_long_a_name_is_named_before_the_work(tmp_path):
+    wanted = pytest.raises(OSError, match=r"cannot write .*aaa\.txt: File name too long")
+    with wanted, atomic_write(tmp_path / ("a" * 252 + ".txt")):
+        pytest.fail("the block was entered")
+
+
+def test_errors_of_files_that_are_read_stay_as_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError) as error, atomic_path(tmp_path / "scores.txt"):
+        (tmp_path / "input.txt").read_text()
+    assert error.value.filename == str(tmp_path / "input.txt")
+    with pytest.raises(OSError, match=r"^a\.jpg cannot be read$"), atomic_path(tmp_path / "b"):
+        raise OSError("a.jpg cannot be read")
+
+
+@contextmanager
+def room_for(size):
+    """Let no file of this process become larger, as if the disk were full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def write_copy(path):
+    with atomic_path(path) as temporary:
+        shutil.copyfile(sys.executable, temporary)
+
+
+def write_plot(path):
+    pytest.importorskip("matplotlib")
+    save_figure(new_figure(False), path)
+
+
+WRITERS = {
+    "text.txt": lambda path: write_bytes(path, b"x" * 9999),
+    "copy.pth": write_copy,
+    "plot.png": write_plot,
+    "plot.pdf": write_plot,
+    "plot.jpg": write_plot,
+    "labels.png": lambda path: write_labels(
+        path, np.random.default_rng(0).integers(0, 255, (99, 99))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_writer_names_its_file_on_a_full_disk(tmp_path, name):
+    wanted = pytest.raises(OSError, match=rf"^cannot write {tmp_path}/{name}: File too large")
+    with wanted, room_for(512):
+        WRITERS[name](tmp_path / name)
+    assert os.listdir(tmp_path) == []

@@ -1,10 +1,20 @@
 """Files that appear whole or not at all, and locks between processes."""
 
+import errno
 import os
+import platform
+import re
+import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
+
+_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,9})\.part(\.[^.]*)?", re.DOTALL)
+_LONGEST = 255  # bytes of a file's name
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # reading never fails so
 
 
 @contextmanager
@@ -12,40 +22,107 @@ def atomic_path(path: str | os.PathLike, sync: bool = False) -> Iterator[Path]:
     """Lend a temporary path in the folder of ``path``, renamed to it when the block succeeds.
 
     The folder is made if needed. If the block fails, ``path`` stays as it was and the temporary
-    file is deleted. A link stays one: the file that it points to is written. A device or pipe
-    (``/dev/stdout``) is lent itself, as renaming would put a file in its place. With ``sync`` the
-    content survives a loss of power.
+    file is deleted; that of a killed process is deleted by the next one that writes to the folder.
+    A link stays one: the file that it points to is written. A device or pipe (``/dev/stdout``) is
+    lent itself, as renaming would put a file in its place. With ``sync`` the content survives a
+    loss of power.
 
     Raises:
-        OSError: If the folder or the file cannot be written, naming the file.
+        OSError: If the folder or the file cannot be written, naming the file. Errors of other files
+            in the block stay as they are.
     """
     path = Path(path)
-    try:
+    with naming(path):
         if path.exists() and not (path.is_file() or path.is_dir()):
             yield path
         else:
-            yield from _renamed(Path(os.path.realpath(path)) if path.is_symlink() else path, sync)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def temporary_name(path: Path) -> Path:
-    """Hidden name beside ``path`` with its suffix, by which writers choose a format."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+            yield from _renamed(path, sync)
 
 
 def _renamed(path: Path, sync: bool) -> Iterator[Path]:
-    temporary = temporary_name(path)
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    temporary = temporary_path(target)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if sync:
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            yield temporary
+            if sync:
+                with open(temporary, "rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, target)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let the system's errors in the block say that ``path`` cannot be written.
+
+    Errors that name a file which is neither that nor the temporary one stay as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        own = (None, *map(str, (path, temporary, *path.parents)))
+        named = error.filename and str(error.filename)
+        if error.errno is None or (named not in own and error.errno not in _FULL):
+            raise
+        raise OSError(f"cannot write {path}: {error.strerror}") from error
+
+
+def temporary_path(path: Path) -> Path:
+    """Make the folder of a file and return a hidden name in it to write to before renaming.
+
+    It has the suffix of ``path``, by which writers choose a format. Files and folders of such names
+    that killed processes of this machine left in the folder are removed.
+
+    Raises:
+        OSError: If the folder cannot be made, naming the file.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent.absolute())
+    end = f".{_machine()}-{os.getpid()}.part{path.suffix}"
+    excess = len(os.fsencode(path.stem)) + len(os.fsencode(end)) + 1 - _LONGEST
+    short = excess > 0 >= len(os.fsencode(path.name)) - _LONGEST
+    stem = os.fsencode(path.stem)[:-excess].decode(errors="ignore") if short else path.stem
+    return path.with_name(f".{stem}{end}")
+
+
+@cache
+def _machine() -> str:
+    """Digits of this machine and, in a container, of its own process numbers."""
+    try:
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        numbers = ""
+    return f"{zlib.crc32(f'{platform.node()} {numbers}'.encode()):08x}"
+
+
+@cache
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what dead processes of this machine left in a folder; once is enough."""
+    if os.name != "posix":  # elsewhere asking for a process may end it
+        return
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found and found[1] == _machine() and not _running(int(found[2])):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+
+def _running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        # one that has ended may wait for its parent to notice
+        return b") Z" not in Path(f"/proc/{process}/stat").read_bytes()
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 from numpy.typing import NDArray
 
-from toolkit.io.files import temporary_name
+from toolkit.io.files import naming, temporary_path
 from toolkit.io.images import IMAGE_SUFFIXES, list_images, read_image
 
 #: FourCC by suffix: both come with every OpenCV build that has FFmpeg, unlike H.264.
@@ -175,13 +175,10 @@ class VideoSink:
             raise ValueError(f"{self.path}: a video's name must end in {known}")
         if self.path.is_dir():
             raise ValueError(f"{self.path} is a folder, not a video file")
-        self._temporary = temporary_name(self.path.with_suffix(suffix))
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = temporary_path(self.path.with_suffix(suffix))
+        with naming(self.path, self._temporary):
             self._temporary.touch()
             self._temporary.unlink()
-        except OSError as error:
-            raise OSError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def __enter__(self) -> VideoSink:
         return self

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.io.boxes import NumberLines, parse_number_lines, read_number_lines, widened
-from toolkit.io.files import atomic_write
+from toolkit.io.files import atomic_write, temporary_path
 from toolkit.io.images import read_labels, write_labels
 from toolkit.results.trajectory import Code, Trajectory
 
@@ -113,7 +113,7 @@ class _Masks(Layout):
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
         """Replace the folder as a whole."""
         folder = files.regions
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+        temporary = temporary_path(folder)
         try:
             for name, labels in zip(trajectory.frame_names, trajectory.masks, strict=True):
                 write_labels(mask_path(temporary, name), labels)

@@ -5,15 +5,17 @@ rank in each. Figures belong to the caller, see `save_figure`; those of PySOT op
 ``show`` is false.
 """
 
+import io
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.evaluation.metrics import CURVES, f1_of, score_of_curve
-from toolkit.io.files import atomic_path
+from toolkit.io.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -415,9 +417,10 @@ def new_figure(window: bool, size: tuple[float, float] = (6.4, 4.8)) -> "Figure"
 
 def save_figure(figure: "Figure", path: str | os.PathLike, dpi: int = 150) -> None:
     """Write a figure in the format its suffix names (png, pdf, svg), whole or not at all."""
-    with atomic_path(path) as temporary:
-        # polar labels stick out of what the layout reserves for them
-        figure.savefig(temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.08)
+    data, suffix = io.BytesIO(), Path(path).suffix[1:]  # not a file: Pillow misses a full disk
+    # polar labels stick out of what the layout reserves for them
+    figure.savefig(data, format=suffix, dpi=dpi, bbox_inches="tight", pad_inches=0.08)
+    write_bytes(path, data.getvalue())
 
 
 def line_style(index: int) -> dict[str, object]:
