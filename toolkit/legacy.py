@@ -101,7 +101,7 @@ class Video(video.Video):
         if layout == "masks":
             raise ValueError(f"results laid out as {layout!r} hold no regions: {folder}")
         store = ResultStore(folder, layout)
-        found = store.find(*self.benchmark.result_names(self.name))
+        found = store.locate([self.name], self.benchmark).runs[self.name]
         runs = [store.read(files) for files in found or [store.files(self.name)]]
         if self.benchmark.evaluation == "vot":
             return [_regions_and_codes(run) for run in runs], None

@@ -46,19 +46,7 @@ def test_windows_belong_to_those_who_average_over_them(name):
 
 
 def test_a_name_without_a_row_is_a_one_pass_set():
-    assert find_benchmark("Mine") == replace(find_benchmark("UAV123"), num_videos=0)
-
-
-def test_result_names_in_older_archives():
-    otb, uav = find_benchmark("OTB100"), find_benchmark("UAV123")
-    assert otb.result_names("Jogging-1") == ["Jogging-1", "jogging_1"]
-    assert otb.result_names("BlurCar1") == ["BlurCar1", "blurCar1"]
-    assert otb.result_names("x") == ["x"]
-    assert uav.result_names("Bike1") == ["Bike1"]
-    vot = find_benchmark("VOT2018")
-    assert vot.result_names("pedestrian1") == ["pedestrian1", "pedestrain1"]
-    assert vot.result_names("pedestrain1") == ["pedestrain1", "pedestrian1"]
-    assert vot.result_names("ants1") == ["ants1"]
+    assert find_benchmark("Mine") == replace(find_benchmark("DTB70"), num_videos=0)
 
 
 def test_a_set_may_lie_in_the_folder_it_shares_frames_with(tmp_path):

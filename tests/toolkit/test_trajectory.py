@@ -44,7 +44,6 @@ def test_repetitions_are_found_in_order(tmp_path):
     (tmp_path / "v" / "v_001.txt").unlink()
     assert len(store.find("v")) == 2
     assert store.find("nowhere") == []
-    assert store.find("nowhere", "v") == store.find("v", "nowhere") == store.find("v")
 
 
 def test_a_flat_result_has_one_file(tmp_path):

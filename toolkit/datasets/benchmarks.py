@@ -3,9 +3,12 @@
 Adding a benchmark is adding a row; a one-pass set in PySOT's JSON layout needs not even that.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+_SEPARATORS = re.compile(r"[-_. ]+")
 
 
 @dataclass(frozen=True)
@@ -25,32 +28,31 @@ class Benchmark:
     # the others still count in the denominator, as in PySOT.
     has_absent: bool = False
     cut_results: frozenset[str] = frozenset()  # videos with results longer than their annotation
-    old_names: Mapping[str, str] = field(default_factory=dict)  # of results in older archives
-    lower_initial: bool = False  # whether results of other videos may begin with a small letter
+    # Videos for which a folder holds more images than count: numbers of the first and last that do.
+    frames: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    other_names: Mapping[str, str] = field(default_factory=dict)  # of videos in other toolkits
+    prefix: str = ""  # that other toolkits put before the names of videos, in small letters
 
-    def result_names(self, video: str) -> list[str]:
-        """Names that a video's result may have, the proper one first."""
-        older = self.old_names.get(video)
-        if older is None and self.lower_initial:
-            older = video[:1].lower() + video[1:]
-        return [video, older] if older not in (None, video) else [video]
+    def spelling(self, name: str) -> str:
+        """Name of a video without what toolkits write differently: case, separators, prefix."""
+        plain = _SEPARATORS.sub("-", name.lower())
+        return plain.removeprefix(f"{self.prefix}-") if self.prefix else plain
 
 
 OPE = Benchmark("one_pass", "flat", ("success", "precision"))
 OTB = replace(
     OPE,
-    lower_initial=True,
-    old_names={
-        "FleetFace": "fleetface",
-        "Jogging-1": "jogging_1",
-        "Jogging-2": "jogging_2",
-        "Skating2-1": "skating2_1",
-        "Skating2-2": "skating2_2",
-        "FaceOcc1": "faceocc1",
-        "FaceOcc2": "faceocc2",
-        "Human4-2": "human4_2",
+    frames={
+        "BlurCar1": (247, None),
+        "BlurCar3": (3, None),
+        "BlurCar4": (18, None),
+        "David": (300, 770),
+        "Tiger1": (6, None),
     },
+    other_names={"Human4-2": "Human4"},
 )
+UAV = replace(OPE, prefix="uav")
+NFS = replace(OPE, prefix="nfs")
 NORM = replace(OPE, metrics=("success", "norm_precision", "precision"))
 LASOT = replace(NORM, has_absent=True, cut_results=frozenset({"monkey-17"}))
 # windows: the lengths most common among the sequences, as each year's VOT report gives them
@@ -61,7 +63,7 @@ VOT = Benchmark(
     evaluation="vot",
     repetitions=15,
     tags=("camera_motion", "illum_change", "motion_change", "size_change", "occlusion"),
-    old_names={"pedestrian1": "pedestrain1", "pedestrain1": "pedestrian1"},
+    other_names={"pedestrian1": "pedestrain1", "pedestrain1": "pedestrian1"},
 )
 GOT10K = Benchmark("one_pass", "got10k", ("ao", "sr50", "sr75"), evaluation="got10k", repetitions=3)
 DAVIS = Benchmark("masks", "masks", ("j", "f"), evaluation="davis")
@@ -73,11 +75,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "OTB2015": replace(OTB, num_videos=100, folder="OTB100"),
     "OTB50": replace(OTB, num_videos=50, folder="OTB100"),
     "CVPR13": replace(OTB, num_videos=51, folder="OTB100"),
-    "UAV123": replace(OPE, num_videos=123),
-    "UAV123_10fps": replace(OPE, num_videos=123),
-    "UAV20L": replace(OPE, num_videos=20),
-    "NFS30": replace(OPE, num_videos=100),
-    "NFS240": replace(OPE, num_videos=100),
+    "UAV123": replace(UAV, num_videos=123),
+    "UAV123_10fps": replace(UAV, num_videos=123),
+    "UAV20L": replace(UAV, num_videos=20),
+    "NFS30": replace(NFS, num_videos=100),
+    "NFS240": replace(NFS, num_videos=100),
     "LaSOT": replace(LASOT, num_videos=280),
     "DTB70": replace(OPE, num_videos=70),
     "TrackingNet": replace(NORM, num_videos=511),

@@ -8,7 +8,6 @@ its two levels side by side, and what was read is yielded nevertheless.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Items
@@ -19,13 +18,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from toolkit.datasets.video import Sequence
+from toolkit.datasets.video import Sequence, image_number
 from toolkit.io.boxes import ABSENT, Region, parse_region, parse_regions, split_fields
 from toolkit.io.images import list_images
 from toolkit.io.issues import IssueLog
 
 _SEPARATORS = re.compile(r"[,;\s]+")
-_NUMBER = re.compile(r"(\d+)\D*$")
 
 
 @dataclass(frozen=True)
@@ -204,18 +202,12 @@ def subfolders(root: Path) -> list[Path]:
 # -------------------------------------------------------------------------------------- images
 
 
-def _image_number(name: str) -> int:
-    """Return the number at the end of an image's name, -1 if there is none."""
-    match = _NUMBER.search(os.path.splitext(name)[0])
-    return int(match[1]) if match else -1
-
-
 def _select(folder: Path, within: tuple[int | None, int | None], reading: Reading) -> list[Path]:
     """Return the images of a video; report numbers that are missing or there twice."""
     images = list_images(folder)
     if not images:
         return []
-    numbers = [_image_number(path.name) for path in images]
+    numbers = [image_number(path.name) for path in images]
     first = min(numbers) if within[0] is None else within[0]
     last = max(numbers) if within[1] is None else within[1]
     chosen = [n for n, k in zip(images, numbers, strict=True) if first <= k <= last]
@@ -309,7 +301,7 @@ def _numbered(source: BoxFile, images: list[Path]) -> list[Region]:
     """Boxes in the order of the images; NaN for an image without one."""
     if not images:
         raise ValueError(f"no images in {source.images}")
-    numbers = [_image_number(image.name) for image in images]
+    numbers = [image_number(image.name) for image in images]
     lacking = sorted(set(source.boxes) - set(numbers))
     if lacking:
         raise ValueError(f"{source.truth}: no images {spans(lacking)} in {source.images}")

@@ -7,6 +7,7 @@ and frames, from which training preparation cuts crops.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from toolkit.io.boxes import ABSENT, Region, as_regions, box_around, boxes_around
 from toolkit.io.images import image_size, mask_box, read_image, read_labels
+
+_NUMBER = re.compile(r"(\d+)\D*$")
 
 
 class Corners(NamedTuple):
@@ -314,6 +317,12 @@ class Video:
                 f"and height, and there is no image {self.img_names[0]}; only the overlaps of VOT, "
                 "long-term and GOT-10k sets need it"
             ) from None
+
+
+def image_number(name: str | os.PathLike) -> int:
+    """Return the number at the end of an image's name, -1 if there is none."""
+    match = _NUMBER.search(Path(name).stem)
+    return int(match[1]) if match else -1
 
 
 def _as_list(values: Items | NDArray) -> list:

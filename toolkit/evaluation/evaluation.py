@@ -17,19 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.dataset import Dataset
-from toolkit.datasets.video import Video
+from toolkit.datasets.video import Video, image_number
 from toolkit.evaluation.metrics import Comparison, Curve, Measures, Metric, Scores, Totals
 from toolkit.evaluation.tables import TableColumn, metric_table, print_tables
 from toolkit.io.issues import IssueLog
 from toolkit.io.pool import run_parallel
 from toolkit.results.formats import ResultFiles
-from toolkit.results.store import ResultStore
+from toolkit.results.store import Found, ResultStore
 from toolkit.results.trajectory import Code, Trajectory, empty_trajectory
+from toolkit.utils.statistics import overlap_ratio
 
 logger = logging.getLogger(__name__)
 
 SEED = 0  # the same samples in every run
 LEVEL = 0.95  # share of the samples within an interval
+SAME = 0.5  # least overlap of the first line of a result with the first box, if it belongs to it
 
 #: What to do about missing, unreadable, short and long results.
 INCOMPLETE = {
@@ -41,8 +43,12 @@ INCOMPLETE = {
 #: Lines for several files at once: number, total, names and outcome are filled in.
 _GROUPS = {
     "missing": "{count} of {total} videos have no result ({names}): {outcome}",
+    "doubtful": "{count} video(s) with several results, none of the very name ({names}): {outcome}",
+    "binary": "{count} video(s) with binary files of the VOT toolkit only ({names}), which are not "
+    "read; let it write text files, as <video>_001.txt: {outcome}",
     "nan": "{count} file(s) with NaN or infinite numbers ({names}): such frames counted as lost",
     "separators": "{count} file(s) with other separators than commas ({names}): read all the same",
+    "header": "{count} file(s) with a header line ({names}): it was left out",
     "mark": "{count} file(s) with a byte-order mark ({names}): read all the same",
     "repetitions": "{count} video(s) with fewer repetitions than others ({names}): of equal weight",
     "foreign": "{count} file(s) or folder(s) of no video ({names}): ignored",
@@ -98,6 +104,7 @@ class Evaluation(ABC):
         self.dataset, self.incomplete, self.strict = dataset, incomplete, strict
         self.outcome = "left out" if incomplete == "skip" else "counted as lost"
         self._scores: dict[str, Scores] = {}
+        self._found: dict[str, Found] = {}
 
     @abstractmethod
     def measure(self, results: Gathered) -> Measures:
@@ -280,17 +287,21 @@ class Evaluation(ABC):
 
     def read(self, tracker: str, video: str) -> list[Trajectory]:
         """Read the repetitions of one video, as long as they are; raises what the reader does."""
-        store, length = self.store(tracker), len(self.dataset.videos[video])
-        found = store.find(*self.dataset.benchmark.result_names(video))
-        return [store.read(files).resized(length) for files in found]
+        found, store = self.dataset.videos[video], self.store(tracker)
+        if tracker not in self._found:
+            located = store.locate(self.dataset.videos, self.dataset.benchmark)
+            self._found[tracker] = located
+        files = self._found[tracker].runs[video]
+        return [self._aligned(store.read(run), found).resized(len(found)) for run in files]
 
-    def read_runs(self, store: ResultStore, video: Video, log: IssueLog) -> list:
+    def read_runs(
+        self, store: ResultStore, found: list[ResultFiles], video: Video, log: IssueLog
+    ) -> list:
         """Read all repetitions of a video and log what is wrong with them.
 
         A run has a length and a method ``resized``, as a `Trajectory` has; an empty one stands for
         one that cannot be read.
         """
-        found = store.find(*self.dataset.benchmark.result_names(video.name))
         return [self._read_run(store, files, video, log) for files in found]
 
     def check_ground_truth(self) -> None:
@@ -311,18 +322,21 @@ class Evaluation(ABC):
     def gather(self, tracker: str) -> Gathered:
         """Read the results of a tracker for all videos; raises what `scores` does."""
         self.check_ground_truth()
-        log, store, benchmark = IssueLog(), self.store(tracker), self.dataset.benchmark
-        runs = {video.name: self.read_runs(store, video, log) for video in self.dataset}
+        log, store = IssueLog(), self.store(tracker)
+        located = self._found[tracker] = store.locate(self.dataset.videos, self.dataset.benchmark)
+        runs = {v.name: self.read_runs(store, located.runs[v.name], v, log) for v in self.dataset}
         missing = frozenset(name for name, found in runs.items() if not any(map(len, found)))
         for name in (name for name, found in runs.items() if not found):
-            log.add("missing", name)
+            if name not in located.doubtful:
+                log.add("binary" if store.has_binary(name) else "missing", name)
+        for paths in located.doubtful.values():
+            log.add("doubtful", " or ".join(str(path.relative_to(store.folder)) for path in paths))
         if len(missing) == len(self.dataset):
             raise NoResults(self._nothing_found(store, self._lines(log)))
         most = max(map(len, runs.values()))
         for name in (name for name, found in runs.items() if 0 < len(found) < most):
             log.warn("repetitions", name)
-        names = (name for video in self.dataset.videos for name in benchmark.result_names(video))
-        for name in store.foreign(names):
+        for name in located.foreign:
             log.note("foreign", name)
         problems = self.checked(tracker, self._lines(log))
         return Gathered(self._completed(runs), missing, problems)
@@ -331,12 +345,17 @@ class Evaluation(ABC):
         self, store: ResultStore, files: ResultFiles, video: Video, log: IssueLog
     ) -> Trajectory:
         try:
-            run = store.read(files)
+            whole = store.read(files)
+            run = self._aligned(whole, video)
         except (ValueError, OSError) as error:
-            log.add("", files.regions, f"{error}: {self.outcome}")
+            text = error if str(files.regions) in str(error) else f"{files.regions.name} {error}"
+            log.add("", files.regions, f"{text}: {self.outcome}")
             return empty_trajectory(scores=store.layout == "longterm")
         for warning in run.warnings:
             log.warn(warning, files.regions.name)
+        if before := len(whole) - len(run):
+            text = f"the first {before} belong to images before the annotation and were left out"
+            log.note("", files.regions, f"{files.regions.name} has {len(whole)} lines: {text}")
         lines, frames = len(run), len(video)
         text = f"{files.regions.name} has {lines} lines for {frames} frames"
         if lines < frames:
@@ -344,6 +363,26 @@ class Evaluation(ABC):
         elif lines > frames and video.name not in self.dataset.benchmark.cut_results:
             log.warn("", files.regions, f"{text}: surplus ignored")
         return run.resized(frames) if lines > frames else run
+
+    def _aligned(self, run: Trajectory, video: Video) -> Trajectory:
+        """Leave out the lines of images before the annotation, if a run is over a whole folder.
+
+        Raises:
+            ValueError: If there are more lines than frames and it is not clear which to leave out.
+        """
+        first, _ = self.dataset.benchmark.frames.get(video.name, (1, None))
+        before = max(first, image_number(video.img_names[0])) - 1
+        surplus = len(run) - len(video)
+        if surplus <= 0 or before <= 0:
+            return run
+        if surplus == before:
+            return run.without_first(before)
+        if not overlap_ratio(run.boxes[:1], video.boxes[:1])[0] > SAME:
+            raise ValueError(
+                f"has {len(run)} lines for {len(video)} frames, which begin at image {before + 1}, "
+                "and it is not clear which lines belong to them"
+            )
+        return run
 
     def _completed(self, runs: dict[str, list]) -> dict[str, list]:
         """Runs as the policy has them, see `Gathered`."""

@@ -16,7 +16,7 @@ from toolkit.datasets.video import Video
 from toolkit.evaluation.evaluation import Evaluation, Gathered
 from toolkit.evaluation.metrics import METRICS_OF, Measures
 from toolkit.io.issues import IssueLog
-from toolkit.results.formats import mask_path
+from toolkit.results.formats import ResultFiles, mask_path
 from toolkit.results.store import ResultStore
 
 BOUND = 0.008  # tolerance of boundaries, in diagonals of the frame
@@ -36,18 +36,20 @@ class MaskEvaluation(Evaluation):
     def check_ground_truth(self) -> None:
         """Do nothing: annotation masks are checked as they are read."""
 
-    def read_runs(self, store: ResultStore, video: Video, log: IssueLog) -> list["_MaskFiles"]:
+    def read_runs(
+        self, store: ResultStore, found: list[ResultFiles], video: Video, log: IssueLog
+    ) -> list["_MaskFiles"]:
         """Find the masks of a video, one path per frame, None where there is none."""
-        folder = store.files(video.name).regions
+        folder = (found or [store.files(video.name)])[0].regions
         there = set(folder.glob("*.png"))
         paths = [mask_path(folder, name) for name in video.img_names]
-        found = len(there.intersection(paths))
-        if not found:
+        number = len(there.intersection(paths))
+        if not number:
             log.add("missing", video.name)
             return [_MaskFiles([])]
-        if found < len(paths):
+        if number < len(paths):
             text = (
-                f"{video.name} has {found} masks for {len(paths)} frames: the rest {self.outcome}"
+                f"{video.name} has {number} masks for {len(paths)} frames: the rest {self.outcome}"
             )
             log.warn("", video.name, text)
         return [_MaskFiles([path if path in there else None for path in paths])]

@@ -31,6 +31,8 @@ Region = Sequence[float]
 _TEXT_WIDTH = 60  # characters of a line that its error shows
 _SEPARATORS = re.compile(r"[,;\s]+")
 _BLANKS = re.compile(r"[;\t ]")
+# A first line that names columns: x, y, w, h or the like.
+_HEADER = re.compile(rb"""[#"' ]*(?:x|left|xmin)["' ]*[,;\t ][^\d\n]*\n""", re.IGNORECASE)
 # Of the text that ``float`` takes this leaves out underscores and digits beyond ASCII.
 _FOREIGN = re.compile(rb"[^-+.,0-9a-zA-Z \t\r\n]")
 
@@ -55,6 +57,7 @@ class NumberLines(NamedTuple):
     commas: bool  # whether commas separate them
     offset: int = 0  # number of lines before the first
     marked: bool = False  # whether a byte-order mark came before
+    headed: bool = False  # whether a line of names came before
 
     def check(self, good: NDArray) -> None:
         """Raise ValueError naming the first line (N,) that is not good."""
@@ -66,7 +69,7 @@ class NumberLines(NamedTuple):
 def read_number_lines(path: str | os.PathLike, expected: str) -> NumberLines:
     """Read a text file of numbers between commas, or between tabs and spaces, the same throughout.
 
-    Blank lines may end the file, and a byte-order mark may begin it.
+    Blank lines may end the file; a byte-order mark and names of columns may begin it.
 
     Raises:
         ValueError: If it is empty or a line holds something else, naming file and line.
@@ -75,7 +78,10 @@ def read_number_lines(path: str | os.PathLike, expected: str) -> NumberLines:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"{path}: is UTF-16 text; expected plain ASCII or UTF-8")
     plain = data.removeprefix(codecs.BOM_UTF8)
-    return parse_number_lines(path, plain, expected)._replace(marked=len(plain) < len(data))
+    header = _HEADER.match(plain)
+    body = plain[header.end() :] if header else plain
+    found = parse_number_lines(path, body, expected, offset=int(bool(header)))
+    return found._replace(marked=len(plain) < len(data), headed=bool(header))
 
 
 def parse_number_lines(

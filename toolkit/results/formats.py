@@ -31,6 +31,7 @@ from toolkit.results.trajectory import Code, Trajectory
 WARNINGS = {
     "nan": "NaN or infinite numbers",
     "separators": "other separators than commas",
+    "header": "a header line",
     "mark": "a byte-order mark",
 }
 
@@ -60,12 +61,19 @@ class Layout:
     times: str | None = None  # every repetition adds a column
     codes: str = ""  # which may stand in a line, in words, as may a polygon; if empty, only boxes
     number: Callable[[float], str] = str  # text of a number of a region
+    # where other toolkits put a run, each as the first three fields say it
+    others: tuple[tuple[str, str | None, str | None], ...] = ()
 
     def files(self, tracker: str | os.PathLike, video: str, repetition: int = 1) -> ResultFiles:
         """Return the paths of a run; repetitions count from 1."""
         patterns = (self.regions, self.scores, self.times)
         names = (text and text.format(video=video, run=repetition) for text in patterns)
         return ResultFiles(*(name and Path(tracker, name) for name in names))
+
+    def places(self) -> list[Layout]:
+        """Return the layout itself, then one for each of ``others``."""
+        found = (replace(self, regions=r, scores=s, times=t) for r, s, t in self.others)
+        return [self, *found]
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
         """Write the results of a run, each file whole or not at all, and the regions last."""
@@ -139,19 +147,41 @@ _REGION, _SKIPPED, _STARTED, _LOST = map(int, Code)  # arrays are slower to comp
 
 #: Layouts by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
 LAYOUTS = {
-    "flat": Layout("{video}.txt"),
+    "flat": Layout(
+        "{video}.txt",
+        others=(
+            ("{video}_{run:03d}.txt", None, None),
+            ("{video}/{video}_{run:03d}.txt", None, "{video}/{video}_time.txt"),
+        ),
+    ),
     "vot": Layout(
         "baseline/{video}/{video}_{run:03d}.txt",
         codes="a code 0, 1 or 2",
         number=lambda value: f"{np.float32(value):.4f}",
+        others=(("{video}/{video}_{run:03d}.txt", None, None),),
     ),
     "longterm": Layout(
         "longterm/{video}/{video}_{run:03d}.txt",
         "longterm/{video}/{video}_{run:03d}_confidence.value",
         "longterm/{video}/{video}_time.txt",
         codes="a code",
+        others=(
+            (
+                "{video}/{video}_{run:03d}.txt",
+                "{video}/{video}_{run:03d}_confidence.value",
+                "{video}/{video}_time.txt",
+            ),
+        ),
     ),
-    "got10k": Layout("{video}/{video}_{run:03d}.txt", times="{video}/{video}_time.txt"),
+    "got10k": Layout(
+        "{video}/{video}_{run:03d}.txt",
+        times="{video}/{video}_time.txt",
+        others=(
+            ("{video}_{run:03d}.txt", None, "{video}_time.txt"),
+            ("{video}.txt", None, "{video}_time.txt"),
+            ("{video}/{video}.txt", None, "{video}/{video}_time.txt"),
+        ),
+    ),
     "masks": _Masks("{video}"),
 }
 
@@ -215,6 +245,11 @@ def _read_with_codes(path: Path, expected: str) -> Trajectory:
 
 def _trajectory(lines: NumberLines, codes: NDArray, regions: NDArray) -> Trajectory:
     lost = ~np.isfinite(regions).all(axis=1) & (codes == _REGION)
-    found = {"nan": lost.any(), "separators": not lines.commas, "mark": lines.marked}
+    found = {
+        "nan": lost.any(),
+        "separators": not lines.commas,
+        "header": lines.headed,
+        "mark": lines.marked,
+    }
     warnings = tuple(name for name, there in found.items() if there)
     return Trajectory(codes, regions, scores=None, warnings=warnings)

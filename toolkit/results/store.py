@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from typing import Any
 
+from toolkit.datasets.benchmarks import Benchmark
 from toolkit.io.files import atomic_write
-from toolkit.results.formats import LAYOUTS, ResultFiles
+from toolkit.results.formats import LAYOUTS, Layout, ResultFiles
 from toolkit.results.trajectory import Code, Trajectory
 
 _RECORD = ".run.json"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The results of videos in a folder."""
+
+    runs: dict[str, list[ResultFiles]]  # repetitions by video, in order; empty if there are none
+    doubtful: dict[str, list[Path]]  # files of which several may be a video's: none is taken
+    foreign: list[str]  # what lies beside them, except hidden files
 
 
 @dataclass(frozen=True)
@@ -30,22 +42,41 @@ class ResultStore:
         """Return the paths of a run; repetitions count from 1."""
         return LAYOUTS[self.layout].files(self.folder, video, repetition)
 
-    def find(self, *names: str) -> list[ResultFiles]:
-        """Find all repetitions of a video, in order, under the first of its names that has any.
+    def find(self, video: str) -> list[ResultFiles]:
+        """Find all repetitions of a video, in order, where `write` puts them.
 
         PySOT takes them only if there are 15, else the first in the order of the file system.
         """
-        return next(filter(None, map(self._find, names)), [])
+        return self._find(LAYOUTS[self.layout], video)
 
-    def foreign(self, names: Iterable[str]) -> list[str]:
-        """Find what lies beside the results of these videos, except hidden files."""
-        mark = "\0"
-        parts = self.files(mark).regions.relative_to(self.folder).parts
-        depth = next(i for i, part in enumerate(parts) if mark in part)
-        base = self.folder.joinpath(*parts[:depth])
-        expected = {parts[depth].replace(mark, name) for name in names}
-        there = os.listdir(base) if base.is_dir() else []
-        return sorted(name for name in there if name not in expected and not name.startswith("."))
+    def locate(self, videos: Iterable[str], benchmark: Benchmark) -> Found:
+        """Find the results of videos, also where other toolkits put them and as they name them.
+
+        The place and name of `write` come first, then its name elsewhere, then a name that is
+        spelled alike (`Benchmark.spelling`), then another name that is known. Where several files
+        fit equally, none is taken.
+        """
+        runs = {video: self.find(video) for video in videos}
+        named, spelled = defaultdict(list), defaultdict(list)
+        for name, found in () if all(runs.values()) else self._elsewhere(runs):
+            (named[name] if name in runs else spelled[benchmark.spelling(name)]).append(found)
+        count = Counter(map(benchmark.spelling, runs))
+        doubtful = {}
+        for video in [video for video, found in runs.items() if not found]:
+            own = benchmark.spelling(video)
+            other = benchmark.spelling(benchmark.other_names.get(video, video))
+            alike = spelled[own] if count[own] == 1 else []
+            fitting = named[video] or alike or ([] if count[other] else spelled[other])
+            if len(fitting) == 1:
+                runs[video] = fitting[0]
+            elif fitting:
+                doubtful[video] = [found[0].regions for found in fitting]
+        return Found(runs, doubtful, self._foreign(runs, doubtful))
+
+    def has_binary(self, video: str) -> bool:
+        """Return whether there is a result in the binary format of the VOT toolkit."""
+        path = self.files(video).regions
+        return any(path.parent.glob(f"{escape(video)}_*.bin"))
 
     def write(self, video: str, trajectory: Trajectory, repetition: int = 1) -> None:
         """Write a run; see `toolkit.results.formats.Layout.write`."""
@@ -106,14 +137,46 @@ class ResultStore:
         with atomic_write(path) as file:
             file.write(f"{text}\n")
 
-    def _find(self, video: str) -> list[ResultFiles]:
-        first = self.files(video)
-        if self.files(video, 2) == first:
+    def _find(self, place: Layout, video: str) -> list[ResultFiles]:
+        first = place.files(self.folder, video)
+        if place.files(self.folder, video, 2) == first:
             return [first] if first.regions.exists() else []
         prefix, _, suffix = first.regions.name.rpartition("001")
         pattern = f"{escape(prefix)}[0-9][0-9][0-9]{escape(suffix)}"
         names = sorted(path.name for path in first.regions.parent.glob(pattern))
-        return [self.files(video, int(name[len(prefix) :][:3])) for name in names]
+        numbers = [int(name[len(prefix) :][:3]) for name in names]
+        return [place.files(self.folder, video, number) for number in numbers]
+
+    def _elsewhere(
+        self, runs: Mapping[str, Sequence[ResultFiles]]
+    ) -> Iterator[tuple[str, list[ResultFiles]]]:
+        """Yield the results that are none of these runs, each with the name in its path."""
+        taken = {files.regions for found in runs.values() for files in found}
+        for place in LAYOUTS[self.layout].places():
+            base, pattern = self._listed(place)
+            for entry in sorted(os.listdir(base)) if base.is_dir() else ():
+                match = re.fullmatch(pattern, entry)
+                found = self._find(place, match[1]) if match else []
+                if found and found[0].regions not in taken:
+                    yield match[1], found
+
+    def _listed(self, place: Layout) -> tuple[Path, str]:
+        """Return the folder whose entries name videos, and a pattern of these."""
+        parts = Path(place.regions).parts
+        depth = next(i for i, part in enumerate(parts) if "{video}" in part)
+        pattern = re.escape(parts[depth]).replace(r"\{video\}", r"([^.].*)")
+        return self.folder.joinpath(*parts[:depth]), pattern.replace(r"\{run:03d\}", r"\d{3}")
+
+    def _foreign(
+        self, runs: Mapping[str, Sequence[ResultFiles]], doubtful: Mapping[str, Sequence[Path]]
+    ) -> list[str]:
+        base, _ = self._listed(LAYOUTS[self.layout])
+        paths = [path for found in runs.values() for files in found for path in files.all()]
+        paths += [self.files(video).regions for video in runs]
+        paths += [path for several in doubtful.values() for path in several]
+        known = {path.relative_to(base).parts[0] for path in paths if path.is_relative_to(base)}
+        there = os.listdir(base) if base.is_dir() else []
+        return sorted(name for name in there if name not in known and not name.startswith("."))
 
 
 def _remove(path: Path) -> None:

@@ -69,6 +69,13 @@ class Trajectory:
         """Number of failures in the reset protocol."""
         return sum(code == Code.LOST for code in self.codes)
 
+    def without_first(self, number: int) -> Trajectory:
+        """Leave out the first frames of what was read from a file."""
+        scores = None if self.scores is None else self.scores[number:]
+        return replace(
+            self, codes=self.codes[number:], regions=self.regions[number:], scores=scores
+        )
+
     def resized(self, length: int, code: int = Code.REGION) -> Trajectory:
         """Cut what was read from a file, or lengthen it by frames without a region.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from toolkit.datasets.benchmarks import find_benchmark
+from toolkit.datasets.benchmarks import OTB, find_benchmark
 from toolkit.datasets.reading import (
     BoxFile,
     Format,
@@ -20,14 +20,6 @@ from toolkit.io.boxes import Region, check_regions, split_fields
 # --------------------------------------------------------------------------------------------- OTB
 
 _TRUTH = "groundtruth_rect.txt"
-# Frames that count where a folder of OTB has others too: number of the first and last image.
-_FRAMES: dict[str, tuple[int, int | None]] = {
-    "BlurCar1": (247, None),
-    "BlurCar3": (3, None),
-    "BlurCar4": (18, None),
-    "David": (300, 770),
-    "Tiger1": (6, None),
-}
 # Videos that share a folder with another target: folder and file of the boxes.
 _TARGETS = {
     "Jogging-1": ("Jogging", "groundtruth_rect.1.txt"),
@@ -54,7 +46,7 @@ def read_otb(reading: Reading, subset: str | None = None) -> Iterator[Sequence]:
             name,
             root / folder / "img",
             root / folder / truth,
-            frames=_FRAMES.get(name, (None, None)),
+            frames=OTB.frames.get(name, (None, None)),
             pattern=_PATTERNS.get(name, "%04d.jpg"),
             origin=1,
             surplus=name in _SURPLUS,
