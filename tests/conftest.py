@@ -1,4 +1,5 @@
 import json
+import os
 
 import cv2
 import numpy as np
@@ -16,6 +17,23 @@ TRACK: {TYPE: SiamRPNTracker, PENALTY_K: 0.1, WINDOW_INFLUENCE: 0.4, LR: 0.4, BA
 DEVICE: cpu
 """
 SIZE = (96, 72)  # width and height of the frames in the drawn data set
+
+MOST_WORKERS = 4  # each loads torch: some hundred MB
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Run the whole suite in several processes, one thread each, if pytest-xdist is there.
+
+    A file or test that is named runs in this process, as does all with ``-n 0``.
+    """
+    option = config.option
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start
+    elif getattr(option, "numprocesses", 0) is None and not (option.file_or_dir or option.usepdb):
+        option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
+        option.dist = "worksteal"
 
 
 @pytest.fixture(scope="session")
