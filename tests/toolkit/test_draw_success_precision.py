@@ -85,6 +85,17 @@ def test_figures_are_saved_in_the_format_of_their_name(tmp_path, suffix):
     assert head == {"png": b"\x89PNG\r", "pdf": b"%PDF-", "svg": b"<?xml"}[suffix]
 
 
+@pytest.mark.parametrize("suffix", ["pdf", "svg"])
+def test_equal_figures_are_equal_bytes(tmp_path, suffix):
+    paths = [tmp_path / f"{number}.{suffix}" for number in (1, 2)]
+    for path in paths:
+        figure = draw_success_precision(SUCCESS, "OTB100", VIDEOS, "ALL", show=False)["success"]
+        save_figure(figure, path)
+    first, second = (path.read_bytes() for path in paths)
+    assert first == second
+    assert b"dc:date" not in first and b"CreationDate" not in first
+
+
 def test_unknown_formats_are_refused_and_leave_nothing(tmp_path):
     figure = draw_success_precision(SUCCESS, "OTB100", VIDEOS, "ALL", show=False)["success"]
     with pytest.raises(ValueError, match="xyz"):

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from toolkit.report import report_page, write_report
+from toolkit.report import _image, report_page, write_report
+from toolkit.report.figures import main_plots
 from toolkit.report.filmstrips import (
     FRAMES,
     POINTS,
@@ -152,7 +153,10 @@ def test_the_page_has_the_plots(scored_set):
     assert names[4:] == [
         f"Success, {attribute} (1 video)" for attribute in ("Fast Motion", "Occlusion", "Scale <b>")
     ]
-    assert b"<svg" in base64.b64decode(images[0]["src"].split(",")[1])
+    picture = base64.b64decode(images[0]["src"].split(",")[1])
+    assert b"<svg" in picture
+    again = next(main_plots(evaluation, evaluation.ranked(evaluation.dataset.tracker_names)))
+    assert base64.b64decode(_image(again)["image"].split(",")[1]) == picture
 
 
 def test_without_matplotlib_the_page_says_so(scored_set, no_plots, caplog):

@@ -5,7 +5,6 @@ video from the data that the page carries.
 """
 
 import base64
-import io
 import json
 import logging
 import math
@@ -20,7 +19,7 @@ from toolkit.evaluation.tables import places_of
 from toolkit.io.files import atomic_write
 from toolkit.report.figures import Plot, attribute_plots, main_plots
 from toolkit.report.filmstrips import encoded, filmstrips, frame_overlaps
-from toolkit.visualization.plots import bgr_color
+from toolkit.visualization.plots import bgr_color, drawn
 
 logger = logging.getLogger(__name__)
 
@@ -185,9 +184,9 @@ def _plots(evaluation: Evaluation, trackers: Sequence[str]) -> dict[str, Any]:
 
 
 def _image(plot: Plot) -> dict[str, str]:
-    file = io.BytesIO()
-    plot.figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
-    image = "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    image = "data:image/svg+xml;base64," + base64.b64encode(drawn(plot.figure, "svg")).decode(
+        "ascii"
+    )
     return {"title": plot.title, "image": image}
 
 

@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -417,10 +417,20 @@ def new_figure(window: bool, size: tuple[float, float] = (6.4, 4.8)) -> "Figure"
 
 def save_figure(figure: "Figure", path: str | os.PathLike, dpi: int = 150) -> None:
     """Write a figure in the format its suffix names (png, pdf, svg), whole or not at all."""
-    data, suffix = io.BytesIO(), Path(path).suffix[1:]  # not a file: Pillow misses a full disk
     # polar labels stick out of what the layout reserves for them
-    figure.savefig(data, format=suffix, dpi=dpi, bbox_inches="tight", pad_inches=0.08)
-    write_bytes(path, data.getvalue())
+    write_bytes(path, drawn(figure, Path(path).suffix[1:], dpi=dpi, pad_inches=0.08))
+
+
+def drawn(figure: "Figure", kind: str, **options: Any) -> bytes:
+    """Draw a figure as png, pdf or svg; equal figures give equal bytes, without a date."""
+    from matplotlib import rc_context
+
+    data = io.BytesIO()  # not a file: Pillow misses a full disk
+    date = {"svg": "Date", "pdf": "CreationDate"}.get(kind.lower())
+    metadata = {date: None} if date else None
+    with rc_context({"svg.hashsalt": "pysot"}):  # else names in SVG files are random
+        figure.savefig(data, format=kind, bbox_inches="tight", metadata=metadata, **options)
+    return data.getvalue()
 
 
 def line_style(index: int) -> dict[str, object]:
