@@ -19,6 +19,7 @@ from toolkit.datasets import find_root
 from toolkit.io.pool import WorkerDied
 
 TRACEBACK_VARIABLE = "PYSOT_TRACEBACK"
+_LONGEST = 2000  # characters of an error's line
 
 #: What each command does; the module has its name.
 COMMANDS = {
@@ -79,9 +80,12 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _message(error: BaseException) -> str:
+    """Describe an error in one line that a terminal shows as it is."""
+    text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-100:]}"
 
 
 def _usage() -> str:

@@ -173,3 +173,14 @@ def test_data_sets_lie_in_the_checkout_or_in_the_current_folder(tmp_path, monkey
     installed = tmp_path / "site-packages" / "pysot" / "cli" / "__init__.py"
     monkeypatch.setattr(cli, "__file__", str(installed))
     assert find_dataset_root("OTB100", None) == Path("testing_dataset", "OTB100")
+
+
+def test_an_error_is_one_printable_line(capsys):
+    def fail():
+        raise ValueError("bad name 'a\x1b[31m'\nsecond line " + "x" * 10000)
+
+    with pytest.raises(SystemExit):
+        cli.run(fail)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(r"error: bad name 'a\x1b[31m' second line x")
+    assert line.isprintable() and len(line) < 3000
