@@ -32,6 +32,7 @@ from toolkit.evaluation.tables import (
     latex_table,
 )
 from toolkit.io.files import atomic_write
+from toolkit.io.names import UniqueNames
 
 logger = logging.getLogger("eval")
 
@@ -147,8 +148,10 @@ def write_plots(
     from toolkit.visualization import save_figure
 
     by_attribute = attribute_plots(evaluation, trackers, ("success", "precision"))
+    names = UniqueNames()
     for plot in chain(main_plots(evaluation, trackers), by_attribute):
-        save_figure(plot.figure, folder / f"{evaluation.dataset.name}_{plot.name}.{suffix}")
+        name = names.add(f"{evaluation.dataset.name}_{plot.name}")
+        save_figure(plot.figure, folder / f"{name}.{suffix}")
 
 
 def write_page(folder: Path, evaluation: Evaluation, trackers: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pysot.cli import Parser, positive
 from pysot.core import RunFailed
 from pysot.datasets.crop import CropForm
-from pysot.datasets.prepare import check_set, crop_set, write_benchmark
+from pysot.datasets.prepare import check_set, crop_set, frames_of, refuse_links, write_benchmark
 from toolkit.datasets import video as videos
 from toolkit.datasets.formats import training_sets
 from toolkit.datasets.reading import Reading, TrainingSet
@@ -53,18 +53,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     log, report = IssueLog(), args.output / _REPORT
     frames = (f for f in _frames(args, log) if f.video not in args.test_videos)
     frames = _every(frames, args.every)
+    form = CropForm(template=args.template_crops, tiles=not args.plain_jpeg)
+    root = args.output / f"crop{form.size}"
+    refuse_links(root)
     if args.check:
         print(check_set(frames, log, args.workers))
         finish(log, report)
         return
-    form = CropForm(template=args.template_crops, tiles=not args.plain_jpeg)
     annotations = crop_set(frames, args.output, log, form, args.workers)
     if not any(annotations.boxes.values()):
         finish(log, report, failed=False)
         raise ValueError(f"{args.dataset_root}: no usable box was found; {report} says more")
     path = args.output / training_sets()[args.set].annotation.format(**vars(args))
     annotations.write(path)
-    root = args.output / f"crop{form.size}"
     print(_section(args.output.resolve().name, root, path))
     finish(log, report)
 
@@ -73,12 +74,7 @@ def _frames(args: argparse.Namespace, log: IssueLog) -> Iterator[Frame]:
     form = training_sets()[args.set]
     names = (flag.removeprefix("--") for flag in form.options)
     options = {name: getattr(args, name) for name in names}
-    return frames_of(form.read(Reading(args.dataset_root, log, training=True), **options))
-
-
-def frames_of(sequences: Iterable[videos.Sequence]) -> Iterator[Frame]:
-    """Yield the frames of videos that training can use."""
-    return (frame for video in sequences for frame in video.frames())
+    return frames_of(form.read(Reading(args.dataset_root, log, training=True), **options), log)
 
 
 def _every(frames: Iterable[Frame], step: int) -> Iterator[Frame]:
@@ -142,6 +138,6 @@ def crop_like_pysot(
     parser.add_argument("num_processes", type=positive, nargs="?", default=os.cpu_count() or 1)
     args = parser.parse_args(argv)
     log = IssueLog()
-    frames = frames_of(read(Reading(root, log, training=True)))
+    frames = frames_of(read(Reading(root, log, training=True)), log)
     crop_set(frames, Path(), log, CropForm(args.crop_size, template=True), args.num_processes)
     finish(log, Path(f"crop{args.crop_size}.{_REPORT}"))

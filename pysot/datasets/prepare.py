@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,16 +34,19 @@ from pysot.datasets.crop import (
     write_crops,
 )
 from pysot.datasets.crop_store import UnreadableImage, decode_crop
+from toolkit.datasets import video as videos
 from toolkit.datasets.video import Corners, Frame, to_xywh
 from toolkit.io.boxes import ABSENT
 from toolkit.io.files import write_bytes
 from toolkit.io.images import image_size, is_cut_jpeg_file, mask_box, read_labels
 from toolkit.io.issues import Issue, IssueLog
+from toolkit.io.names import UniqueNames, printable, safe_name
 from toolkit.io.pool import run_parallel
 
 _FRAMES_PER_JOB = 32
 _BEYOND = 2.0  # pixels by which boxes may reach beyond their image without a word
 _FINISHED = ".crops.jsonl"
+_LIMIT = 1 << 63  # numbers of frames are 64-bit integers in training
 
 Boxes = dict[int, list[float]]
 Row = tuple[str, int, Boxes]  # video, frame, track -> box
@@ -78,6 +83,46 @@ class Annotations:
             write_bytes(categories_path(path), content.encode())
 
 
+# ------------------------------------------------------------------ from readers to names of crops
+
+
+def frames_of(sequences: Iterable[videos.Sequence], log: IssueLog) -> Iterator[Frame]:
+    """Yield the frames of videos that training can use, each with a name of crops of its own.
+
+    All that readers find passes here. A video's name becomes a folder: one that would leave the
+    folder of crops, or be another video's, is changed, and the log has a warning. A second image
+    for a frame of a video is left out.
+    """
+    names = UniqueNames()
+    for video in sequences:
+        if not len(video):
+            continue
+        given = video.path
+        here = "./" if given.startswith("./") else ""  # PySOT's names for YouTube-BB
+        name = here + names.add(given.removeprefix(here))
+        if name != given:
+            video.group, video.name = "", name
+            log.warn("renamed video", given, f"its crops are in {name}")
+        yield from _distinct(video.frames(), log)
+
+
+def _distinct(frames: Iterable[Frame], log: IssueLog) -> Iterator[Frame]:
+    """Leave out frames of a video whose crops would have the names of others, or no usable one."""
+    seen: dict[tuple[int, int | None], Path] = {}
+    for frame in frames:
+        keys = [
+            (frame.number, track) for track in (frame.boxes if frame.labels is None else [None])
+        ]
+        where = f"{frame.image}, frame {frame.number} of {frame.video}"
+        if not all(0 <= n < _LIMIT and -_LIMIT < (t or 0) < _LIMIT for n, t in keys):
+            log.add("number of a frame or track out of range", where, "expected 0 to 2^63 - 1")
+        elif taken := next((seen[key] for key in keys if key in seen), None):
+            log.add("two images of one frame", where, f"the other one is {taken}")
+        else:
+            seen.update(dict.fromkeys(keys, frame.image))
+            yield frame
+
+
 def annotate(frames: Iterable[Frame]) -> Annotations:
     """Annotate what readers found, without looking at images or at what is wrong with boxes."""
     annotations = Annotations()
@@ -101,8 +146,13 @@ def crop_set(
         log: Receives images and boxes that cannot be used.
         form: What to write.
         workers: Processes; 1 works in this one.
+
+    Raises:
+        ValueError: If a link below the folder of crops leads out of it, or the name of a video
+            does; `frames_of` yields none of those.
     """
     root = output / f"crop{form.size}"
+    refuse_links(root)
     root.mkdir(parents=True, exist_ok=True)
     annotations, work = Annotations(), partial(_crop_frames, root, form)
     bar = tqdm(unit=" frames", desc=f"crops in {root}", dynamic_ncols=True)
@@ -121,6 +171,22 @@ def crop_set(
                 finished.write(json.dumps([_key(job, form), rows]) + "\n")
                 finished.flush()
     return annotations
+
+
+def refuse_links(root: Path) -> None:
+    """Raise ValueError if the folder of crops, or anything in it, is a symbolic link."""
+    link = root if root.is_symlink() else next(_links(root), None)
+    if link:
+        raise ValueError(f"{link} is a link; crops are written below {root} only: remove it")
+
+
+def _links(folder: Path) -> Iterator[str]:
+    with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                yield entry.path
+            elif entry.is_dir():
+                yield from _links(Path(entry.path))
 
 
 def _unfinished(
@@ -142,6 +208,9 @@ def _unfinished(
 def _crop_frames(root: Path, form: CropForm, job: list[Frame]) -> tuple[list[Row], list[Issue]]:
     """Cut the crops of some frames in a worker; return what was cut of each, and the issues."""
     log = IssueLog()
+    for name in {frame.video.removeprefix("./") for frame in job}:
+        if safe_name(name) != name:
+            raise ValueError(f"{printable(name)!r} cannot name a folder of crops")
     rows = [(f.video, f.number, _crop_frame(root, form, f, log)) for f in job]
     return rows, list(log)
 
@@ -157,6 +226,9 @@ def _crop_frame(root: Path, form: CropForm, frame: Frame, log: IssueLog) -> Boxe
         return {}
     except OSError as error:
         log.add("missing image", frame.image, error.strerror)
+        return {}
+    except ValueError as error:  # no path has a NUL, for example
+        log.add("missing image", frame.image, error)
         return {}
     write_crops(root / frame.video, image, boxes, frame.number, masks, form)
     return boxes
@@ -279,10 +351,10 @@ def _usable_tracks(frame: Frame, log: IssueLog) -> list[int]:
 
 def _checked_size(frame: Frame, log: IssueLog) -> tuple[int, int] | None:
     """Size (w, h) of an image by its header; None where it cannot be used."""
-    if not frame.image.is_file():
-        log.add("missing image", frame.image)
-        return None
     try:
+        if not frame.image.is_file():
+            log.add("missing image", frame.image)
+            return None
         size = image_size(frame.image)
         cut = is_cut_jpeg_file(frame.image)
     except (ValueError, OSError) as error:
@@ -364,11 +436,13 @@ def write_benchmark(path: Path, frames: Iterable[Frame], log: IssueLog) -> int:
     The log receives masks that cannot be read. Returns how many videos the benchmark has.
     """
     records: dict[str, Any] = {}
+    names = UniqueNames()
     for video, group in itertools.groupby(frames, lambda frame: frame.video):
         boxes = [(frame, _boxes(frame, log)) for frame in group]
         tracks = sorted({track for _, found in boxes for track in found})
         for track in tracks:
-            name = video.replace("/", "-") + (f"-{track}" if len(tracks) > 1 else "")
+            own = f"-{track}" if len(tracks) > 1 else ""
+            name = names.add(video.replace("/", "-") + own)
             records[name] = _record(name, boxes, track)
     write_bytes(path, json.dumps(records).encode())
     return len(records)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from toolkit.datasets.benchmarks import Benchmark, find_benchmark
 from toolkit.datasets.video import Labels, MaskBoxes, Video
 from toolkit.io.boxes import ABSENT, NAN, Region, parse_numbers
+from toolkit.io.names import fold, safe_name
 
 logger = logging.getLogger("toolkit")
 
@@ -82,6 +83,12 @@ def load_videos(root: str | os.PathLike, name: str) -> dict[str, Video]:
             videos[video] = make_video(video, records.pop(video), root, benchmark)
         except ValueError as error:
             raise ValueError(f"{path or root}: video {video!r}: {error}") from None
+    if len(alike := {fold(video): video for video in videos}) < len(videos):
+        first = next(video for video in videos if alike[fold(video)] != video)
+        text = (
+            "%s: %r and %r are one name where file systems ignore case: results would be lost there"
+        )
+        logger.warning(text, path or root, first, alike[fold(first)])
     return videos
 
 
@@ -201,7 +208,7 @@ def make_video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Vide
     Raises:
         ValueError: If the record is not of PySOT's format, naming the field.
     """
-    if set(name.split("/")) & {"", ".", ".."}:
+    if safe_name(name) != name:
         raise ValueError("its name cannot name a file of results")
     if not isinstance(record, dict):
         raise ValueError(f"expected an object of fields, got {type(record).__name__}")

@@ -7,6 +7,7 @@ its two levels side by side, and what was read is yielded nevertheless.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -188,8 +189,23 @@ def listed(root: Path, mark: str, levels: int = 1) -> list[str]:
     """Return the names in ``list.txt``, or else the folders in which the mark is found."""
     listing = root / "list.txt"
     if listing.is_file():
-        return read_text(listing).split()
+        lines = map(str.strip, read_text(listing).splitlines())
+        return list(dict.fromkeys(filter(None, lines)))
     return sorted({path.parents[levels - 1].name for path in root.glob(mark)})
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file that are not blank, with the number of their line from 1.
+
+    Raises:
+        ValueError: If it is no such file, naming it.
+    """
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file, skipinitialspace=True)
+        try:
+            yield from ((rows.line_num, row) for row in rows if any(row))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: expected a CSV file in UTF-8: {error}") from None
 
 
 def subfolders(root: Path) -> list[Path]:

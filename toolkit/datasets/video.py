@@ -75,9 +75,13 @@ class Sequence:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def path(self) -> str:
+        """Name of the video in training, with its group."""
+        return f"{self.group}/{self.name}" if self.group else self.name
+
     def frames(self) -> Iterator[Frame]:
         """Yield the frames that training can use."""
-        video = f"{self.group}/{self.name}" if self.group else self.name
         for i, image in enumerate(self.images):
             labels = self.labels[i] if self.labels is not None else None
             if (self.labels is not None and labels is None) or not (
@@ -86,7 +90,7 @@ class Sequence:
                 continue
             regions = self.regions[i] if labels is None else {}
             yield Frame(
-                video,
+                self.path,
                 self.numbers[i] if self.numbers is not None else i,
                 Path(image),
                 {track: _to_corners(region) for track, region in regions.items()},

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,31 @@ _BLANKS = re.compile(r"[;\t ]")
 _HEADER = re.compile(rb"""[#"' ]*(?:x|left|xmin)["' ]*[,;\t ][^\d\n]*\n""", re.IGNORECASE)
 # Of the text that ``float`` takes this leaves out underscores and digits beyond ASCII.
 _FOREIGN = re.compile(rb"[^-+.,0-9a-zA-Z \t\r\n]")
+
+
+_WHOLE = re.compile(r"\s*([-+]?[0-9]+)(?:\.0*)?\s*")
+
+
+def whole_number(value: object) -> int:
+    """Read an integer of any size from an int, its digits, or a float that is exact.
+
+    It never passes through a float, of which neighbors above 2^53 would be the same.
+
+    Raises:
+        ValueError: If it is none; a truth value is none.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (match := _WHOLE.fullmatch(value)):
+        return int(match[1])
+    raise ValueError(f"expected a whole number, got {str(value)[:_TEXT_WIDTH]!r}")
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value of a JSON is a finite number that floats can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 class NotNumbers(ValueError):

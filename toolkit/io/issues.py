@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toolkit.io.files import atomic_write
+from toolkit.io.names import printable
 
 #: From the worst to the harmless.
 LEVELS = ("error", "warning", "note")
@@ -33,7 +34,7 @@ class IssueLog(list[Issue]):
         """Add an issue; see `Issue`."""
         if level not in LEVELS:
             raise ValueError(f"unknown level {level!r}; known: {', '.join(LEVELS)}")
-        self.append(Issue(level, kind, str(where), str(text)))
+        self.append(Issue(level, kind, printable(str(where)), printable(str(text))))
 
     def warn(self, kind: str, where: object = "", text: object = "") -> None:
         """Add a warning."""

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pysot.cli import run
-from pysot.cli.prepare import finish, frames_of
-from pysot.datasets.prepare import annotate
+from pysot.cli.prepare import finish
+from pysot.datasets.prepare import annotate, frames_of
 from toolkit.datasets.formats.voc import read_det
 from toolkit.datasets.reading import Reading
 from toolkit.io.issues import IssueLog
@@ -13,7 +13,7 @@ from toolkit.io.issues import IssueLog
 def main() -> None:
     """Write both files, and the categories of the objects beside them."""
     reading = Reading(Path("ILSVRC"), IssueLog(), training=True)
-    annotations = annotate(frames_of(read_det(reading)))
+    annotations = annotate(frames_of(read_det(reading), reading.log))
     annotations.part(lambda video: "i/" not in video).write(Path("train.json"))
     annotations.part(lambda video: "i/" in video).write(Path("val.json"))
     finish(reading.log, Path("gen_json.problems.txt"))

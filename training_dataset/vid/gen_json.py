@@ -4,20 +4,23 @@ import json
 from pathlib import Path
 
 from pysot.cli import run
-from pysot.cli.prepare import frames_of
-from pysot.datasets.prepare import annotate
+from pysot.cli.prepare import finish
+from pysot.datasets.prepare import annotate, frames_of
 from toolkit.datasets.formats.voc import keep_runs, vid_sequence
+from toolkit.io.issues import IssueLog
 
 
 def main() -> None:
     """Keep objects in every run of two frames or more, and split by the names of the videos."""
     parts = json.loads(Path("vid.json").read_text(encoding="utf-8"))
     videos = (keep_runs(vid_sequence(video, Path())) for part in parts for video in part)
-    annotations = annotate(frames_of(videos))
+    log = IssueLog()
+    annotations = annotate(frames_of(videos, log))
     for name in ("train", "val"):
         part = annotations.part(lambda video, name=name: name in video)
         part.write(Path(f"{name}.json"))
         print(f"{name}.json: {len(part.boxes)} videos")
+    finish(log, Path("gen_json.problems.txt"))
 
 
 if __name__ == "__main__":

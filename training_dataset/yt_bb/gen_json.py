@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pysot.cli import run
-from pysot.cli.prepare import finish, frames_of
+from pysot.cli.prepare import finish
 from pysot.datasets.crop import crop_name
-from pysot.datasets.prepare import annotate
+from pysot.datasets.prepare import annotate, frames_of
 from toolkit.datasets.formats import tracking
 from toolkit.datasets.reading import Reading
 from toolkit.datasets.video import Frame
@@ -30,7 +30,8 @@ def main() -> None:
     """Write both files, and the categories of the objects beside them."""
     reading = Reading(Path(), IssueLog(), training=True)
     for name, subset in SUBSETS.items():
-        frames = map(with_crops, frames_of(tracking.read_youtube_bb(reading, subset)))
+        found = frames_of(tracking.read_youtube_bb(reading, subset), reading.log)
+        frames = map(with_crops, found)
         annotate(frame for frame in frames if frame.boxes).write(Path(f"{name}.json"))
         print(f"{name}.json written")
     finish(reading.log, Path("gen_json.problems.txt"))

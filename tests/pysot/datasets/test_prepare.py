@@ -4,6 +4,7 @@ import os
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pysot.cli.prepare import main as prepare_main
 from pysot.core import RunFailed
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.crop import CropForm, crop_mask, crop_pair
-from pysot.datasets.prepare import annotate, check_set, crop_set, label_boxes
+from pysot.datasets.prepare import annotate, check_set, crop_set, frames_of, label_boxes
 from toolkit.datasets.formats import coco as coco_format
 from toolkit.datasets.formats import davis, tracking
 from toolkit.datasets.formats.coco import PolygonMask, RunMask, read_mask, run_lengths
@@ -71,7 +73,7 @@ def read(reader, root, *args, **options):
     """Frames to train on, and all that was wrong."""
     log = IssueLog()
     videos = reader(Reading(Path(root), log, training=True), *args, **options)
-    return [frame for video in videos for frame in video.frames()], log
+    return list(frames_of(videos, log)), log
 
 
 def kinds(log, *levels):
@@ -399,6 +401,145 @@ def test_det_has_a_level_more_in_its_first_part(tmp_path, monkeypatch):
     }
 
 
+# --- names from annotations
+
+
+def prepare(*argv):
+    """Run the command in this process; returns its errors."""
+    try:
+        prepare_main([*map(str, argv), "--workers", "1"])
+    except (RunFailed, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def digest(root):
+    return {name: (root / name).read_bytes() for name in files(root)}
+
+
+def own_coco(root, *names, ids=None):
+    """A file in COCO's format with a box of its own in each image; images are one or two."""
+    images = [{"id": (ids or names)[i], "file_name": name} for i, name in enumerate(names)]
+    notes = [
+        {"id": i, "image_id": image["id"], "bbox": [10 + i, 10, 20, 20]}
+        for i, image in enumerate(images)
+    ]
+    write_text(root / "coco.json", json.dumps({"images": images, "annotations": notes}))
+    return root / "coco.json"
+
+
+def own_csv(root, *videos):
+    rows = [("video", "frame", "image", "x", "y", "w", "h")]
+    rows += [(video, 0, "0.jpg", 10 + i, 10, 20, 20) for i, video in enumerate(videos)]
+    with open(root / "table.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return root / "table.csv"
+
+
+@pytest.mark.parametrize("write", [own_coco, own_csv])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["{root}/0.jpg", "{root}/1.jpg"], None),
+        (["../data/0.jpg", "../../up/data/1.jpg"], ["data/0", "up/data/1"]),
+        (["0.jpg", "0.png"], ["0", "0~2"]),
+        (["0.jpg", "./0.jpg"], ["0", "0~2"]),
+        (["0.jpg", "sub\\0.jpg"], ["0", "sub/0"]),
+        (["Sub/0.jpg", "sub/0.jpg"], ["Sub/0", "sub/0~2"]),
+    ],
+)
+def test_names_stay_below_the_output_and_apart(tmp_path, capsys, write, names, expected):
+    root, out = tmp_path / "up" / "data", tmp_path / "up" / "out"
+    for name in ("0.jpg", "1.jpg", "0.png", "sub/0.jpg", "Sub/0.jpg"):
+        write_image(root / name)
+    names = [name.format(root=root) for name in names]
+    if write is own_csv:  # whose videos are named as they are
+        names = [names[0].rpartition(".")[0], names[1].removesuffix("jpg").removesuffix("png")]
+    source, before = write(root, *names), digest(tmp_path)
+    assert prepare("own", "--root", source, "--output", out, "--check") == ""
+    assert "renamed video" in (out / "problems.txt").read_text()
+    assert prepare("own", "--root", source, "--output", out) == ""
+    assert {k: v for k, v in digest(tmp_path).items() if not k.startswith("up/out/")} == before
+    boxes = json.loads((out / "train.json").read_text())
+    assert len(boxes) == 2 and {b["00"]["000000"][0] for b in boxes.values()} == {10, 11}
+    assert expected in (None, sorted(video.removeprefix("./") for video in boxes))
+    assert len(list((out / "crop511").rglob("*.x.jpg"))) == 2
+    assert all((out / "crop511" / video / "000000.00.x.jpg").is_file() for video in boxes)
+
+
+def test_names_of_readers_cannot_leave_the_output(tmp_path):
+    for video in ("a", "../b"):
+        write_image(tmp_path / "got" / "train" / video / "00000001.jpg")
+        write_text(tmp_path / "got" / "train" / video / "groundtruth.txt", "1,2,30,40")
+    write_text(tmp_path / "got" / "train" / "list.txt", "a\n../b\na\n")
+    frames, log = read(tracking.read_got10k, tmp_path / "got", "train")
+    assert [frame.video for frame in frames] == ["a", "b"] and kinds(log, "warning") == [
+        "renamed video"
+    ]
+    row = ("AAB", 3000, "../../1", "bird", 0, "present", 0.25, 0.5, 0.1, 0.3)
+    with open(tmp_path / "got" / "s.csv", "w", newline="") as file:
+        csv.writer(file).writerow(row)
+    (tmp_path / "got" / "s").mkdir()
+    write_image(tmp_path / "1" / "AAB_3000_.." / ".." / "1_0.jpg")
+    frames, log = read(tracking.read_youtube_bb, tmp_path / "got", "s")
+    assert [frame.video for frame in frames] == ["./s/1/AAB"]
+    assert kinds(log, "warning") == ["renamed video"]
+
+
+def test_a_frame_of_two_images_is_named(tmp_path):
+    for name in ("0", "1", "a"):
+        write_image(tmp_path / f"{name}.jpg")
+    rows = ["video,frame,image,x,y,w,h,track", "v,0,0.jpg,1,2,3,4,0", "v,0,1.jpg,1,2,3,4,0"]
+    rows += ["v,0,a.jpg,1,2,3,4,1", "v,-1,0.jpg,1,2,3,4,0", f"v,{10**30},0.jpg,1,2,3,4,0"]
+    write_text(tmp_path / "t.csv", "\n".join(rows))
+    frames, log = own(tmp_path / "t.csv")
+    assert [(frame.image.name, *frame.boxes) for frame in frames] == [("0.jpg", 0), ("a.jpg", 1)]
+    kind = "number of a frame or track out of range"
+    assert kinds(log) == [kind, "two images of one frame", kind]
+
+
+def test_numbers_and_ids_are_never_floats(tmp_path):
+    big = 2**53
+    source = own_coco(tmp_path, "0.jpg", "1.jpg", "2.jpg", "3.jpg", ids=[big, big + 1, "7", 7])
+    frames, log = own(source)
+    assert not log and [frame.boxes[0][0] for frame in frames] == [10, 11, 12, 13]
+    rows = ["video,frame,image,x,y,w,h", f"v,{big},0.jpg,1,2,3,4", f"v,{big + 1}.0,1.jpg,1,2,3,4"]
+    write_text(tmp_path / "t.csv", "\n".join(rows))
+    frames, log = own(tmp_path / "t.csv")
+    assert not log and [frame.number for frame in frames] == [big, big + 1]
+
+
+@pytest.mark.parametrize("place", ["crop511", "crop511/v", "crop511/v/000000.00.x.jpg"])
+def test_links_out_of_the_output_are_refused(tmp_path, place):
+    write_image(tmp_path / "0.jpg")
+    source, link = own_csv(tmp_path, "v"), tmp_path / "out" / place
+    (tmp_path / "theirs").mkdir()
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "theirs")
+    for more in (["--check"], []):
+        error = prepare("own", "--root", source, "--output", tmp_path / "out", *more)
+        assert error.startswith(f"{link} is a link")
+    assert not list((tmp_path / "theirs").iterdir())
+
+
+def test_crops_are_not_written_by_unsafe_names(frames, tmp_path):
+    for name in ("../v", "/v", "a\0b"):
+        with pytest.raises(ValueError, match="cannot name a folder of crops"):
+            crop([replace(frames[0], video=name)], tmp_path / "out")
+
+
+def test_videos_to_test_on_have_names_of_their_own(tmp_path):
+    write_image(tmp_path / "0.jpg")
+    source = own_csv(tmp_path, "a/b", "a-b", "c")
+    argv = ["own", "--root", source, "--output", tmp_path / "out"]
+    assert prepare(*argv, "--test-videos", "a/b", "a-b") == ""
+    records = json.loads((tmp_path / "out" / "out.json").read_text())
+    assert {name: record["init_rect"][0] for name, record in records.items()} == {
+        "a-b": 11,
+        "a-b~2": 10,
+    }
+
+
 # --- COCO and YouTube-BB
 
 
@@ -471,6 +612,133 @@ def test_entries_of_coco_that_make_no_sense_are_named(tmp_path):
     write_text(tmp_path / "no.json", "[]")
     with pytest.raises(ValueError, match=r"no\.json: expected COCO's format"):
         read_coco(tmp_path, "no.json")
+
+
+GOOD = {"id": 5, "image_id": 1, "bbox": [10, 10, 20, 20]}
+POLYGON = [[10, 10, 30, 10, 30, 30]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "masks", "categories", "kind"),
+    [
+        ({}, 0, 0, None),
+        ({"segmentation": POLYGON, "category_id": 1}, 1, 1, None),
+        ({"segmentation": [], "category_id": None}, 0, 0, None),
+        ({"segmentation": [[]]}, 0, 0, "unusable mask"),
+        ({"segmentation": [[1, 2, 3, 4]]}, 0, 0, "unusable mask"),
+        ({"segmentation": [*POLYGON, [1, 2, 3, 4]]}, 1, 0, None),  # two points enclose nothing
+        ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, 0, 0, "unusable mask"),
+        ({"segmentation": [[1e300, 1, 2, 3, 1e308, 5]]}, 0, 0, "unusable mask"),
+        ({"segmentation": [[float("nan"), 1, 2, 3, 4, 5]]}, 0, 0, "unusable mask"),
+        ({"segmentation": [[10**400, 1, 2, 3, 4, 5]]}, 0, 0, "unusable mask"),
+        ({"segmentation": "text"}, 0, 0, "unusable mask"),
+        ({"segmentation": 7}, 0, 0, "unusable mask"),
+        ({"segmentation": {"size": ["x"], "counts": [1]}}, 0, 0, "unusable mask"),
+        ({"segmentation": {"size": [1e9, 1e9], "counts": "0000"}}, 0, 0, "unusable mask"),
+        ({"segmentation": {"size": [60, 80], "counts": "o" * 99999}}, 0, 0, "unusable mask"),
+        ({"segmentation": {"size": [60.0, 80.0], "counts": [4800]}}, 1, 0, None),
+        ({"segmentation": {"size": [60, 80], "counts": [4800.5]}}, 0, 0, "unusable mask"),
+        ({"segmentation": {"size": [60, 80], "counts": "é"}}, 0, 0, "unusable mask"),
+        ({"category_id": 9}, 0, 0, "unusable category"),
+        ({"category_id": [1]}, 0, 0, "unusable category"),
+        ({"category_id": {}}, 0, 0, "unusable category"),
+        ({"category_id": True}, 0, 0, "unusable category"),
+        ({"category_id": "1"}, 0, 0, "unusable category"),
+        ({"category_id": 1.0}, 0, 1, None),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_damage_beside_a_good_box_of_coco_leaves_the_box(
+    tmp_path, changes, masks, categories, kind
+):
+    content = {
+        "images": [{"id": 1, "file_name": "0.jpg", "width": 80.0}],
+        "annotations": [{"id": 4, "image_id": 1, "bbox": [1, 1, 9, 9]}, {**GOOD, **changes}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    write_text(tmp_path / "a.json", json.dumps(content))
+    (frame,), log = read_coco(tmp_path, "a.json")
+    assert frame.boxes[1] == (10, 10, 30, 30) and frame.size == (80, 0)
+    assert (len(frame.masks), len(frame.categories)) == (masks, categories)
+    assert kinds(log, "error", "warning") == ([kind] if kind else [])
+    assert not kind or log[0].where == f"{tmp_path / 'a.json'}: annotations[1], id 5"
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "kind", "where"),
+    [
+        ("images", 5, "unusable entry", "images[1]"),
+        ("images", {"id": [1], "file_name": "a.jpg"}, "unusable entry", "images[1], id [1]"),
+        ("images", {"file_name": "a.jpg"}, "unusable entry", "images[1]"),
+        ("images", {"id": 2, "file_name": ""}, "image without a file name", "images[1], id 2"),
+        ("images", {"id": 2, "file_name": "."}, "image without a file name", "images[1], id 2"),
+        ("images", {"id": 2, "file_name": ".."}, "image without a file name", "images[1], id 2"),
+        ("images", {"id": 2, "file_name": 7}, "image without a file name", "images[1], id 2"),
+        (
+            "images",
+            {"id": 2, "file_name": "1.jpg", "width": "x"},
+            "unusable size of an image",
+            None,
+        ),
+        (
+            "images",
+            {"id": 2, "file_name": "1.jpg", "height": [1]},
+            "unusable size of an image",
+            None,
+        ),
+        ("images", {"id": 1, "file_name": "1.jpg"}, "two images of one id", "images[1], id 1"),
+        ("annotations", 5, "unusable entry", "annotations[2]"),
+        ("annotations", {"bbox": [1, 1, 5, 5]}, "unusable entry", "annotations[2]"),
+        (
+            "annotations",
+            {"image_id": [1], "bbox": [1, 1, 5, 5]},
+            "unusable entry",
+            "annotations[2]",
+        ),
+        (
+            "annotations",
+            {"image_id": 1.5, "bbox": [1, 1, 5, 5]},
+            "unusable entry",
+            "annotations[2]",
+        ),
+        (
+            "annotations",
+            {"image_id": True, "bbox": [1, 1, 5, 5]},
+            "unusable entry",
+            "annotations[2]",
+        ),
+        ("annotations", {"image_id": float(2**60)}, "unusable entry", "annotations[2]"),
+        ("annotations", {"image_id": 1}, "unusable annotation", "annotations[2]"),
+        *(
+            ("annotations", {"image_id": 1, "bbox": box}, "unusable annotation", "annotations[2]")
+            for box in ([1, 2, 3], ["a", 1, 5, 5], "1234", {"x": 1}, [1, 1, True, 5], None)
+        ),
+        ("annotations", {"image_id": 1, "bbox": [1, 1, 1e999, 5]}, "unusable annotation", None),
+        ("annotations", {"image_id": 1, "bbox": [1, 1, 10**400, 5]}, "unusable annotation", None),
+        ("categories", {"x": 1}, "unusable entry", "categories[0]"),
+        ("categories", {"id": {}, "name": "cat"}, "unusable entry", "categories[0], id {}"),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_unusable_entries_of_coco_are_counted_and_named(tmp_path, key, entry, kind, where):
+    content = {
+        "images": [{"id": 1, "file_name": "0.jpg"}],
+        "annotations": [GOOD, {**GOOD, "image_id": 2}] if key == "images" else [GOOD, GOOD],
+        "categories": [],
+    }
+    content[key].append(entry)
+    write_text(tmp_path / "a.json", json.dumps(content))
+    frames, log = read_coco(tmp_path, "a.json")
+    assert kind == "two images of one id" or frames[0].boxes[0] == (10, 10, 30, 30)
+    assert kinds(log, "error", "warning")[0] == kind
+    assert where is None or log[0].where == f"{tmp_path / 'a.json'}: {where}"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"images": ' + "9" * 5000 + "}", "\ud800", "{"])
+def test_what_is_no_json_is_one_error(tmp_path, text):
+    (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ValueError, match=r"a\.json is not a JSON file"):
+        read_coco(tmp_path, "a.json")
 
 
 def test_boxes_of_youtube_bb_are_pixels(tmp_path, monkeypatch):

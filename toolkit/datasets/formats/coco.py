@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from toolkit.datasets.reading import Reading, TrainingSet
 from toolkit.datasets.video import Sequence
-from toolkit.io.boxes import Region
+from toolkit.io.boxes import Region, is_number, whole_number
 
 
 def read(reading: Reading, subset: str, masks: bool = True) -> Iterator[Sequence]:
@@ -30,7 +31,7 @@ def read_file(
 
     Every image is a video of one frame, 0, named as the file. An object's track is its place among
     the annotations of its image, so boxes without area leave gaps. Regions of crowds (``iscrowd``)
-    are objects too, as in PySOT.
+    are objects too, as in PySOT. A damaged mask or category leaves its box.
 
     Args:
         path: JSON file with ``images``, ``annotations`` and perhaps ``categories``.
@@ -40,61 +41,144 @@ def read_file(
         masks: Whether to read masks.
     """
     content = _read(path)
-    names = {item["id"]: str(item.get("name", "")) for item in content.get("categories", ())}
-    of_image: dict[Any, list[dict]] = defaultdict(list)
-    for item in content["annotations"]:
-        of_image[item.get("image_id")].append(item)
-    for image in content["images"]:
-        items = of_image.pop(image.get("id"), None)
-        if items is None:
-            continue
-        if not isinstance(image.get("file_name"), str):
-            reading.report("image without a file name", path, f"id {image.get('id')}")
-            continue
-        yield _still(image, items, images, prefix, names, reading, masks)
+    names = _categories(path, content.get("categories"), reading)
+    of_image: dict[int | str, list[_Item]] = defaultdict(list)
+    for place, item in _entries(path, content, "annotations", "image_id", reading):
+        of_image[_identifier(item["image_id"])].append((place, item))
+    listed: dict[int | str, _Item] = {}
+    for place, image in _entries(path, content, "images", "id", reading):
+        if (number := _identifier(image["id"])) in of_image:
+            _, first = listed.setdefault(number, (place, image))
+            if first.get("file_name") != image.get("file_name"):
+                reading.report("two images of one id", place, "their annotations are left out")
+                listed[number] = (place, {})
+    for number, (place, image) in listed.items():
+        items, name = of_image.pop(number), image.get("file_name", "")
+        if isinstance(name, str) and PurePath(name).name not in ("", ".."):
+            yield _still(place, image, items, images, prefix, names, reading, masks)
+        elif image:
+            reading.report("image without a file name", place, f"file_name {name!r}")
     for number, items in of_image.items():
         kind = "annotations of an image that is not listed"
-        reading.report(kind, f"{path}, image_id {number}", f"{len(items)} of them")
+        reading.report(kind, f"{items[0][0]}, image_id {number!r}", f"{len(items)} of them")
+
+
+_Item = tuple[str, dict]  # its place in the file, what it holds
+
+
+def _entries(
+    path: Path, content: Mapping, key: str, number: str, reading: Reading
+) -> Iterator[_Item]:
+    """Yield the places and entries of a list whose field ``number`` can identify something."""
+    for index, item in enumerate(content[key]):
+        place = f"{path}: {key}[{index}]"
+        if isinstance(item, dict) and "id" in item:
+            place += f", id {str(item['id'])[:40]}"
+        try:
+            _identifier(item[number])
+        except (KeyError, TypeError, ValueError):
+            text = f"expected an object with {number}, a whole number or text"
+            reading.report("unusable entry", place, text)
+            continue
+        yield place, item
+
+
+def _identifier(value: Any) -> int | str:
+    """Return an id: "007" and 7 are two, and so are integers that are alike as floats."""
+    return value if isinstance(value, str) else whole_number(value)
+
+
+def _categories(path: Path, items: Any, reading: Reading) -> dict[int | str, str]:
+    """Return the names of categories by id."""
+    if not isinstance(items, list):
+        if items is not None:
+            text = "expected a list; objects have no category"
+            reading.report("unusable entry", f"{path}: categories", text)
+        return {}
+    found = _entries(path, {"categories": items}, "categories", "id", reading)
+    return {_identifier(item["id"]): str(item.get("name") or "") for _, item in found}
+
+
+def _image_path(folder: Path, name: str) -> Path:
+    """Return the path of an image; its name may be one of Windows."""
+    try:
+        there = "\\" not in name or (folder / name).is_file()
+    except (ValueError, OSError):
+        there = True
+    return folder / (name if there else name.replace("\\", "/"))
 
 
 def _still(
+    place: str,
     image: Mapping,
-    items: list[dict],
+    items: list[_Item],
     images: Path,
     prefix: str,
-    names: Mapping[Any, str],
+    names: Mapping[int | str, str],
     reading: Reading,
     masks: bool,
 ) -> Sequence:
     boxes: dict[int, Region] = {}
     drawn, categories = {}, {}
-    for track, item in enumerate(items):
-        where = f"{image['file_name']}, annotation {item.get('id', track)}"
-        try:
-            x, y, w, h = (value + 0 for value in item["bbox"])
-            mask = read_mask(item.get("segmentation")) if masks else None
-        except (KeyError, TypeError, ValueError) as error:
-            reading.report("unusable annotation", where, error)
+    for track, (where, item) in enumerate(items):
+        if (box := _box(where, item, reading)) is None:
             continue
-        if not (w > 0 and h > 0):
-            reading.report("box without area", where, item["bbox"], "note", "note")
-            continue
-        boxes[track] = [x, y, w, h]
-        if mask is not None:
+        boxes[track] = box
+        if masks and (mask := _mask(where, item, reading)):
             drawn[track] = mask
-        if item.get("category_id") in names:
-            categories[track] = names[item["category_id"]]
-    name = PurePath(image["file_name"])
-    size = (int(image.get("width") or 0), int(image.get("height") or 0))
+        if (name := _category(where, item, names, reading)) is not None:
+            categories[track] = name
     return Sequence(
-        str(name.with_suffix("")),
-        [images / name],
+        str(PurePath(image["file_name"]).with_suffix("")),
+        [_image_path(images, image["file_name"])],
         [boxes],
         group=prefix,
         masks=[drawn],
         categories=categories,
-        sizes=[size],
+        sizes=[_size(place, image, reading)],
     )
+
+
+def _box(place: str, item: Mapping, reading: Reading) -> Region | None:
+    box = item.get("bbox")
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
+        text = f"expected four finite numbers as bbox, got {str(box)[:60]}"
+        reading.report("unusable annotation", place, text)
+        return None
+    if not (box[2] > 0 and box[3] > 0):
+        reading.report("box without area", place, box, "note", "note")
+        return None
+    return box
+
+
+def _mask(place: str, item: Mapping, reading: Reading) -> Mask | None:
+    try:
+        return read_mask(item.get("segmentation"))
+    except ValueError as error:
+        reading.report("unusable mask", place, f"{error}: only its box is used")
+        return None
+
+
+def _category(place: str, item: Mapping, names: Mapping, reading: Reading) -> str | None:
+    number = item.get("category_id")
+    if number is None:
+        return None
+    with suppress(ValueError):
+        if not names or _identifier(number) in names:
+            return names.get(_identifier(number))
+    text = f"{number!r} is not listed: the object has no category"
+    reading.report("unusable category", place, text, "warning", "warning")
+    return None
+
+
+def _size(place: str, image: Mapping, reading: Reading) -> tuple[int, int]:
+    """Return width and height as annotated, 0 where they are not."""
+    try:
+        return whole_number(image.get("width") or 0), whole_number(image.get("height") or 0)
+    except ValueError as error:
+        text = f"width or height: {error}; the true size is taken"
+        reading.report("unusable size of an image", place, text, "warning", "warning")
+        return 0, 0
 
 
 def _read(path: Path) -> dict:
@@ -102,7 +186,7 @@ def _read(path: Path) -> dict:
         raise FileNotFoundError(f"annotations not found: {path}")
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), list) for key in ("images", "annotations")
@@ -112,6 +196,8 @@ def _read(path: Path) -> dict:
 
 
 # --------------------------------------------------------------------------------------- masks
+
+_FARTHEST = 1 << 20  # pixels; OpenCV draws with integers of a sixteenth
 
 
 @dataclass(frozen=True)
@@ -143,6 +229,12 @@ class RunMask:
     width: int
     counts: tuple[int, ...]
 
+    def checked(self) -> RunMask:
+        """Return it; raise ValueError if its runs do not fill the image."""
+        if min(self.counts, default=0) < 0 or sum(self.counts) != self.height * self.width:
+            raise ValueError(f"run lengths of a mask do not sum to {self.height * self.width}")
+        return self
+
     def draw(self, shape: tuple[int, int]) -> NDArray:
         """Draw it; see :meth:`PolygonMask.draw`.
 
@@ -152,8 +244,7 @@ class RunMask:
         if tuple(shape) != (self.height, self.width):
             size = f"{self.width} x {self.height}"
             raise ValueError(f"a mask of {size} pixels for an image of {shape[1]} x {shape[0]}")
-        if min(self.counts, default=0) < 0 or sum(self.counts) != self.height * self.width:
-            raise ValueError(f"run lengths of a mask do not sum to {self.height * self.width}")
+        self.checked()
         values = np.arange(len(self.counts), dtype=np.uint8) % 2
         return np.repeat(values, self.counts).reshape(self.width, self.height).T
 
@@ -170,16 +261,19 @@ def read_mask(segmentation: Any) -> Mask | None:
         return None
     try:
         if isinstance(segmentation, dict):
-            height, width = segmentation["size"]
+            height, width = map(whole_number, segmentation["size"])
             counts = segmentation["counts"]
-            if isinstance(counts, str):
-                counts = run_lengths(counts)
-            return RunMask(int(height), int(width), tuple(int(count) for count in counts))
-        polygons = tuple(tuple(float(v) for v in polygon) for polygon in segmentation)
-    except (KeyError, TypeError, ValueError) as error:
+            counts = run_lengths(counts) if isinstance(counts, str) else map(whole_number, counts)
+            return RunMask(height, width, tuple(counts)).checked()
+        polygons = tuple(tuple(map(float, polygon)) for polygon in segmentation)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"expected polygons or run lengths as a mask ({error!r})") from error
-    if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
-        raise ValueError("a polygon of a mask needs an even number of values, 6 or more")
+    if any(
+        len(polygon) % 2 or not all(abs(v) <= _FARTHEST for v in polygon) for polygon in polygons
+    ):
+        raise ValueError("a polygon of a mask needs pairs of numbers, coordinates of pixels")
+    if not (polygons := tuple(polygon for polygon in polygons if len(polygon) >= 6)):
+        raise ValueError("a mask needs a polygon of three points or more")
     return PolygonMask(polygons)
 
 
@@ -194,6 +288,8 @@ def run_lengths(text: str) -> list[int]:
     value = shift = 0
     for character in text:
         bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 60:
+            raise ValueError("no compressed run lengths")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -202,6 +298,8 @@ def run_lengths(text: str) -> list[int]:
             value -= 1 << shift
         counts.append(value + (counts[-2] if len(counts) > 2 else 0))
         value = shift = 0
+    if shift:
+        raise ValueError("compressed run lengths are cut short")
     return counts
 
 

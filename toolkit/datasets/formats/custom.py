@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections import defaultdict
@@ -19,10 +18,11 @@ from toolkit.datasets.reading import (
     first_file,
     image_folder,
     read_boxes,
+    read_csv,
     read_labels,
 )
 from toolkit.datasets.video import Sequence
-from toolkit.io.boxes import Region
+from toolkit.io.boxes import Region, whole_number
 from toolkit.io.images import list_images
 
 # files that may hold the boxes of a video, the better known first
@@ -133,13 +133,17 @@ def _read_images(reading: Reading) -> Iterator[Sequence]:
     for line, row, number, box in _rows(path, ("video", "frame", "image", *"xywh"), reading):
         video, place = row["video"], f"{path}, line {line}"
         frame = videos.setdefault(video, {}).setdefault((number, row["image"]), {})
-        track = row.get("track") or "0"
-        if not track.strip().isdecimal() or int(track) in frame:
-            reading.report("unusable line", place, f"track {track} is no number, or there twice")
+        try:
+            track = whole_number(row.get("track") or 0)
+        except ValueError:
+            track = -1
+        if track < 0 or track in frame:
+            text = f"track {row.get('track')!r} is no number from 0, or there twice"
+            reading.report("unusable line", place, text)
             continue
-        frame[int(track)] = box
+        frame[track] = box
         if row.get("kind"):
-            categories[video][int(track)] = row["kind"]
+            categories[video][track] = row["kind"]
     for video, frames in sorted(videos.items()):
         keys = sorted(key for key, boxes in frames.items() if boxes)
         images = [path.parent / image for _, image in keys]
@@ -152,30 +156,36 @@ def _rows(
     path: Path, columns: tuple[str, ...], reading: Reading
 ) -> Iterator[tuple[int, Mapping[str, str], int, Region]]:
     """Yield line, row, number of the frame and box x, y, w, h; training skips unusable lines."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file, skipinitialspace=True)
-        there = rows.fieldnames or ()
-        if missing := [name for name in columns if name not in there]:
-            raise ValueError(
-                f"{path}: no column {', '.join(missing)}: expected a header with "
-                f"{','.join(columns)}; there is {', '.join(there) or 'nothing'}"
+    rows = read_csv(path)
+    _, there = next(rows, (1, []))
+    if missing := [name for name in columns if name not in there]:
+        raise ValueError(
+            f"{path}: no column {', '.join(missing)}: expected a header with "
+            f"{','.join(columns)}; there is {', '.join(there) or 'nothing'}"
+        )
+    for line, values in rows:
+        row = dict(zip(there, values, strict=False))
+        try:
+            box, number = [_number(row[key]) for key in "xywh"], whole_number(row["frame"])
+            if not all(row[name] for name in columns) or any(values[len(there) :]):
+                raise ValueError
+        except (ValueError, KeyError):
+            text = (
+                "expected a whole number and four numbers for frame, x, y, w and h, and something "
+                f"in {', '.join(columns)}, got {values}"
             )
-        for row in rows:
-            line = rows.line_num
-            try:
-                box, number = [float(row[key]) for key in "xywh"], int(row["frame"])
-                if math.inf in map(abs, box):
-                    raise ValueError
-            except (ValueError, TypeError):
-                text = (
-                    "expected a whole number and four numbers for frame, x, y, w and h, got "
-                    f"{list(row.values())}"
-                )
-                if not reading.training:
-                    raise ValueError(f"{path}: line {line}: {text}") from None
-                reading.report("unusable line", f"{path}, line {line}", text)
-                continue
-            yield line, row, number, box
+            if not reading.training:
+                raise ValueError(f"{path}: line {line}: {text}") from None
+            reading.report("unusable line", f"{path}, line {line}", text)
+            continue
+        yield line, row, number, box
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if math.isinf(value) or "_" in text:
+        raise ValueError
+    return value
 
 
 TRAINING = {

@@ -1,10 +1,10 @@
 """Videos of one object to train on: GOT-10k, TrackingNet, LaSOT and YouTube-BoundingBoxes."""
 
 import configparser
-import csv
 from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from toolkit.datasets.benchmarks import find_benchmark
@@ -15,9 +15,11 @@ from toolkit.datasets.reading import (
     TrainingSet,
     listed,
     read_boxes,
+    read_csv,
     table,
 )
 from toolkit.datasets.video import Corners, Sequence
+from toolkit.io.boxes import whole_number
 from toolkit.io.images import image_size
 
 # ----------------------------------------------------------------------------- GOT-10k, TrackingNet
@@ -45,7 +47,7 @@ def read_got10k(reading: Reading, split: str) -> Iterator[Sequence]:
 
 
 def _category(path: Path) -> str:
-    parser = configparser.ConfigParser()
+    parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(path, encoding="utf-8-sig")
     except (configparser.Error, UnicodeDecodeError):
@@ -146,18 +148,20 @@ def read_youtube_bb(reading: Reading, subset: str) -> Iterator[Sequence]:
     path, missing = reading.root / f"{subset}.csv", 0
     if not path.is_file():
         raise FileNotFoundError(f"annotations not found: {path}")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if row[:1] == ["youtube_id"] or (len(row) > 5 and row[5] == "absent"):
+    for _, rows in groupby(read_csv(path), lambda row: row[1][0]):
+        videos: dict[str, Sequence] = {}
+        for number, row in rows:
+            if row[0] == "youtube_id" or (len(row) > 5 and row[5] == "absent"):
                 continue
             try:
                 entry = dict(zip(_FIELDS, row, strict=True))
                 image = _image(reading.root / subset, entry)
                 missing += not image.is_file()
                 if image.is_file():
-                    yield _annotated(image, entry, subset)
-            except ValueError as error:
+                    _annotate(videos, image, entry, subset)
+            except (ValueError, OSError) as error:
                 reading.report("unusable line", f"{path}, line {number}", error)
+        yield from videos.values()
     if missing:
         reading.report("annotated frames without an image", path, missing, "note", "note")
 
@@ -168,18 +172,17 @@ def _image(root: Path, entry: dict[str, str]) -> Path:
     return root / entry["class_id"] / f"{name}.jpg"
 
 
-def _annotated(image: Path, entry: dict[str, str], subset: str) -> Sequence:
+def _annotate(videos: dict[str, Sequence], image: Path, entry: dict[str, str], subset: str) -> None:
+    """Add a frame to the video of its class, by which rows of one video are kept apart."""
     width, height = image_size(image)
     x1, x2, y1, y2 = (float(entry[key]) for key in ("xmin", "xmax", "ymin", "ymax"))
-    track = int(entry["object_id"])
-    return Sequence(
-        entry["youtube_id"],
-        [image],
-        [{track: Corners(x1 * width, y1 * height, x2 * width, y2 * height)}],
-        numbers=[int(entry["timestamp_ms"]) // 1000],
-        group=f"./{subset}/{entry['class_id']}",
-        categories={track: entry["class_name"]},
-    )
+    track, second = whole_number(entry["object_id"]), whole_number(entry["timestamp_ms"]) // 1000
+    group = f"./{subset}/{entry['class_id']}"
+    video = videos.setdefault(group, Sequence(entry["youtube_id"], [], [], [], group))
+    video.images.append(image)
+    video.regions.append({track: Corners(x1 * width, y1 * height, x2 * width, y2 * height)})
+    video.numbers.append(second)
+    video.categories[track] = entry["class_name"]
 
 
 TESTING = {
