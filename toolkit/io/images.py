@@ -7,6 +7,8 @@ read as label 1. Gray images of 16 bits are uint16.
 
 import os
 import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +23,7 @@ IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
 
 _ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF: orientations 5 to 8 lie on their side
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_ANY_DIGIT = dict.fromkeys(map(ord, "123456789"), "0")
+_NUMBER, _SIGNED = re.compile(r"(\d+)"), re.compile(r"(-?\d+)")
 _VOID = 255  # "not annotated" in 8 bits, the object in a gray image of two values
 _DEEPEST = 65535
 _PADDING = 4096  # bytes that some cameras write behind the end marker
@@ -29,24 +31,84 @@ _PADDING = 4096  # bytes that some cameras write behind the end marker
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key of a file name in which all digits count as numbers: ``a2_b9`` before ``a10_b1``."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(p), p) if p.isdecimal() else (1, 0, p.lower()) for p in parts]
+    return _key(name, _NUMBER)
+
+
+def _key(name: str, number: re.Pattern[str]) -> list[tuple[int, int, str]]:
+    stem, suffix = os.path.splitext(name)
+    parts = [part for part in number.split(stem) if part]
+    key = [(0, int(p), p) if number.fullmatch(p) else (1, 0, p.lower()) for p in parts]
+    return [*key, (-1, 0, suffix)]  # a stem comes before longer ones that begin with it
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
-    """Images of a folder in natural order, hidden files left out; none if it is not there.
+    """Images of a folder in the order of their frames, hidden files left out; none without it.
 
-    A broken link is listed: to skip it would shift all frames behind it against their boxes.
+    That is the order of `frame_numbers`, or else `natural_key`. A minus sign counts where the names
+    differ in it alone. A broken link is listed: to skip it would shift all frames behind it against
+    their boxes.
     """
     try:
         with os.scandir(folder) as entries:
             names = [e.name for e in entries if _is_image_name(e.name) and not e.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    names.sort()
-    if len({name.translate(_ANY_DIGIT) for name in names}) > 1:  # else both orders are the same
-        names.sort(key=natural_key)
-    return [Path(folder, name) for name in names]
+    return [Path(folder, name) for name in _in_order(names)]
+
+
+def _in_order(names: list[str]) -> list[str]:
+    stems = [os.path.splitext(name)[0].lower() for name in names]
+    if len(set(map(len, stems))) == 1 and all(s.isascii() and s.isdecimal() for s in stems):
+        return sorted(names)  # such as 00000001.jpg
+    forms = [len({number.sub("0", stem) for stem in stems}) for number in (_NUMBER, _SIGNED)]
+    signed = forms[0] > forms[1] == 1
+    names = sorted(names, key=lambda name: _key(name, _SIGNED if signed else _NUMBER))
+    numbers = None if signed else frame_numbers(names)
+    counted = sorted(zip(numbers or (), names, strict=False))
+    return [name for _, name in counted] or names
+
+
+def frame_numbers(names: Iterable[str]) -> list[int] | None:
+    """Find the number in the names of all images of a video, in natural order, that counts frames.
+
+    It stands between the same text in all names, seen from the left or from the right, and is
+    another in each. Of several it is one of equal steps, preferably in the order of the names, or
+    else the one of the smallest range. Where names differ in numbers alone, the first of these
+    that differs must be another in each name, too.
+
+    Returns:
+        A number for each name, or None if there is no such number.
+    """
+    stems = [os.path.splitext(name)[0].lower() for name in names]
+    if all(map(str.isdecimal, stems)):
+        values = [int(stem) for stem in stems]
+        return values if len(set(values)) == len(values) > 0 else None
+    split = [_NUMBER.split(stem) for stem in stems]
+    alike = len({tuple(parts[::2]) for parts in split}) == 1
+    found = [*_columns(split, 1), *(() if alike else _columns([p[::-1] for p in split], -1))]
+    rising = [values for values in found if values == sorted(values)]
+    even = [values for values in found if _has_even_steps(values)]
+    both = [values for values in even if values in rising]
+    found = rising if alike else found
+    best = both or (even if found and len(split) > 2 else found) or found
+    return min(best[::-1], key=lambda values: max(values) - min(values), default=None)
+
+
+def _columns(split: Sequence[list[str]], step: int) -> list[list[int]]:
+    """Numbers at the same place of all names, different and between the same text."""
+    found = []
+    for place in range(1, min(map(len, split), default=0), 2):
+        if len({parts[place - 1] for parts in split}) > 1:
+            break
+        neighbors = {parts[place + 1][:1] if step > 0 else parts[place + 1][-1:] for parts in split}
+        values = [int(parts[place]) for parts in split]
+        if len(neighbors) == 1 and len(set(values)) == len(values):
+            found.append(values)
+    return found
+
+
+def _has_even_steps(values: Sequence[int]) -> bool:
+    return len({b - a for a, b in pairwise(sorted(values))}) <= 1
 
 
 def _is_image_name(name: str) -> bool:
