@@ -476,8 +476,8 @@ ONE = {**images("a/%04d.jpg", 1, 2, 3)}
         (
             "mine",
             {**ONE, "a/groundtruth.txt": lines(2)},
-            "warning",
-            "3 images but 2 boxes: the last",
+            "error",
+            "3 images but 2 boxes in .*groundtruth.txt, and it is not known which belong",
         ),
         (
             "mine",
@@ -493,9 +493,9 @@ ONE = {**images("a/%04d.jpg", 1, 2, 3)}
         ),
         (
             "mine",
-            {**ONE, "a/groundtruth.txt": "1,2,3,4\n\n1,2,3,4\n"},
+            {**ONE, "a/groundtruth.txt": "1,2,3,4\n\n1,2,3,4\n1,2,3,4\n1,2,3,4\n"},
             "error",
-            "line 2: expected 4 or 8 numbers, got ''",
+            "3 images but 4 boxes, with 1 blank lines between",
         ),
         ("mine", {**ONE, "a/groundtruth.txt": "1,2,inf,4\n" * 3}, "error", "line 1: expected 4"),
         ("mine", {**ONE, "a/groundtruth.txt": ""}, "error", "line 1: expected 4 or 8 numbers"),
@@ -586,9 +586,10 @@ def test_loading_stops_at_an_error_and_says_how_many_there_are(build, caplog):
         load_videos(root, "mine")
     (root / "b/b.txt").unlink()
     (root / "b/1.jpg").unlink()
-    (root / "a/groundtruth.txt").write_text(lines(2))
-    assert len(load_videos(root, "mine")["a"]) == 2
-    assert "3 images but 2 boxes: the last 1 images are left out" in caplog.text
+    (root / "a/0002.jpg").rename(root / "a/0009.jpg")
+    (root / "a/groundtruth.txt").write_text(lines(3))
+    assert len(load_videos(root, "mine")["a"]) == 3
+    assert "the numbers 2, 4-8 are left out" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -708,11 +709,13 @@ def test_lasot_is_absent_in_both_where_either_file_says_so(build):
         assert video.categories == {0: "bird"}
 
 
-def test_a_short_file_of_absence_hides_no_other_frame(build):
-    files = {**LASOT_VIDEO, "bird-2/full_occlusion.txt": "0,1", "bird-2/out_of_view.txt": "0"}
-    root = build(below("bird", files))
-    _, (trained, _) = read_both(root, tracking.read_lasot, tracking.read_lasot)
-    assert trained[0].visible == [True, False, True]
+def test_a_file_of_absence_that_is_not_of_the_boxes_leaves_the_video_out(build):
+    for flags in ("0,1", "0,1,0,1"):
+        root = build(below("bird", {**LASOT_VIDEO, "bird-2/full_occlusion.txt": flags}))
+        both = read_both(root, tracking.read_lasot, tracking.read_lasot)
+        for _, log in both:
+            assert any("numbers for 3 frames" in issue.text for issue in log.of("error"))
+        assert [len(video) for video in both[1][0]] == [0]
 
 
 def test_labels_of_16_bits_are_other_objects_than_their_low_bytes(build):

@@ -7,11 +7,14 @@ its two levels side by side, and what was read is yielded nevertheless.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Items
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -19,12 +22,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from toolkit.datasets.video import Sequence, image_number
-from toolkit.io.boxes import ABSENT, Region, parse_region, parse_regions, split_fields
-from toolkit.io.images import list_images
+from toolkit.datasets.video import Sequence
+from toolkit.io.boxes import ABSENT, Region, box_lines, parse_regions
+from toolkit.io.images import frame_numbers, list_images
 from toolkit.io.issues import IssueLog
 
 _SEPARATORS = re.compile(r"[,;\s]+")
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class BoxFile:
     category: str = ""
     frames: tuple[int | None, int | None] = (None, None)  # first and last number; None is open
     pattern: str = "%08d.jpg"  # name of an image by number, for sets that are here without images
-    start: int = 1  # number of the first image of those
+    start: int | None = None  # number of the first frame, where it is known; 1 without images
     parse: Callable[[str], list[Region]] = parse_regions
     origin: int = 0  # coordinate of the first pixel in ``truth``, 0 or 1
     step: int = 1  # at most one in so many boxes belongs to an image (see `_pair`)
@@ -110,23 +114,23 @@ class BoxFile:
 def read_boxes(source: BoxFile, reading: Reading) -> Sequence:
     """Read a video of one object; without frames if it cannot be used at all."""
     try:
-        images = _select(source.images, source.frames, reading)
-        regions = _regions(source, images, reading)
-        images, regions = _pair(images, regions, source, reading)
+        images, numbers = _select(source.images, source.frames)
+        regions = _regions(source, images, numbers, reading)
+        images, places = _pair(images, numbers, len(regions), source, reading)
+        visible = _visible(source, regions, reading) if reading.training else []
     except (ValueError, OSError) as error:
         reading.report("unreadable annotation", source.truth, _one_line(error))
         return Sequence(source.name)
-    if reading.training:  # as PySOT's annotation files have them
-        regions = [[float(value) for value in region] for region in regions]
     sequence = Sequence(
-        source.name, images, [{0: region} for region in regions], group=source.group
+        source.name, images, [{0: regions[place]} for place in places], group=source.group
     )
     if source.category:
         sequence.categories = {0: source.category}
     if reading.training:
-        sequence.visible = _visible(source, regions, reading)
+        sequence.visible = [visible[place] for place in places]
+        sequence.numbers = places  # the frames that are missing count in FRAME_RANGE
     else:
-        sequence.flags = _flags(source, len(regions), reading)
+        sequence.flags = _flags(source, len(regions), places, reading)
         sequence.attributes = _attributes(source, reading)
     return sequence
 
@@ -143,26 +147,42 @@ def read_labels(
     Frames may lack one; ``categories`` names the category of a label.
     """
     try:
-        frames = _select(images, (None, None), reading)
+        frames, numbers = _select(images)
+        labels = match_masks(frames, numbers, masks, reading)
     except ValueError as error:
         reading.report("unreadable annotation", images, error)
         return Sequence(name)
-    there = {path.stem: path for path in list_images(masks) if path.suffix.lower() == ".png"}
-    labels = [there.get(path.stem) for path in frames]
-    if reading.training:
-        known = {path.stem for path in frames}
-        for stem in (stem for stem in there if stem not in known):
-            text = f"none of that name in {images}"
-            reading.report("mask without an image", there[stem], text)
-        if not there:
-            reading.report("video without a mask", masks, "")
-    elif not any(labels):
-        what, folder = ("masks", masks) if frames else ("images", images)
-        reading.report("video without a mask", folder, f"no {what} in {folder}")
     if not any(labels):
+        what, folder = ("images", images) if not frames else ("masks", masks)
+        reading.report("video without a mask", folder, f"no {what} in {folder}")
         return Sequence(name)
-    numbers = [int(p.stem) if p.stem.isdecimal() else i for i, p in enumerate(frames)]
     return Sequence(name, frames, numbers=numbers, labels=labels, categories=categories or {})
+
+
+def match_masks(
+    frames: list[Path], numbers: list[int] | None, folder: Path, reading: Reading
+) -> list[Path | None]:
+    """Return the mask of each frame, a PNG of its name, or else of its number; None without one.
+
+    Raises:
+        ValueError: If names of masks and frames have nothing in common.
+    """
+    masks = [path for path in list_images(folder) if path.suffix.lower() == ".png"]
+    there: Mapping[object, Path] = {path.stem.lower(): path for path in masks}
+    there |= {path.stem: path for path in masks}
+    keys: Items[object] = [p.stem if p.stem in there else p.stem.lower() for p in frames]
+    if masks and frames and not set(keys) & set(there):
+        keys, counted = numbers or [], frame_numbers(path.name for path in masks) or []
+        there = dict(zip(counted, masks, strict=False))
+        if not set(there) <= set(keys) or not there:
+            text = f"no masks in {folder} are named as the frames: {masks[0].name}"
+            raise ValueError(f"{text}, {frames[0].name}")
+    labels = [there.get(key) for key in keys]
+    if reading.training:
+        used, place = set(labels), frames[0].parent if frames else folder
+        for path in (path for path in masks if path not in used):
+            reading.report("mask without an image", path, f"none of that name in {place}")
+    return labels
 
 
 # ------------------------------------------------------------------------------ finding folders
@@ -218,26 +238,40 @@ def subfolders(root: Path) -> list[Path]:
 # -------------------------------------------------------------------------------------- images
 
 
-def _select(folder: Path, within: tuple[int | None, int | None], reading: Reading) -> list[Path]:
-    """Return the images of a video; report numbers that are missing or there twice."""
+def _select(
+    folder: Path, within: tuple[int | None, int | None] = (None, None)
+) -> tuple[list[Path], list[int] | None]:
+    """Return the images of a video, and their numbers if these count them."""
     images = list_images(folder)
-    if not images:
-        return []
-    numbers = [image_number(path.name) for path in images]
-    first = min(numbers) if within[0] is None else within[0]
-    last = max(numbers) if within[1] is None else within[1]
-    chosen = [n for n, k in zip(images, numbers, strict=True) if first <= k <= last]
-    present = sorted(k for k in numbers if first <= k <= last)
-    if len(set(present)) < len(present) and present[0] >= 0:
-        twice = sorted({k for k, later in pairwise(present) if k == later})
-        raise ValueError(f"{folder}: there are two images of number {spans(twice)}")
-    missing = sorted(set(range(first, last + 1)) - set(present)) if first >= 0 else []
-    if missing and within != (None, None):
-        raise ValueError(f"{folder}: images {spans(missing)} are missing")
+    numbers = _numbers_of(images, folder)
+    if numbers is None:
+        if images and within != (None, None):
+            raise ValueError(f"{folder}: the names of the images have no number that counts them")
+        return images, None
+    first = numbers[0] if within[0] is None else within[0]
+    last = numbers[-1] if within[1] is None else within[1]
+    missing = within != (None, None) and sorted(set(range(first, last + 1)) - set(numbers))
     if missing:
-        text = f"{folder}: the numbers {spans(missing)} are left out"
-        reading.report("gap in the numbers", folder, text, "warning", training=None)
-    return chosen
+        raise ValueError(f"{folder}: images {spans(missing)} are missing")
+    chosen = [i for i, k in enumerate(numbers) if first <= k <= last]
+    return [images[i] for i in chosen], [numbers[i] for i in chosen]
+
+
+def _numbers_of(images: list[Path], folder: Path) -> list[int] | None:
+    """Return the images' numbers, in order; ValueError if two images may be of one frame."""
+    numbers = frame_numbers(path.name for path in images)
+    if numbers is not None or not images:
+        return numbers
+    forms = [_NUMBER.sub("0", path.stem.lower()) for path in images]
+    found = [tuple(map(int, _NUMBER.findall(path.stem))) for path in images]
+    views = [list(zip(forms, found, strict=True))]
+    if len(set(forms)) > 1:  # 3.jpg and 3_copy.jpg; but cam1_3.jpg and cam2_3.jpg are in order
+        views += [[(number[:1],) for number in found], [(number[-1:],) for number in found]]
+    for view in views:
+        twice = {key[-1][-1] for key, count in Counter(view).items() if count > 1 and key[-1]}
+        if twice:
+            raise ValueError(f"{folder}: there are two images of number {spans(sorted(twice))}")
+    return None
 
 
 def spans(numbers: list[int], limit: int = 5) -> str:
@@ -254,70 +288,125 @@ def spans(numbers: list[int], limit: int = 5) -> str:
 
 
 def _pair(
-    images: list[Path], regions: list[Region], source: BoxFile, reading: Reading
-) -> tuple[list[Path], list[Region]]:
-    """Bring images and boxes to one length."""
+    images: list[Path],
+    numbers: list[int] | None,
+    count: int,
+    source: BoxFile,
+    reading: Reading,
+) -> tuple[list[Path], Items[int]]:
+    """Return the images that have one of ``count`` boxes, and its place for each of them."""
     kind = "boxes and images differ in number"
     if not images:
         text = f"no images in {source.images}: enough to score, not to track"
         reading.report(kind, source.truth, text, "warning")
-        regions = [] if reading.training else regions[:: source.step]
-        first = source.start if source.frames[0] is None else source.frames[0]
-        return [
-            source.images / (source.pattern % (first + i)) for i in range(len(regions))
-        ], regions
-    if len(regions) > 2 * len(images):
-        regions = regions[:: source.step]
-    if source.first_only and len(regions) == 1 < len(images) and not reading.training:
-        return images, [*regions, *([ABSENT] * (len(images) - 1))]
-    count = f"{len(images)} images but {len(regions)} boxes"
-    excess = len(regions) - len(images)
-    known = abs(excess) <= source.slack or (excess < 0 and source.surplus)
-    if excess > 0 and not known:
-        text = f"{count} in {source.truth}: images are missing in {source.images}"
-        reading.report(kind, source.truth, text)
-    elif excess:
+        first = next((n for n in (source.frames[0], source.start) if n is not None), 1)
+        places = range(0 if reading.training else count)
+        return [source.images / (source.pattern % (first + i)) for i in places], places
+    excess = count - len(images)
+    text = f"{len(images)} images but {count} boxes"
+    gap = numbers is not None and numbers[-1] - numbers[0] >= len(images)
+    if not excess:
+        _note_gap(numbers or [], source, reading)
+        return images, range(count)
+    if not gap and (abs(excess) <= source.slack or (excess < 0 and source.surplus)):
         what = f"the last {abs(excess)} {'boxes' if excess > 0 else 'images'} are left out"
-        level = "note" if known else None
-        reading.report(kind, source.truth, f"{count}: {what}", level or "warning", level or "error")
-    length = min(len(images), len(regions))
-    return images[:length], regions[:length]
+        reading.report(kind, source.truth, f"{text}: {what}", "note", "note")
+        length = min(len(images), count)
+        return images[:length], range(length)
+    places = _places(numbers, count, source) if excess > 0 else None
+    if places is None:
+        advice = "give each image a line, nan,nan,nan,nan where it has no box"
+        raise ValueError(f"{text} in {source.truth}, and it is not known which belong: {advice}")
+    missing = sorted(set(range(count)) - set(places))
+    text += f" in {source.truth}: images {spans([n + numbers[0] - places[0] for n in missing])}"
+    reading.report(kind, source.truth, f"{text} are missing in {source.images}")
+    return images, places
+
+
+def _note_gap(numbers: list[int], source: BoxFile, reading: Reading) -> None:
+    """Report numbers without an image, where the boxes are as many as the images."""
+    missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers)) if numbers else []
+    if missing:
+        even = len({b - a for a, b in pairwise(numbers)}) == 1
+        text = f"{source.images}: the numbers {spans(missing)} are left out"
+        reading.report(
+            "gap in the numbers", source.images, text, "warning", None if even else "warning"
+        )
+
+
+def _places(numbers: list[int] | None, count: int, source: BoxFile) -> list[int] | None:
+    """Return the places of the boxes of numbered images; None if they are not certain."""
+    if numbers is None:
+        return None
+    first = source.start if source.frames[0] is None else source.frames[0]
+    if first is None and numbers[-1] - numbers[0] + 1 == count:
+        first = numbers[0]
+    if first is None or numbers[0] < first or numbers[-1] >= first + count:
+        return None
+    return [number - first for number in numbers]
 
 
 # --------------------------------------------------------------------------------- ground truth
 
 
-def _regions(source: BoxFile, images: list[Path], reading: Reading) -> list[Region]:
+def _regions(
+    source: BoxFile, images: list[Path], numbers: list[int] | None, reading: Reading
+) -> list[Region]:
     if source.boxes is not None:
-        return _numbered(source, images)
-    text = read_text(source.truth)
-    try:
-        regions = source.parse(text)
-    except ValueError as error:
-        if not reading.training or source.parse is not parse_regions:
-            raise ValueError(f"{source.truth}: {error}") from None
-        regions = _usable_lines(text, source.truth, reading)
+        regions = _numbered(source, images, numbers)
+    else:
+        regions = _read_regions(source, len(images), reading)
+    if len(regions) > 2 * len(images) > 0 or (not images and not reading.training):
+        regions = regions[:: source.step]
+    if source.first_only and len(regions) == 1 < len(images) and not reading.training:
+        regions = [*regions, *([ABSENT] * (len(images) - 1))]
     if source.origin:
-        return [[region[0] - 1, region[1] - 1, *region[2:]] for region in regions]
+        regions = [[region[0] - 1, region[1] - 1, *region[2:]] for region in regions]
+    if reading.training:  # as PySOT's annotation files have them
+        regions = [[float(value) for value in region] for region in regions]
     return regions
 
 
-def _usable_lines(text: str, path: Path, reading: Reading) -> list[Region]:
-    """Regions of a text in which some lines are none: those are reported, and NaN."""
-    regions = []
-    for number, line in enumerate(split_fields(text), start=1):
-        region = parse_region(line)
-        if region is None:
-            reading.report("unusable line", f"{path}, line {number}", line)
-        regions.append(region or ABSENT)
-    return regions
+def _read_regions(source: BoxFile, num_images: int, reading: Reading) -> list[Region]:
+    """Read the lines of a file; NaN for a blank one that stands for a frame."""
+    text = read_text(source.truth)
+    with suppress(ValueError):  # nearly all files have a box in each line
+        body = text.rstrip()
+        regions = source.parse(body)
+        if len(regions) >= num_images or len(text[len(body) :].splitlines()) < 2:
+            return regions
+    try:
+        count = 0 if source.surplus or source.slack else num_images
+        lines = box_lines(text, count)
+        used = {number: line for number, line in lines.items() if line}
+        if not used:
+            source.parse(text.strip())  # which names the first line
+        regions = _parse_lines(source, used, reading)
+    except ValueError as error:
+        raise ValueError(f"{source.truth}: {error}") from None
+    return [regions.get(number, ABSENT) for number in lines]
 
 
-def _numbered(source: BoxFile, images: list[Path]) -> list[Region]:
+def _parse_lines(source: BoxFile, lines: Mapping[int, str], reading: Reading) -> dict[int, Region]:
+    """Regions by number of line; training reports the lines that are none, unless all are."""
+    found, faults = {}, {}
+    for number, line in lines.items():
+        try:
+            (found[number],) = source.parse(line)
+        except ValueError as error:
+            faults[number] = str(error).replace("line 1", f"line {number}", 1)
+    if not found or (faults and not reading.training):
+        more = f" (and {len(faults) - 1} lines more)" if len(faults) > 1 else ""
+        raise ValueError(next(iter(faults.values())) + more)
+    for number in faults:
+        reading.report("unusable line", f"{source.truth}, line {number}", lines[number])
+    return found
+
+
+def _numbered(source: BoxFile, images: list[Path], numbers: list[int] | None) -> list[Region]:
     """Boxes in the order of the images; NaN for an image without one."""
-    if not images:
+    if not images or numbers is None:
         raise ValueError(f"no images in {source.images}")
-    numbers = [image_number(image.name) for image in images]
     lacking = sorted(set(source.boxes) - set(numbers))
     if lacking:
         raise ValueError(f"{source.truth}: no images {spans(lacking)} in {source.images}")
@@ -325,62 +414,65 @@ def _numbered(source: BoxFile, images: list[Path]) -> list[Region]:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file without byte-order mark and surrounding blanks."""
+    """Read a text file of UTF-8, or UTF-16 with a byte-order mark, without such marks."""
     try:
-        return path.read_bytes().decode("utf-8-sig").strip()
+        data = path.read_bytes()
+        deep = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if deep else "utf-8").replace("\ufeff", "")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file") from None
+        text = "\0"
+    if "\0" in text:
+        raise ValueError(f"{path} is not a text file")
+    return text
 
 
 # --------------------------------------------------------------------------- labels per frame
 
 
 def _visible(source: BoxFile, regions: list[Region], reading: Reading) -> list[bool]:
-    """Whether training can use each frame: it has a box, and no file says that it is hidden."""
+    """Whether training can use each box: it is one, and no file says that it is hidden."""
     visible = [not any(value != value for value in region) for region in regions]
     for path in source.hidden:
-        try:
-            flags = _numbers(path)
-        except FileNotFoundError:
-            continue
-        except ValueError as error:
-            reading.report("unusable annotation", path, error)
-            continue
-        visible = [seen and not any(flags[i : i + 1]) for i, seen in enumerate(visible)]
+        if path.is_file():
+            flags = _numbers(path, len(regions), source)
+            visible = [seen and not flag for seen, flag in zip(visible, flags, strict=True)]
     return visible
 
 
-def _flags(source: BoxFile, length: int, reading: Reading) -> dict[str, list[int]]:
-    """Fields of the record with a number per frame."""
+def _flags(
+    source: BoxFile, count: int, places: Items[int], reading: Reading
+) -> dict[str, list[int]]:
+    """Fields of the record with a number per frame, from files with one for each of the boxes."""
     found: dict[str, list[int]] = {}
     if source.absent:
         try:
-            columns = [_numbers(path, length) for path in source.hidden]
-            found["absent"] = [int(not any(values)) for values in zip(*columns, strict=True)]
+            columns = [_numbers(path, count, source) for path in source.hidden]
+            found["absent"] = [int(not any(column[i] for column in columns)) for i in places]
         except (FileNotFoundError, ValueError) as error:
             reading.report("unusable annotation", "", f"{error}: no absent")
     for name, path in source.flags.items():
         if source.expected:
             found[name] = []
         try:
-            found[name] = _numbers(path, length)
+            flags = _numbers(path, count, source)
+            found[name] = [flags[i] for i in places]
         except (FileNotFoundError, ValueError) as error:
             if source.expected or not isinstance(error, FileNotFoundError):
                 reading.report("unusable annotation", "", f"{error}: no {name}", "warning")
     return found
 
 
-def _numbers(path: Path, length: int = 0) -> list[int]:
-    """Read the first ``length`` numbers of a file, which may have more; all for 0."""
+def _numbers(path: Path, length: int, source: BoxFile) -> list[int]:
+    """Read a number for each of ``length`` boxes; tags of VOT, and of surplus images, are more."""
     try:
         values = [int(float(token)) for token in _tokens(path)]
     except (ValueError, OverflowError):
         raise ValueError(f"{path}: expected numbers only") from None
-    if len(values) < length:
+    if len(values) < length or (len(values) > length and not (source.expected or source.surplus)):
         raise ValueError(f"{path} has {len(values)} numbers for {length} frames")
-    return values[: length or None]
+    return values[:length]
 
 
 def _tokens(path: Path) -> list[str]:

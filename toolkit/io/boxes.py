@@ -29,6 +29,9 @@ ABSENT = [NAN] * 4
 #: A box x, y, w, h or a polygon x1, y1, x2, y2, ... in pixels.
 Region = Sequence[float]
 
+_COMMENTS = ("#", "%", "//")
+# names of columns that are no x, y, w, h
+_OTHER_COLUMNS = re.compile(r"\b(?:[xy]_?(?:2|max|br|c|center)|(?:c|center)_?[xy]|right|bottom)\b")
 _TEXT_WIDTH = 60  # characters of a line that its error shows
 _SEPARATORS = re.compile(r"[,;\s]+")
 _BLANKS = re.compile(r"[;\t ]")
@@ -180,6 +183,47 @@ def parse_regions(text: str) -> list[list[float]]:
         if numbers and len(regions) == len(lines) and all(map(_is_region, regions)):
             return regions
     return check_regions(lines)
+
+
+def box_lines(text: str, num_frames: int) -> dict[int, str]:
+    """Lines of a text of boxes by number from 1, without comments and a header.
+
+    A blank line is a frame without a box where all lines, with some that end the text, are as many
+    as the frames; it does not count where the others are. ``num_frames`` 0 keeps those between.
+
+    Raises:
+        ValueError: If there are blank lines and neither holds, or a header names other columns.
+    """
+    lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1)}
+    first = next((n for n, line in lines.items() if line and not _is_text(line)), len(lines) + 1)
+    _check_header([line for n, line in lines.items() if n < first])
+    texts = [n for n, line in lines.items() if line and (n < first or line.startswith(_COMMENTS))]
+    lines = {n: line for n, line in lines.items() if n not in texts}
+    used = {n: line for n, line in lines.items() if line}
+    until = {n: line for n, line in lines.items() if n <= max(used, default=0)}
+    if len(until) < num_frames <= len(lines):
+        return dict(list(lines.items())[:num_frames])
+    if len(until) in (num_frames, len(used)) or not num_frames:
+        return until
+    if len(used) == num_frames:
+        return used
+    blank = len(until) - len(used)
+    raise ValueError(f"{num_frames} images but {len(used)} boxes, with {blank} blank lines between")
+
+
+def _is_text(line: str) -> bool:
+    """Return whether a line is a comment, or begins with a word that is no number."""
+    word = _SEPARATORS.split(line)[0].strip("\"'").lower()
+    return line.startswith(_COMMENTS) or (word[:1].isalpha() and word not in ("nan", "inf"))
+
+
+def _check_header(lines: Sequence[str]) -> None:
+    for line in lines:
+        names = re.findall(r"\b(?:[xywh]|left|top|width|height)\b", line.lower())
+        order = "".join(name[0] for name in names).translate(str.maketrans("lt", "xy"))
+        others = len(_OTHER_COLUMNS.findall(line.lower()))  # a polygon has x1, y1, to x4, y4
+        if (others > 1 and not re.search("y_?4", line)) or (len(order) == 4 and order != "xywh"):
+            raise ValueError(f"expected boxes x, y, w, h, but the header is {line[:_TEXT_WIDTH]!r}")
 
 
 def _is_region(values: Sequence[float]) -> bool:

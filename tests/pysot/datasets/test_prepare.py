@@ -818,9 +818,10 @@ def test_lasot_and_trackingnet(tmp_path):
     assert read(tracking.read_lasot, tmp_path / "lasot", "train")[0] == []
     for number in (0, 2, 10):
         write_image(tmp_path / "net" / "TRAIN_3" / "frames" / "abc" / f"{number}.jpg")
-    write_text(tmp_path / "net" / "TRAIN_3" / "anno" / "abc.txt", "1,2,3,4\n5,6,7,8\n")
+    write_text(tmp_path / "net" / "TRAIN_3" / "anno" / "abc.txt", "1,2,3,4\n" * 11)
     frames, log = read(tracking.read_trackingnet, tmp_path / "net", ["TRAIN_3", "TRAIN_4"])
-    assert [f.image.name for f in frames] == ["0.jpg", "2.jpg"]  # by number, not by letter
+    assert [f.image.name for f in frames] == ["0.jpg", "2.jpg", "10.jpg"]  # not by letter
+    assert [f.number for f in frames] == [0, 2, 10]
     assert frames[0].video == "TRAIN_3/abc"
     assert kinds(log) == ["boxes and images differ in number"]
     with pytest.raises(FileNotFoundError, match="TRAIN_0"):

@@ -64,7 +64,8 @@ def read_vot(reading: Reading, tags: tuple[str, ...] = ()) -> Iterator[Sequence]
         flags = {tag: folder / f"{tag}.tag" for tag in tags}
         images = image_folder(folder, ("color", "."))
         truth = folder / "groundtruth.txt"
-        yield read_boxes(BoxFile(name, images, truth, flags=flags, expected=True), reading)
+        source = BoxFile(name, images, truth, start=1, flags=flags, expected=True)
+        yield read_boxes(source, reading)
 
 
 # ------------------------------------------------------------------------------------- UAV123, NFS
@@ -101,6 +102,7 @@ def _read_nfs(reading: Reading, rate: int) -> Iterator[Sequence]:
             folder / name,
             folder / f"{name}.txt",
             pattern="%05d.jpg",
+            start=1,
             parse=parse_tracks,
             step=240 // rate,
             slack=1,
