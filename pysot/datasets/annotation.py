@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
+import logging
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,8 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
+
 _Row = tuple[int, float, float]  # frame, width, height
-_TRIES = 50  # draws after which the last one is taken: there may be no other category, or no likes
+_MOST_DIGITS = 200  # a file name has at most 255 bytes
+_LARGEST = 1e6  # pixels; no image is larger
+TRIES = 50  # draws after which the best one is taken: there may be no other category, or no likes
+_WANTED = 3  # rank of a draw that is another object, of another video and another category
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Annotations:
     sizes: NDArray  # (rows, 2) float64: target's width and height in pixels of the original frame
     category_names: tuple[str, ...]  # empty where categories are not known
     categories: NDArray  # (tracks,) int64 index of each track's in ``category_names``, or -1
+    left_out: int = 0  # entries of the file that cannot be used
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -45,40 +53,47 @@ class Annotations:
 def read_annotations(path: Path) -> Annotations:
     """Read ``{video: {track: {frame: [x1, y1, x2, y2] or [w, h]}}}`` (PySOT's format).
 
-    Boxes without area, tracks and videos without boxes, and entries whose frame is no number are
-    left out. Beside ``train.json`` there may be ``train.categories.json``, ``{video: {track:
-    category}}`` (ours); tracks that it does not name have none.
+    What cannot be used is left out: one warning for each kind gives their number and the first.
+    Beside ``train.json`` there may be ``train.categories.json``, ``{video: {track: category}}``
+    (ours); tracks that it does not name have none.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not of that shape, or nothing usable is in it; the message names the
-            entry.
+        ValueError: If it is no object in JSON, or nothing usable is in it; the message says why.
     """
     if not path.is_file():
         raise FileNotFoundError(f"training annotations not found: {path}")
+    faults, emptied = _Faults(), _Faults()
     videos: list[str] = []
     tracks: list[tuple[str, list[_Row]]] = []
     first_track = [0]
-    for video, tracks_of_video in _read_object(path).items():
-        usable = list(_usable_tracks(tracks_of_video, f"{path}: {video}"))
+    for video, content in _read_object(path, faults).items():
+        usable = list(_usable_tracks(content, video, faults, emptied))
         if usable:
             videos.append(video)
             tracks += usable
             first_track.append(len(tracks))
+        elif content:
+            emptied.add("videos without a usable box", video)
     if not videos:
-        raise ValueError(f"{path} holds no usable box (width and height above 0)")
+        reasons = "; ".join(faults.lines()) or "it has no boxes"
+        raise ValueError(f"{path} holds no usable box: {reasons}")
+    for line in faults.lines() + emptied.lines():
+        logger.warning("%s: %s", path, line)
     names, rows = zip(*tracks, strict=True)
-    table = np.array([row for boxes in rows for row in boxes], dtype=np.float64)
-    categories, numbers = _categories(categories_path(path), videos, names, first_track)
+    numbers = [number for boxes in rows for number, *_ in boxes]
+    exact = np.int64 if max(numbers) < 2**63 else object  # time stamps may be larger
+    category_names, categories = _categories(categories_path(path), videos, names, first_track)
     return Annotations(
         videos=tuple(videos),
         tracks=names,
         first_track=np.array(first_track),
         first_row=np.cumsum([0, *(len(boxes) for boxes in rows)]),
-        frames=table[:, 0].astype(np.int64),
-        sizes=table[:, 1:].copy(),
-        category_names=categories,
-        categories=numbers,
+        frames=np.array(numbers, dtype=exact),
+        sizes=np.array([size for boxes in rows for _, *size in boxes], dtype=np.float64),
+        category_names=category_names,
+        categories=categories,
+        left_out=faults.total,
     )
 
 
@@ -87,10 +102,34 @@ def categories_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.categories.json")
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+class _Faults:
+    """What cannot be used of a file, by kind: how often, and where first."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[Any]] = {}
+
+    def add(self, kind: str, *where: Any) -> None:
+        self._found.setdefault(kind, [0, ": ".join(map(_shown, where))])[0] += 1
+
+    @property
+    def total(self) -> int:
+        return sum(count for count, _ in self._found.values())
+
+    def lines(self) -> list[str]:
+        return [f"{kind}: {count}, the first {text}" for kind, (count, text) in self._found.items()]
+
+
+def _read_object(path: Path, faults: _Faults | None = None) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs) and faults is not None:
+            twice = next(key for key, count in Counter(k for k, _ in pairs).items() if count > 1)
+            faults.add("keys given more than once, of which the last counts", twice)
+        return made
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: {_expected('an object of videos', content)}")
@@ -105,50 +144,70 @@ def _categories(
     found: list[str | None] = []
     for video, (first, end) in zip(videos, pairwise(first_track), strict=True):
         named = content.get(video, {})
-        if not isinstance(named, dict) or not all(isinstance(v, str) for v in named.values()):
+        if not isinstance(named, dict) or not {*map(type, named.values())} <= {str, int}:
             raise ValueError(f"{path}: {video}: {_expected('an object of names by track', named)}")
-        found += [named.get(track) for track in tracks[first:end]]
+        found += [str(named[track]) if track in named else None for track in tracks[first:end]]
     names = sorted({name for name in found if name is not None})
+    if content and not names:
+        logger.warning("%s names none of the tracks that have boxes", path)
     index = {name: number for number, name in enumerate(names)}
     return tuple(names), np.array([index.get(name, -1) for name in found])
 
 
-def _usable_tracks(tracks: Any, where: str) -> Iterator[tuple[str, list[_Row]]]:
+def _usable_tracks(
+    tracks: Any, video: str, faults: _Faults, emptied: _Faults
+) -> Iterator[tuple[str, list[_Row]]]:
     if not isinstance(tracks, dict):
-        raise ValueError(f"{where}: {_expected('an object of tracks', tracks)}")
+        faults.add("videos that are no object of tracks", video, tracks)
+        return
     for name, frames in tracks.items():
-        boxes = _usable_boxes(frames, f"{where}, track {name}")
-        if boxes:
+        where = f"{video}, track {name}"
+        if not isinstance(frames, dict):
+            faults.add("tracks that are no object of frames", where, frames)
+        elif boxes := _usable_boxes(frames, where, faults):
             yield name, boxes
+        elif frames:
+            emptied.add("tracks without a usable box", where)
 
 
-def _usable_boxes(frames: Any, where: str) -> list[_Row]:
-    if not isinstance(frames, dict):
-        raise ValueError(f"{where}: {_expected('an object of frames', frames)}")
-    boxes = []
+def _usable_boxes(frames: dict[str, Any], where: str, faults: _Faults) -> list[_Row]:
+    boxes: dict[int, _Row] = {}
     for frame, box in frames.items():
-        if frame.isdecimal():
-            width, height = _size(box, where, frame)
-            if width > 0 and height > 0:
-                boxes.append((int(frame), width, height))
-    return sorted(boxes)
+        size = _size(box) if frame.isdecimal() and len(frame) <= _MOST_DIGITS else _no_number(frame)
+        if isinstance(size, str):
+            faults.add(size, f"{where}, frame {frame}", box)
+        elif boxes.setdefault(int(frame), row := (int(frame), *size)) is not row:
+            faults.add("boxes of a frame that has one already", f"{where}, frame {frame}", box)
+    return [boxes[number] for number in sorted(boxes)]
 
 
-def _size(box: Any, where: str, frame: str) -> tuple[float, float]:
-    numeric = isinstance(box, list) and all(
-        isinstance(value, (int, float)) and math.isfinite(value) for value in box
-    )
-    if not numeric or len(box) not in (2, 4):
-        expected = _expected("[x1, y1, x2, y2] or [w, h] of finite numbers", box)
-        raise ValueError(f"{where}, frame {frame}: {expected}")
-    if len(box) == 2:
-        return box[0], box[1]
-    return box[2] - box[0], box[3] - box[1]
+def _no_number(frame: str) -> str:
+    if re.fullmatch(r".*\d\.[^\W\d]\w*", frame):
+        return "frame keys that are file names (expected digits alone: 000001, not 000001.jpg)"
+    return "frame keys that are no numbers (expected digits alone, as 000001)"
+
+
+def _size(box: Any) -> tuple[float, float] | str:
+    """Return the width and height of a box, or what is wrong with it."""
+    if not (isinstance(box, list) and len(box) in (2, 4) and {*map(type, box)} <= {int, float}):
+        return "boxes that are not [x1, y1, x2, y2] or [w, h]"
+    if not all(-_LARGEST <= value <= _LARGEST for value in box):
+        return f"boxes with numbers that are not finite or beyond {_LARGEST:g}"
+    width, height = box if len(box) == 2 else (box[2] - box[0], box[3] - box[1])
+    if not (width > 0 and height > 0):
+        return "boxes without area (expected corners x1 < x2 and y1 < y2, or width and height)"
+    if min(box[-2:]) <= 0:
+        return "boxes left of or above their image"
+    return width, height
 
 
 def _expected(what: str, found: Any) -> str:
-    text = repr(found)
-    return f"expected {what}, found {text[:60] + '...' if len(text) > 60 else text}"
+    return f"expected {what}, found {_shown(found)}"
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) and value.isprintable() else repr(value)
+    return text[:80] + "..." if len(text) > 80 else text
 
 
 class Negatives:
@@ -173,20 +232,28 @@ class Negatives:
         self._first = np.searchsorted(categories[order], np.arange(len(names) + 1))
 
     def draw(self, number: int, track: int, rng: np.random.Generator) -> tuple[int, int]:
-        """Draw another object than track ``track`` of set ``number``; return its set and track."""
+        """Draw another object than track ``track`` of set ``number``; return its set and track.
+
+        Where no other video has one it is another track of the same video, or the track itself.
+        """
         category = int(self._categories[number][track])
         if category >= 0 and self._same > rng.random():
-            for _ in range(_TRIES):
+            for _ in range(TRIES):
                 at = rng.integers(self._first[category], self._first[category + 1])
                 found = tuple(self._places[:, at].tolist())
                 if not self._same_video((number, track), found):
                     return found
-        for _ in range(_TRIES):
+        rank, best = 0, (number, track)
+        for _ in range(TRIES):
             found = self._any(rng)
+            apart = not self._same_video((number, track), found)
             differs = category < 0 or self._categories[found[0]][found[1]] != category
-            if differs and not self._same_video((number, track), found):
+            suits = (found != (number, track)) + apart + (apart and differs)
+            if suits >= rank:
+                rank, best = suits, found
+            if rank == _WANTED:
                 break
-        return found
+        return best
 
     def _any(self, rng: np.random.Generator) -> tuple[int, int]:
         """Draw a set, a video and a track, each uniformly."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 import pysot.models.head  # noqa: F401 - the import registers what a configuration may name
@@ -26,6 +27,7 @@ from pysot.utils.anchor import anchor_shapes, training_anchors
 logger = logging.getLogger(__name__)
 
 _PROBES = 50  # tracks of a set that are looked at for masks
+_CROP_PROBES = 1000  # boxes of a set whose crops are looked for
 
 
 def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
@@ -39,6 +41,7 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
     if not cfg.DATASET.NAMES:
         raise ValueError("DATASET.NAMES lists no training set")
     sets = [_training_set(cfg, name) for name in cfg.DATASET.NAMES]
+    _check_negatives(sets, cfg.DATASET.NEG, cfg.DATASET.NEG_SAME_CATEGORY)
     if cfg.MASK.MASK and cfg.TRAIN.MASK_WEIGHT:
         _check_masks(sets)
     videos = cfg.DATASET.VIDEOS_PER_EPOCH
@@ -76,9 +79,57 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
     annotations = read_annotations(resolve_path(node.ANNO))
     if not Path(root).is_dir():
         raise FileNotFoundError(f"DATASET.{name}.ROOT: folder of training crops not found: {root}")
+    if not node.NUM_USE:
+        raise ValueError(f"DATASET.{name}.NUM_USE is 0: remove {name} from DATASET.NAMES instead")
     num_use = node.NUM_USE if node.NUM_USE > 0 else len(annotations)
-    logger.info("%s loaded: %d of %d videos per pass", name, num_use, len(annotations))
-    return TrainingSet(name, CropFolder(root), annotations, node.FRAME_RANGE, num_use)
+    found = num_use, len(annotations), annotations.left_out
+    logger.info("%s loaded: %d of %d videos per pass, %d entries left out", name, *found)
+    subset = TrainingSet(name, CropFolder(root), annotations, node.FRAME_RANGE, num_use)
+    _check_crops(subset)
+    return subset
+
+
+def _places(subset: TrainingSet, rows: NDArray) -> list[tuple[str, int, str]]:
+    """Return video, frame and track of some boxes of a set."""
+    known = subset.annotations
+    tracks = np.searchsorted(known.first_row, rows, side="right") - 1
+    return [
+        (known.videos[known.video_of(track)], frame, known.tracks[track])
+        for track, frame in zip(tracks, known.frames[rows].tolist(), strict=True)
+    ]
+
+
+def _check_crops(subset: TrainingSet) -> None:
+    """Look for the crops of some boxes, and warn of missing ones; OSError if none is there."""
+    rows = np.unique(np.linspace(0, len(subset.annotations.frames) - 1, _CROP_PROBES).astype(int))
+    missing = [place for place in _places(subset, rows) if not subset.crops.has(*place)]
+    if not missing:
+        return
+    text = f"{len(missing)} of {len(rows)} crops looked for are missing, the first:"
+    text = f"DATASET.{subset.name}.ROOT: {text} {subset.crops.path(*missing[0])}"
+    if len(missing) == len(rows):
+        raise FileNotFoundError(text)
+    logger.warning(text)
+
+
+def _check_negatives(sets: Sequence[TrainingSet], neg: float, same_category: float) -> None:
+    """Warn if pairs of two different objects cannot be made as asked."""
+    if not neg:
+        return
+    objects = {
+        (subset.crops.root, subset.annotations.videos[0], track, number)
+        for subset in sets
+        for number, track in enumerate(subset.annotations.tracks[:2])
+    }
+    if len(objects) < 2:
+        logger.warning("DATASET.NEG: the training sets hold one object; no pair shows two of them")
+    names = {name for subset in sets for name in subset.annotations.category_names}
+    if same_category >= 0 and len(names) < (1 if same_category == 1 else 2):
+        logger.warning(
+            "DATASET.NEG_SAME_CATEGORY: the training sets name %d categories; where there are too "
+            "few to choose from, the second object of a pair is any other",
+            len(names),
+        )
 
 
 def _check_masks(sets: Sequence[TrainingSet]) -> None:
@@ -87,11 +138,7 @@ def _check_masks(sets: Sequence[TrainingSet]) -> None:
     for subset in sets:
         known = subset.annotations
         tracks = np.unique(np.linspace(0, len(known.tracks) - 1, _PROBES).astype(int))
-        rows = known.first_row[tracks]
-        crops = [
-            (known.videos[known.video_of(track)], frame, known.tracks[track])
-            for track, frame in zip(tracks, known.frames[rows].tolist(), strict=True)
-        ]
+        crops = _places(subset, known.first_row[tracks])
         found = sum(subset.crops.has(*crop, "m") for crop in crops)
         logger.info("%s: %d of %d crops looked at have masks", subset.name, found, len(crops))
         total += found
@@ -105,15 +152,14 @@ def _check_masks(sets: Sequence[TrainingSet]) -> None:
 def _labeler(cfg: Config) -> Labeler:
     """Build the labels that the head ``RPN.TYPE`` learns from: of anchors, or of centers."""
     train, stride = cfg.TRAIN, cfg.ANCHOR.STRIDE
-    expected = (train.SEARCH_SIZE - train.EXEMPLAR_SIZE) / stride + 1 + train.BASE_SIZE
-    if expected != train.OUTPUT_SIZE:
-        raise ValueError(
-            f"TRAIN.OUTPUT_SIZE is {train.OUTPUT_SIZE}, but (SEARCH_SIZE - EXEMPLAR_SIZE) / "
-            f"ANCHOR.STRIDE + 1 + BASE_SIZE = {expected:g}"
-        )
     # the class of a head without boxes says so; the others count their anchors in their KWARGS
     if getattr(RPN_HEADS.get(cfg.RPN.TYPE), "anchor_num", 1) is None:
         return CenterTarget(train.OUTPUT_SIZE, stride, train.SEARCH_SIZE).labels
+    if train.THR_LOW > train.THR_HIGH or train.POS_NUM > train.TOTAL_NUM:
+        raise ValueError(
+            f"TRAIN.THR_LOW {train.THR_LOW:g} must not exceed THR_HIGH {train.THR_HIGH:g}, nor "
+            f"POS_NUM {train.POS_NUM} TOTAL_NUM {train.TOTAL_NUM}"
+        )
     shapes = anchor_shapes(stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
     limits = ("THR_HIGH", "THR_LOW", "POS_NUM", "TOTAL_NUM", "NEG_NUM")
     return AnchorTarget(

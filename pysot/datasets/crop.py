@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from toolkit.io.files import write_bytes
 
-_TEMPLATE_SIZE = 127
+TEMPLATE_SIZE = 127
 SEARCH_SIZE = 511
 CONTEXT_AMOUNT = 0.5
 
@@ -59,7 +59,7 @@ def crop_pair(
     check_box(box_xyxy)
     fill = cv2.mean(image)[:3] if padding is None else padding
     image = _four_channels(image)
-    return tuple(_crop(image, box_xyxy, size, fill) for size in (_TEMPLATE_SIZE, SEARCH_SIZE))
+    return tuple(_crop(image, box_xyxy, size, fill) for size in (TEMPLATE_SIZE, SEARCH_SIZE))
 
 
 def check_box(box_xyxy: Sequence[float]) -> None:
@@ -93,7 +93,7 @@ def _square(box_xyxy: Sequence[float], size: int) -> NDArray:
     x1, y1, x2, y2 = (float(v) for v in box_xyxy)
     context = CONTEXT_AMOUNT * (x2 - x1 + y2 - y1)
     side = float(np.sqrt((x2 - x1 + context) * (y2 - y1 + context)))
-    side = side * size / _TEMPLATE_SIZE
+    side = side * size / TEMPLATE_SIZE
     scale = (size - 1) / side
     shift = [-scale * (c - side / 2) for c in ((x1 + x2) / 2, (y1 + y2) / 2)]
     return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
@@ -140,7 +140,7 @@ def write_crops(
     for track, box in boxes_xyxy.items():
         check_box(box)
         if form.template:
-            crop = _crop(image, box, _TEMPLATE_SIZE, padding)
+            crop = _crop(image, box, TEMPLATE_SIZE, padding)
             write_image(folder / crop_name(frame, track, "z"), crop)
         if masks and track in masks:
             mask = crop_mask(masks[track], box, form.size)

@@ -73,7 +73,7 @@ class CropFolder:
 
     def has(self, video: str, frame: int, track: str, kind: str = "x") -> bool:
         """Return whether there is such a file."""
-        return os.path.isfile(self._path(video, frame, track, kind))
+        return os.path.isfile(self.path(video, frame, track, kind))
 
     def read(self, video: str, frame: int, track: str, kind: str = "x") -> NDArray:
         """Read a crop, (H, W, 3) uint8 BGR, or a mask, (H, W) uint8, 0 or 255.
@@ -88,11 +88,12 @@ class CropFolder:
         content, _, path = self._content(video, frame, track, "x")
         return EncodedCrop(content, path)
 
-    def _path(self, video: str, frame: int, track: str, kind: str) -> str:
+    def path(self, video: str, frame: int, track: str, kind: str = "x") -> str:
+        """Return the name of a file, which may be missing."""
         return f"{self.root}/{video}/{crop_name(frame, track, kind)}"
 
     def _content(self, video: str, frame: int, track: str, kind: str) -> tuple[bytes, str, str]:
-        path = self._path(video, frame, track, kind)
+        path = self.path(video, frame, track, kind)
         try:
             with open(path, "rb", buffering=0) as file:
                 return file.read(), kind, path

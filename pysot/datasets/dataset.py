@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler, default_collate
 
 from pysot.datasets.anchor_target import mask_labels
-from pysot.datasets.annotation import Annotations, Negatives
+from pysot.datasets.annotation import TRIES, Annotations, Negatives
 from pysot.datasets.augmentation import Augmentation
+from pysot.datasets.crop import CONTEXT_AMOUNT, TEMPLATE_SIZE
 from pysot.datasets.crop_store import CropFolder, EncodedCrop, UnreadableImage
 from pysot.utils.bbox import Center, Corner, center2corner
 
@@ -29,7 +31,6 @@ whether the template shows another object."""
 
 IMAGES = ("template", "search")
 _SAMPLE, _ORDER = 0, 1
-_CONTEXT = 0.5
 
 
 class TrainingDataError(ValueError):
@@ -61,6 +62,11 @@ class Crop:
     frame: int
     track: str
     size: NDArray
+
+    @property
+    def target(self) -> tuple[Path, str, str]:
+        """What is equal for crops of one object alone."""
+        return self.crops.root, self.video, self.track
 
     def open(self) -> EncodedCrop:
         """Read the image without decoding it."""
@@ -137,23 +143,36 @@ class PairDataset(Dataset):
     def draw_pair(
         self, subset: TrainingSet, video: int, rng: np.random.Generator
     ) -> tuple[Crop, Crop, bool]:
-        """Draw template and search image of a video, and whether they show different targets."""
+        """Draw template and search image of a video, and whether they show different targets.
+
+        They show one where the sets hold no other.
+        """
         if self.neg > rng.random():
-            return *self._draw_negative(subset, video, rng), True
+            pair = self._draw_negative(subset, video, rng)
+            if pair[0].target != pair[1].target:
+                return *pair, True
         return *_near_crops(subset, video, rng), False
 
     def _draw_negative(
         self, subset: TrainingSet, video: int, rng: np.random.Generator
     ) -> tuple[Crop, Crop]:
         if self._negatives is None:
-            other = self.sets[rng.integers(len(self.sets))]
-            other_video = int(rng.integers(len(other.annotations)))
+            other = self._any_video(rng)
             template = _draw_crop(subset, _draw_track(subset, video, rng), rng)
-            return template, _draw_crop(other, _draw_track(other, other_video, rng), rng)
+            for _ in range(TRIES):
+                search = _draw_crop(other[0], _draw_track(*other, rng), rng)
+                if search.target != template.target:
+                    break
+                other = self._any_video(rng)
+            return template, search
         track = _draw_track(subset, video, rng)
         template = _draw_crop(subset, track, rng)
         number, track = self._negatives.draw(self.sets.index(subset), track, rng)
         return template, _draw_crop(self.sets[number], track, rng)
+
+    def _any_video(self, rng: np.random.Generator) -> tuple[TrainingSet, int]:
+        other = self.sets[rng.integers(len(self.sets))]
+        return other, int(rng.integers(len(other.annotations)))
 
     def _sample(
         self, picked: tuple[TrainingSet, int], rng: np.random.Generator
@@ -181,7 +200,7 @@ class PairDataset(Dataset):
 
     def _read(self, crop: Crop) -> tuple[EncodedCrop, Corner]:
         image = crop.open()
-        return image, box_in_crop(image.shape[:2], crop.size, self.exemplar_size)
+        return image, box_in_crop(image.shape[:2], crop.size)
 
 
 @dataclass(eq=False)
@@ -261,15 +280,16 @@ def as_floats(batch: dict[str, Any]) -> dict[str, Any]:
     return batch
 
 
-def box_in_crop(shape: tuple[int, int], size: NDArray, exemplar_size: int = 127) -> Corner:
+def box_in_crop(shape: tuple[int, int], size: NDArray, exemplar_size: int | None = None) -> Corner:
     """Find the target, x1, y1, x2, y2 in pixels of a crop, around (width // 2, height // 2).
 
     ``shape`` is the crop's (height, width), ``size`` the target's (width, height) in the original
-    frame. Target and context (half of width plus height) fill ``exemplar_size`` pixels.
+    frame. Target and context (half of width plus height) fill 127 pixels in crops of any size;
+    PySOT's argument ``exemplar_size``, the side of a training's templates, does not change that.
     """
     width, height = size
-    context = _CONTEXT * (width + height)
-    zoom = exemplar_size / np.sqrt((width + context) * (height + context))
+    context = CONTEXT_AMOUNT * (width + height)
+    zoom = TEMPLATE_SIZE / np.sqrt((width + context) * (height + context))
     return center2corner(Center(shape[1] // 2, shape[0] // 2, width * zoom, height * zoom))
 
 

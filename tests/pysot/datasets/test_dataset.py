@@ -73,19 +73,95 @@ def test_annotations_keep_what_is_usable(tmp_path):
     [
         ("{", "not a JSON file"),
         ([], r"expected an object of videos, found \[\]"),
-        ({"a": []}, r"train.json: a: expected an object of tracks"),
-        ({"a": {"00": 3}}, r"a, track 00: expected an object of frames, found 3"),
-        ({"a": {"00": {"0": [1, 2, 3]}}}, r"track 00, frame 0: expected \[x1"),
-        ({"a": {"00": {"0": [1, 2, 3, "4"]}}}, "frame 0: expected"),
-        ({"a": {"00": {"0": [1, 2, math.nan, 4]}}}, "of finite numbers, found"),
-        ({"a": {"00": {"0": None}}}, "frame 0: expected"),
-        ({"a": {"00": {"0": [0, 0]}}}, "no usable box"),
-        ({}, "no usable box"),
+        ("[" * 100_000, "not a JSON file"),
+        ({"a": []}, r"videos that are no object of tracks: 1, the first a: \[\]"),
+        ({"a": {"00": 3}}, r"tracks that are no object of frames: 1, the first a, track 00: 3"),
+        (
+            {"a": {"00": {"0": [1, 2, 3]}}},
+            r"no usable box: boxes that are not \[x1.*track 00, frame 0",
+        ),
+        ({"a": {"00": {"0.jpg": [0, 0, 1, 1]}}}, r"frame keys that are file names.*frame 0\.jpg"),
+        ({}, "no usable box: it has no boxes"),
     ],
 )
 def test_wrong_annotations_are_one_error(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         read_annotations(annotate(tmp_path, content))
+
+
+UNUSABLE = {
+    "000000": [30, 30, 10, 15],
+    "000001": [10, 15, 10, 20],
+    "000002": [-9, 4],
+    "000003": [1, 2, 3],
+    "000004": [1, 2, 3, "4"],
+    "000005": [1, 2, True, 4],
+    "000006": None,
+    "000007": [1, 2, math.nan, 4],
+    "000008": [1, 2, 10**400, 4],
+    "000009": [-1e308, 2, 1e308, 4],
+    "000010": [-20, 5, -10, 9],
+    "000011.jpg": [1, 2, 3, 4],
+    "img_000011.png": [1, 2, 3, 4],
+    "1.0": [1, 2, 3, 4],
+    "-1": [1, 2, 3, 4],
+    "9" * 201: [1, 2, 3, 4],
+    "12": [5, 5],
+    "000012": [6, 6],
+}
+WARNINGS = [
+    "boxes without area (expected corners x1 < x2 and y1 < y2, or width and height): 4, the first "
+    "v, track 00, frame 000000: [30, 30, 10, 15]",
+    "boxes that are not [x1, y1, x2, y2] or [w, h]: 4, the first v, track 00, frame 000003: [1,",
+    "boxes with numbers that are not finite or beyond 1e+06: 3, the first v, track 00, frame 00000",
+    "boxes left of or above their image: 1, the first v, track 00, frame 000010: [-20, 5, -10, 9]",
+    "frame keys that are file names (expected digits alone: 000001, not 000001.jpg): 2, the first "
+    "v, track 00, frame 000011.jpg: [1, 2, 3, 4]",
+    "frame keys that are no numbers (expected digits alone, as 000001): 3, the first v, track 00, ",
+    "boxes of a frame that has one already: 1, the first v, track 00, frame 000012: [6, 6]",
+    "tracks without a usable box: 1, the first w, track 01",
+    "videos without a usable box: 1, the first w",
+]
+
+
+def test_what_annotations_leave_out_is_counted_by_kind(tmp_path, caplog):
+    path = annotate(tmp_path, {"v": {"00": UNUSABLE}, "w": {"01": {"3": [0, 0]}}, "empty": {}})
+    notes = read_annotations(path)
+    assert (notes.frames.tolist(), notes.sizes.tolist()) == ([12], [[5, 5]])
+    assert notes.left_out == len(UNUSABLE) - 1 + 1
+    messages = [record.getMessage().removeprefix(f"{path}: ") for record in caplog.records]
+    assert len(messages) == len(WARNINGS)
+    for message, start in zip(messages, WARNINGS, strict=True):
+        assert message.startswith(start)
+
+
+def test_good_annotations_are_no_warning(tmp_path, caplog):
+    read_annotations(annotate(tmp_path, {"a": {"00": {"1": [0, 0, 9, 9]}, "01": {}}, "b": {}}))
+    assert not caplog.records
+
+
+def test_frame_numbers_are_exact(tmp_path):
+    numbers = [7, 1403636579763555585, 2**63, 10**30 + 1]
+    boxes = {str(number): [5, 5] for number in numbers}
+    assert read_annotations(annotate(tmp_path, {"a": {"00": boxes}})).frames.tolist() == numbers
+    boxes = {str(number): [5, 5] for number in numbers[:2]}
+    assert read_annotations(annotate(tmp_path, {"a": {"00": boxes}})).frames.dtype == np.int64
+
+
+def test_a_video_that_comes_twice_is_a_warning(tmp_path, caplog):
+    read_annotations(annotate(tmp_path, '{"a": {"0": {"1": [5, 5]}}, "a": {"0": {"2": [5, 5]}}}'))
+    assert "keys given more than once, of which the last counts: 1, the first a" in caplog.text
+
+
+def test_crops_that_are_missing_are_counted_before_the_training(folder, caplog):
+    (folder / "crop511" / "v1" / "000001.00.x.jpg").unlink()
+    build(folder)
+    assert "MINI.ROOT: 1 of 12 crops looked for are missing, the first: " in caplog.text
+    assert "v1/000001.00.x.jpg" in caplog.text
+    with pytest.raises(
+        FileNotFoundError, match=r"12 of 12 crops looked for.*v0/000000\.00\.x\.jpg"
+    ):
+        build(folder, "DATASET.MINI.ROOT", str(folder))
 
 
 def test_missing_annotations_are_named(tmp_path):
@@ -101,6 +177,22 @@ def test_boxes_in_crops_are_those_of_pysot(case):
     shape = case["shape"]
     size = np.array(shape[-2:]) - (shape[:2] if len(shape) == 4 else 0)
     assert box_in_crop(tuple(case["imhw"]), size) == pytest.approx(case["box"])
+
+
+@pytest.mark.parametrize("side", [111, 127, 143])
+def test_labels_show_crops_as_they_were_cut_for_templates_of_any_side(folder, side):
+    assert np.diff(box_in_crop((511, 511), np.array([20, 15]), side)[::2]) == pytest.approx(
+        72.8, abs=0.05
+    )
+    still = [x for image in ("TEMPLATE", "SEARCH") for key in ("SHIFT", "SCALE")
+             for x in (f"DATASET.{image}.{key}", "0")]  # fmt: skip
+    dataset = build(folder, "TRAIN.EXEMPLAR_SIZE", str(side), "DATASET.NEG", "0", *still)
+    sample = dataset[0]
+    video = dataset.pick(0)[1]
+    width, height = 40 + 10 * video, 60
+    expected = 127 * width / math.sqrt((1.5 * width + 0.5 * height) * (0.5 * width + 1.5 * height))
+    assert sample["template"].shape == (3, side, side)
+    assert sample["bbox"][2] - sample["bbox"][0] == pytest.approx(expected, abs=1)
 
 
 # --- samples
@@ -342,14 +434,43 @@ def test_what_has_no_kind_or_no_likes_gets_another_object(folder):
     assert {b for a, b in pairs if a == "v2"} == {"v3"}
 
 
-def test_one_object_alone_still_makes_pairs(tmp_path):
+def drawn(dataset, number=60):
+    """Objects of template and search image of some pairs, and whether they count as different."""
+    pairs = (dataset.draw_pair(*dataset.pick(n), _generator(1, n)) for n in range(number))
+    return [((z.video, z.track), (x.video, x.track), neg) for z, x, neg in pairs]
+
+
+@pytest.mark.parametrize("share", ["-1", "0", "0.5", "1"])
+@pytest.mark.parametrize("sets", ["[MINI]", "[MINI, TWIN]"])
+def test_one_object_makes_no_negative_pair(tmp_path, caplog, share, sets):
     write_training_set(tmp_path, videos=1)
-    assert set(negatives_of(tmp_path, "0.5")) == {("v0", "v0")}
+    twin = [x for key, name in (("ROOT", "crop511"), ("ANNO", "train.json"))
+            for x in (f"DATASET.TWIN.{key}", str(tmp_path / name))]  # fmt: skip
+    opts = ["DATASET.NEG", "1", "DATASET.NEG_SAME_CATEGORY", share, *twin, "DATASET.NAMES", sets]
+    dataset = build(tmp_path, *opts)
+    assert "DATASET.NEG: the training sets hold one object; no pair shows two" in caplog.text
+    assert {neg for *_, neg in drawn(dataset)} == {False}
+    assert any((dataset[item]["label_cls"] == 1).any() for item in range(3))
 
 
-def test_by_default_the_second_object_is_any(folder):
+@pytest.mark.parametrize("share", ["-1", "0", "0.5", "1"])
+@pytest.mark.parametrize("tracks", [("00", "01"), ("00",)])
+def test_negative_pairs_never_show_one_object(tmp_path, caplog, share, tracks):
+    boxes = {"000000": [40, 60], "000001": [40, 60]}
+    videos = ["v0"] if len(tracks) > 1 else ["v0", "v1"]
+    write_training_set(tmp_path, videos=2)
+    annotate(tmp_path, {video: dict.fromkeys(tracks, boxes) for video in videos})
+    content = {video: dict.fromkeys(tracks, 7) for video in videos}  # all of one category
+    (tmp_path / "train.categories.json").write_text(json.dumps(content))
+    dataset = build(tmp_path, "DATASET.NEG", "1", "DATASET.NEG_SAME_CATEGORY", share)
+    assert all(neg and template != search for template, search, neg in drawn(dataset))
+    assert "hold one object" not in caplog.text
+    assert ("name 1 categories" in caplog.text) == (share in ("0", "0.5"))
+
+
+def test_by_default_the_second_object_is_any_other(folder):
     name_kinds(folder, "dog", "cat", "dog", "cat")
-    assert len(negatives_of(folder, "-1.0")) == 16
+    assert len(negatives_of(folder, "-1.0")) == 12
 
 
 @pytest.mark.parametrize(
@@ -394,9 +515,9 @@ def test_a_bad_image_is_replaced_the_same_way_every_time(folder):
 
 
 def test_a_sample_without_any_replacement_says_so(folder):
+    dataset = build(folder, "TRAIN.MAX_BAD_IMAGES", "4")
     for path in (folder / "crop511").glob("*/*.jpg"):
         path.unlink()
-    dataset = build(folder, "TRAIN.MAX_BAD_IMAGES", "4")
     sample = dataset[0]
     assert list(sample) == ["bad_images"]
     assert len(sample["bad_images"]) == 5
@@ -424,8 +545,9 @@ def test_the_loader_runs_through_all_epochs(folder):
         (["DATASET.NAMES", "[]"], ValueError, "lists no training set"),
         (["DATASET.MINI.ROOT", "/nowhere"], FileNotFoundError, r"MINI.ROOT.*/nowhere"),
         (["TRAIN.BATCH_SIZE", "9"], ValueError, "an epoch of 8 pairs"),
-        (["TRAIN.OUTPUT_SIZE", "25"], ValueError, r"OUTPUT_SIZE is 25, but .* = 17"),
-        (["TRAIN.OUTPUT_SIZE", "25", "RPN.TYPE", "FC"], ValueError, r"OUTPUT_SIZE is 25, but"),
+        (["DATASET.MINI.NUM_USE", "0"], ValueError, r"MINI\.NUM_USE is 0: remove MINI from"),
+        (["TRAIN.THR_LOW", "0.7"], ValueError, r"THR_LOW 0\.7 must not exceed THR_HIGH 0\.6"),
+        (["TRAIN.POS_NUM", "65"], ValueError, "nor POS_NUM 65 TOTAL_NUM 64"),
         (["RPN.TYPE", "RPM"], ValueError, r"unknown RPN head 'RPM'; known: DepthwiseRPN, FC"),
     ],
 )
