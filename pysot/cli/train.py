@@ -119,6 +119,7 @@ def train(
             say(f"nothing to do: {trainer.progress.epoch} of {cfg.TRAIN.EPOCH} epochs are trained")
             return
         loader = build.build_loader(cfg, trainer)
+        build.check_network(cfg, trainer, loader.dataset)
         for line in build.describe_run(cfg, trainer, loader):
             say(line)
         with contextlib.closing(build.build_monitor(cfg, trainer, loader)) as monitor:

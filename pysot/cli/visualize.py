@@ -22,6 +22,8 @@ from pysot.core.config import Config, load_config
 from pysot.datasets.anchor_target import NEGATIVE, POSITIVE, draw_pair
 from pysot.datasets.build import build_train_dataset
 from pysot.datasets.crop import write_image
+from pysot.engine.build import check_response
+from pysot.models.model_builder import build_model
 from toolkit.visualization.overlay import blend_mask, draw_text
 
 _COLUMNS = 4
@@ -46,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.output.suffix.lower() not in (".png", ".jpg"):
         raise ValueError(f"--output {args.output}: expected a name that ends in .png or .jpg")
     cfg = load_config(args.config, args.opts)
+    check_response(cfg, build_model(cfg))
     dataset = build_train_dataset(cfg, args.seed)
     first = (args.epoch - 1) * dataset.epoch_length
     cells, bad, negative = [], [], 0

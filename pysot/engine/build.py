@@ -10,18 +10,23 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pysot.core.config import Config
+from pysot.datasets.anchor_target import mask_labels
 from pysot.datasets.build import build_train_dataset, build_train_loader
+from pysot.datasets.dataset import PairDataset
 from pysot.engine.checkpoint import Checkpointer, newest_checkpoint, read_training_checkpoint
 from pysot.engine.distributed import ProcessGroup, sync_batch_norm
 from pysot.engine.monitor import MetricsLog, Monitor, PairPainter, open_writer
-from pysot.engine.optim import build_optimizer_plan
+from pysot.engine.optim import begin_epoch, build_optimizer_plan
 from pysot.engine.trainer import Trainer
-from pysot.models.model_builder import build_model, load_pretrained_backbone
+from pysot.models.model_builder import ModelBuilder, build_model, load_pretrained_backbone
 from pysot.utils.anchor import anchor_shapes, training_anchors
+from pysot.utils.bbox import Corner
 from pysot.utils.model_load import load_weights
 
 logger = logging.getLogger(__name__)
@@ -108,6 +113,80 @@ def build_loader(cfg: Config, trainer: Trainer) -> DataLoader:
         world_size=group.world_size,
         done=progress.pairs,
     )
+
+
+def check_network(cfg: Config, trainer: Trainer, dataset: PairDataset) -> None:
+    """Run the network once, so that what would stop its training or make it useless shows before.
+
+    Raises:
+        ValueError: If its response is not what the labels are for, or nothing learns in an epoch
+            that is yet to come.
+    """
+    model, plan, first = trainer.model, trainer.plan, trainer.progress.epoch
+    check_response(cfg, model)
+    batch = _blank_pair(dataset, trainer.device)
+    border = min(max(first, plan.train_epoch), plan.epochs)
+    for start, stop in ((first, border), (border, plan.epochs)):
+        if start == stop:
+            continue
+        optimizer, rate = begin_epoch(model, plan, start), max(plan.schedule.values[start:stop])
+        losses = model.eval().forward(batch)
+        weights = model.loss_weights.items()
+        learns = any(w and key in losses and losses[key].requires_grad for key, w in weights)
+        groups = optimizer.param_groups
+        if not (learns and any(rate * group["initial_lr"] for group in groups if group["params"])):
+            raise ValueError(_nothing_learns(cfg, start))
+
+
+def _nothing_learns(cfg: Config, epoch: int) -> str:
+    train, backbone = cfg.TRAIN, cfg.BACKBONE
+    return (
+        f"nothing learns in epoch {epoch + 1}: TRAIN.FROZEN is {train.FROZEN}; of the backbone, "
+        f"BACKBONE.TRAIN_LAYERS {backbone.TRAIN_LAYERS} learn once BACKBONE.TRAIN_EPOCH "
+        f"{backbone.TRAIN_EPOCH} epochs are over; set it to {epoch}, or free a part. Rates are "
+        f"TRAIN.BASE_LR {train.BASE_LR:g} and, for the backbone, LAYERS_LR {backbone.LAYERS_LR:g} "
+        f"of it; losses weigh TRAIN.CLS_WEIGHT {train.CLS_WEIGHT:g}, LOC_WEIGHT "
+        f"{train.LOC_WEIGHT:g} and MASK_WEIGHT {train.MASK_WEIGHT:g}"
+    )
+
+
+def check_response(cfg: Config, model: ModelBuilder) -> None:
+    """Raise ValueError unless the response of a network is as large and fine as its labels."""
+    train, stride = cfg.TRAIN, model.backbone.stride
+    device = next(model.parameters()).device
+    z, x = (
+        torch.zeros(1, 3, n, n, device=device) for n in (train.EXEMPLAR_SIZE, train.SEARCH_SIZE)
+    )
+    sizes = f"TRAIN.SEARCH_SIZE {train.SEARCH_SIZE} and EXEMPLAR_SIZE {train.EXEMPLAR_SIZE}"
+    try:
+        with torch.no_grad():
+            side = model.eval().response(z, x).shape[-1]
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(f"{sizes} do not suit the network: {reason}") from error
+    if stride != cfg.ANCHOR.STRIDE:
+        raise ValueError(
+            f"ANCHOR.STRIDE is {cfg.ANCHOR.STRIDE}, but cells of the network's response are "
+            f"{stride} pixels apart; set ANCHOR.STRIDE {stride}"
+        )
+    if side != train.OUTPUT_SIZE:
+        base = side - (train.SEARCH_SIZE - train.EXEMPLAR_SIZE) // stride - 1
+        raise ValueError(
+            f"TRAIN.OUTPUT_SIZE is {train.OUTPUT_SIZE}, but the network's response is {side} x "
+            f"{side} for {sizes}; set TRAIN.OUTPUT_SIZE {side} and TRAIN.BASE_SIZE {base}"
+        )
+
+
+def _blank_pair(dataset: PairDataset, device: torch.device) -> dict[str, Tensor]:
+    """Make a batch of one blank pair with the labels of a target in the middle."""
+    side = dataset.search_size
+    target = Corner(0.4 * side, 0.4 * side, 0.6 * side, 0.6 * side)
+    labels = dataset.labels(target, np.random.default_rng(0), False)
+    if dataset.masks:
+        labels |= mask_labels(np.ones((side, side)), labels["label_cls"], side)
+    arrays = {"template": np.zeros((3, *(dataset.exemplar_size,) * 2), np.float32)}
+    arrays |= {"search": np.zeros((3, side, side), np.float32), **labels}
+    return {key: torch.from_numpy(array)[None].to(device) for key, array in arrays.items()}
 
 
 def build_monitor(cfg: Config, trainer: Trainer, loader: DataLoader) -> Monitor:

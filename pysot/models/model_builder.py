@@ -179,10 +179,7 @@ class ModelBuilder(nn.Module):
             ``pysot.models.loss``). A loss whose weight is 0 is not computed.
         """
         counts = data.get("label_counts")
-        kernels = self.encode_template(data["template"])
-        search = data["search"]
-        extra = (search.shape[-1] - data["template"].shape[-1]) // self.backbone.stride
-        low, xf = self.features(search, extra)
+        kernels, low, xf = self._encode_pair(data["template"], data["search"])
         values: dict[str, Tensor] = {}
         if self.loss_weights["cls_loss"] or self.loss_weights["loc_loss"]:
             found = self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
@@ -194,6 +191,15 @@ class ModelBuilder(nn.Module):
         weights = self.loss_weights.items()
         total = sum(weight * values[name] for name, weight in weights if name in values)
         return {"total_loss": total, **values}
+
+    def response(self, z: Tensor, x: Tensor) -> Tensor:
+        """Compute class logits, (B, 2A, R, R), as training does for images of these sizes."""
+        kernels, _, xf = self._encode_pair(z, x)
+        return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)[0]
+
+    def _encode_pair(self, z: Tensor, x: Tensor) -> tuple[Any, tuple[Tensor, ...], Any]:
+        extra = (x.shape[-1] - z.shape[-1]) // self.backbone.stride
+        return self.encode_template(z), *self.features(x, extra)
 
     def label_counts(self, data: dict[str, Tensor]) -> Tensor:
         """Count what losses average over: positives, negatives and, with masks, mask windows."""

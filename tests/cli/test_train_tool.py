@@ -225,12 +225,56 @@ def test_too_many_corrupt_images_end_the_run(folder, capsys):
         (["DATASET.SEARCH.SCALE", "1.5"], "DATASET.SEARCH.SCALE is 1.5; expected a number from 0"),
         (["DATASET.NEG", "2"], "DATASET.NEG is 2.0; expected a number from 0 to 1"),
         (["DATASET.MINI.FRAME_RANGE", "-1"], "DATASET.MINI.FRAME_RANGE is -1"),
+        (
+            ["TRAIN.OUTPUT_SIZE", "25", "TRAIN.BASE_SIZE", "8"],  # as 16 + 1 + 8 would have it
+            "response is 17 x 17 for TRAIN.SEARCH_SIZE 255 and EXEMPLAR_SIZE 127; set "
+            "TRAIN.OUTPUT_SIZE 17 and TRAIN.BASE_SIZE 0",
+        ),
+        (["TRAIN.EXEMPLAR_SIZE", "143"], "set TRAIN.OUTPUT_SIZE 15 and TRAIN.BASE_SIZE 0"),
+        (["ANCHOR.STRIDE", "16"], "are 8 pixels apart; set ANCHOR.STRIDE 8"),
+        (["TRAIN.SEARCH_SIZE", "111"], "SEARCH_SIZE 111 and EXEMPLAR_SIZE 127 do not suit"),
+        (["TRAIN.EXEMPLAR_SIZE", "9"], "EXEMPLAR_SIZE 9 do not suit the network"),
+        (["TRAIN.FROZEN", "[rpn_head]"], "nothing learns in epoch 1: TRAIN.FROZEN is ['rpn_head']"),
+        (
+            ["TRAIN.FROZEN", "[rpn_head]", "TRAIN.START_EPOCH", "1", "BACKBONE.LAYERS_LR", "0"],
+            "nothing learns in epoch 2",
+        ),
+        (["TRAIN.BASE_LR", "0"], "Rates are TRAIN.BASE_LR 0 and"),
+        (["TRAIN.CLS_WEIGHT", "0", "TRAIN.LOC_WEIGHT", "0"], "CLS_WEIGHT 0, LOC_WEIGHT 0"),
+        (["TRAIN.FROZEN", "[rpn_head]", "BACKBONE.TRAIN_LAYERS", "[]"], "TRAIN_LAYERS [] learn"),
     ],
 )
 def test_wrong_input_is_one_line(folder, capsys, options, text):
     code, message = fails(folder, capsys, *options)
     assert code == 2
     assert text in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("TRAIN.OUTPUT_SIZE", "25", "set TRAIN.OUTPUT_SIZE 17 and TRAIN.BASE_SIZE 0"),
+        ("TRAIN.CLS_WEIGHT", "0", "nothing learns in epoch 1"),  # it has no boxes to learn
+    ],
+)
+def test_a_head_without_boxes_is_checked_too(folder, key, value, text):
+    with pytest.raises(ValueError, match=text):
+        main(["--cfg", str(boxless_config(folder)), key, value])
+
+
+def test_a_response_that_fits_is_enough(folder):
+    options = ["TRAIN.SEARCH_SIZE", "239", "TRAIN.OUTPUT_SIZE", "15", "TRAIN.BASE_SIZE", "7"]
+    train(
+        folder,
+        *options,
+        "TRAIN.EPOCH",
+        "1",
+        "TRAIN.FROZEN",
+        "[rpn_head]",
+        "BACKBONE.TRAIN_EPOCH",
+        "0",
+    )
+    assert final(folder, 1)["epoch"] == 1
 
 
 def test_options_of_pysot_are_accepted():
