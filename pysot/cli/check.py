@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from pysot.cli import Parser
 from toolkit.datasets import Benchmark, Video, find_benchmark
-from toolkit.datasets.dataset import annotation_file, make_video, read_json
+from toolkit.datasets.dataset import annotation_file, doubt_of_name, make_video, read_json
 from toolkit.datasets.formats import read_records
 from toolkit.datasets.reading import spans
 from toolkit.io.files import atomic_write
@@ -103,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     benchmark = find_benchmark(args.dataset)
     records, log, path = _read_set(args)
+    if doubt := doubt_of_name(args.dataset):
+        log.warn("", "", doubt)
     videos = _check_set(records, args.dataset_root, benchmark, log, args.check_images)
     frames = sum(map(len, videos.values()))
     source = path or f"the folders in {args.dataset_root}"

@@ -12,6 +12,7 @@ for TrackingNet. Nothing is written if a video is missing or has a wrong number 
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Check the results and pack them."""
     args = parse_args(argv)
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     output = args.output or Path(f"{args.tracker}_{args.dataset}.zip")
     if output.suffix.lower() != ".zip":
         raise ValueError(f"--output {output}: the name of the archive must end in .zip")

@@ -260,5 +260,7 @@ def _summarize(
         print(f"cannot score {args.dataset} here: {error}", file=sys.stderr)
         return None
     best = evaluation.ranked(list(complete))[0]
-    defined = np.isfinite(evaluation.scores(best).metrics[evaluation.key])
-    return complete[best] if defined else None
+    if np.isfinite(evaluation.scores(best).metrics[evaluation.key]):
+        return complete[best]
+    print(f"no setting is the best: {evaluation.key} is not defined here", file=sys.stderr)
+    return None

@@ -174,6 +174,7 @@ def test_every_protocol_is_searched(dataset, files, command, otb_set, folder, ca
     assert printed.count("Video: ") == 6
     # six frames are too few for the lengths that VOT averages over
     assert ("best: " in printed) != dataset.startswith("VOT2019")
+    assert all(f"|{name:^{len(name) + 2}}|" in printed for name in FOLDERS)  # in the table
 
 
 def test_a_set_of_first_boxes_cannot_be_searched(command, otb_set, folder):

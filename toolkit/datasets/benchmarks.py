@@ -6,9 +6,12 @@ Adding a benchmark is adding a row; a one-pass set in PySOT's JSON layout needs 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 
 _SEPARATORS = re.compile(r"[-_. ]+")
+_SUFFIXES = ("", "fps", "st", "test", "train", "val", "valid")  # that people add to a set's name
+_LIKE = 0.85  # similarity from which a name is taken for a typing error
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,40 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 
 
+#: What benchmarks without their own row are called elsewhere, in small letters and digits.
+_OTHER_NAMES = {"otb2013": "CVPR13", "otb13": "CVPR13", "ytvos": "YouTube-VOS"}
+_NUMBERS = re.compile(r"[0-9]+")
+
+
 def find_benchmark(name: str) -> Benchmark:
     """Look a benchmark up; a name without a row is a one-pass set with OTB-style files."""
     return BENCHMARKS.get(name, OPE)
+
+
+def near_benchmarks(name: str) -> list[str]:
+    """Name up to three benchmarks that a name without a row may stand for, the likeliest first.
+
+    That is one that differs in case, separators, a usual suffix, numbers alone, or a letter.
+    """
+    if name in BENCHMARKS:
+        return []
+    plain = _letters_and_digits(name)
+    if plain in _OTHER_NAMES:
+        return [_OTHER_NAMES[plain]]
+    rank = {}
+    for row in BENCHMARKS:
+        known = _letters_and_digits(row)
+        likeness = SequenceMatcher(None, plain, known).ratio()
+        longer = plain.startswith(known) and plain.removeprefix(known) in _SUFFIXES
+        if longer or likeness >= _LIKE or _NUMBERS.sub("", plain) == _NUMBERS.sub("", known):
+            numbers = (int("".join(_NUMBERS.findall(text)) or 0) for text in (plain, known))
+            rank[row] = (not longer, -likeness, abs(next(numbers) - next(numbers)))
+    found = sorted(rank, key=rank.get)[:3]
+    return found[:1] if found and _letters_and_digits(found[0]) == plain else found
+
+
+def _letters_and_digits(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def find_root(name: str, parent: Path) -> Path:

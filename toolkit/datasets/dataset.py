@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.benchmarks import Benchmark, find_benchmark
+from toolkit.datasets.benchmarks import Benchmark, find_benchmark, near_benchmarks
 from toolkit.datasets.video import Labels, MaskBoxes, Video
 from toolkit.io.boxes import ABSENT, NAN, Region, parse_numbers
 from toolkit.io.names import fold, safe_name
@@ -75,6 +75,8 @@ def load_videos(root: str | os.PathLike, name: str) -> dict[str, Video]:
         ValueError: If a file is not of its format, naming file, video and field or line.
     """
     root, benchmark = Path(root), find_benchmark(name)
+    if doubt := doubt_of_name(name):
+        logger.warning("%s", doubt)
     path = annotation_file(root, name)
     records = _native_records(root, name) if path is None else read_json(path)
     videos = {}
@@ -83,13 +85,31 @@ def load_videos(root: str | os.PathLike, name: str) -> dict[str, Video]:
             videos[video] = make_video(video, records.pop(video), root, benchmark)
         except ValueError as error:
             raise ValueError(f"{path or root}: video {video!r}: {error}") from None
+    _warn_of_set(path or root, name, videos)
+    return videos
+
+
+def _warn_of_set(place: Path, name: str, videos: dict[str, Video]) -> None:
+    """Warn of what only shows when the videos of a set are seen together."""
     if len(alike := {fold(video): video for video in videos}) < len(videos):
         first = next(video for video in videos if alike[fold(video)] != video)
         text = (
             "%s: %r and %r are one name where file systems ignore case: results would be lost there"
         )
-        logger.warning(text, path or root, first, alike[fold(first)])
-    return videos
+        logger.warning(text, place, first, alike[fold(first)])
+    if (expected := find_benchmark(name).num_videos) not in (0, len(videos)):
+        text = "%s has %d videos here, but %d belong to it; scores are not those of the benchmark"
+        logger.warning(text, name, len(videos), expected)
+
+
+def doubt_of_name(name: str) -> str:
+    """Say which benchmark is meant, perhaps, by a name that is nearly its own; else nothing."""
+    near = near_benchmarks(name)
+    meant = " or ".join((", ".join(near[:-1]), near[-1]) if near[1:] else near)
+    text = (
+        f"{name} is no known benchmark and is taken as a set of your own, run once over each video"
+    )
+    return f"{text}; did you mean {meant}?" if near else ""
 
 
 def annotation_file(root: Path, name: str) -> Path | None:

@@ -53,11 +53,9 @@ class OnePassEvaluation(Evaluation):
         return np.where((gt[:, 2:4] > 0).all(axis=1), overlap_ratio(gt, run.boxes), np.nan)
 
     def tracker_table(self, trackers: Sequence[str], top: int) -> str:
-        """PySOT's table of the best trackers, in which what the benchmark leaves out is 0."""
-        shown = self.table_metrics
+        """PySOT's table of the best trackers, with all of its metrics on every benchmark."""
         scores = {name: self.scores(name).metrics for name in trackers}
-        values = {name: {metric: of[metric] for metric in shown} for name, of in scores.items()}
-        return one_pass_table(values, shown, top)
+        return one_pass_table(scores, self.table_metrics, top)
 
     def video_scores(self, trackers: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
         """Values of PySOT's table of the videos, whose precision is the mean of the curve."""
