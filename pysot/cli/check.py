@@ -181,7 +181,7 @@ def _check_images(video: Video, missing: Sequence[int], log: IssueLog, all_image
         if index in absent:
             continue
         try:
-            found = image_size(video.img_names[index])
+            found = image_size(video.img_names[index], size)
         except (ValueError, OSError) as error:
             log.add("", video.name, f"frame {index}: {error}")
             continue

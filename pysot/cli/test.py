@@ -34,6 +34,7 @@ from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Video, find_benchmark, load_videos
+from toolkit.io.images import depth_note
 from toolkit.io.pool import run_parallel
 from toolkit.io.video import window_available
 from toolkit.protocols.one_pass import ProtocolOptions, StaticTracker
@@ -88,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     numbered = _select_videos(videos, args.video, args.dataset)
     spec = _read_spec(args)
     job = _make_job(args, spec)
+    if note := depth_note(video.first_image for video in numbered.values()):
+        print(note, file=sys.stderr)
     vis_dir, show = _picture_places(args, job.store.folder.name)
     record = {"tracker": STATIC} if spec is None else spec.record()
     job.store.record(record, list(videos), args.overwrite)

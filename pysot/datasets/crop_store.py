@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysot.datasets.crop import crop_name
-from toolkit.io.images import is_cut_jpeg
+from toolkit.io.image_header import read_header
+from toolkit.io.images import check_pixels, is_cut_jpeg
 
 _JPEG_START = b"\xff\xd8"
 _BASELINE, _EXTENDED, _RESTART, _SCAN = 0xC0, 0xC1, 0xDD, 0xDA
@@ -110,11 +112,18 @@ def decode_crop(content: bytes, kind: str, name: str) -> NDArray:
 def _check_whole(content: bytes, name: str) -> None:
     if is_cut_jpeg(content):  # OpenCV would fill the missing part with gray
         raise UnreadableImage(f"{name}: JPEG file is cut short")
+    try:
+        check_pixels(read_header(content), name)
+    except ValueError as error:
+        raise UnreadableImage(f"{name}: {error}") from None
 
 
 def _decode(file: NDArray, kind: str, name: str) -> NDArray:
     flag = cv2.IMREAD_GRAYSCALE if kind == "m" else cv2.IMREAD_COLOR
-    image = cv2.imdecode(file, flag) if file.size else None
+    image = None
+    if file.size:
+        with suppress(cv2.error):
+            image = cv2.imdecode(file, flag)
     if image is None:
         raise UnreadableImage(f"{name}: no image that OpenCV can decode")
     return image

@@ -13,7 +13,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,12 +33,20 @@ from pysot.datasets.crop import (
     write_annotation,
     write_crops,
 )
-from pysot.datasets.crop_store import UnreadableImage, decode_crop
 from toolkit.datasets import video as videos
 from toolkit.datasets.video import Corners, Frame, to_xywh
 from toolkit.io.boxes import ABSENT
 from toolkit.io.files import write_bytes
-from toolkit.io.images import image_size, is_cut_jpeg_file, mask_box, read_labels
+from toolkit.io.images import (
+    RANGE_VARIABLE,
+    depth_note,
+    image_size,
+    is_cut_jpeg_file,
+    mask_box,
+    read_image,
+    read_labels,
+    undecided_turn,
+)
 from toolkit.io.issues import Issue, IssueLog
 from toolkit.io.names import UniqueNames, printable, safe_name
 from toolkit.io.pool import run_parallel
@@ -93,10 +101,12 @@ def frames_of(sequences: Iterable[videos.Sequence], log: IssueLog) -> Iterator[F
     folder of crops, or be another video's, is changed, and the log has a warning. A second image
     for a frame of a video is left out.
     """
-    names = UniqueNames()
+    names, note = UniqueNames(), ""
     for video in sequences:
         if not len(video):
             continue
+        if not note and (note := depth_note(video.images[:1])):
+            log.note("images of more than 8 bits", text=note)
         given = video.path
         here = "./" if given.startswith("./") else ""  # PySOT's names for YouTube-BB
         name = here + names.add(given.removeprefix(here))
@@ -218,18 +228,15 @@ def _crop_frames(root: Path, form: CropForm, job: list[Frame]) -> tuple[list[Row
 def _crop_frame(root: Path, form: CropForm, frame: Frame, log: IssueLog) -> Boxes:
     if not frame.boxes and frame.labels is None:
         return {}
+    size = _checked_size(frame, log)
+    if size is None:
+        return {}
     try:
-        image = decode_crop(frame.image.read_bytes(), "x", str(frame.image))
-        boxes, masks = _targets(frame, image.shape[:2], log)
-    except UnreadableImage as error:
-        log.add("unreadable image", frame.image, str(error).removeprefix(f"{frame.image}: "))
+        image = read_image(frame.image, size, frame.first)
+    except (ValueError, OSError) as error:
+        log.add("unreadable image", frame.image, error)
         return {}
-    except OSError as error:
-        log.add("missing image", frame.image, error.strerror)
-        return {}
-    except ValueError as error:  # no path has a NUL, for example
-        log.add("missing image", frame.image, error)
-        return {}
+    boxes, masks = _targets(frame, image.shape[:2], log)
     write_crops(root / frame.video, image, boxes, frame.number, masks, form)
     return boxes
 
@@ -248,6 +255,8 @@ def _targets(
             found = f"{labels.shape[1]} x {labels.shape[0]}, image {shape[1]} x {shape[0]}"
             log.add("mask of another size than its image", frame.labels, found)
             return {}, {}
+        if labels[:: shape[0] - 1 or 1, :: shape[1] - 1 or 1].all() and not labels.all():
+            log.warn("mask with an object in all corners", frame.labels, "is it inverted?")
         boxes = {track: list(box) for track, box in label_boxes(labels).items()}
         return boxes, {track: labels == track for track in boxes}
     boxes = {
@@ -311,7 +320,7 @@ class Summary(NamedTuple):
 
 
 def check_set(frames: Iterable[Frame], log: IssueLog, workers: int = 1) -> Summary:
-    """Find out what would go wrong, without decoding an image; see `crop_set`.
+    """Find out what would go wrong, without decoding the images; see `crop_set`.
 
     Notes in the log name boxes that reach beyond their image, and tracks of which a video with
     several annotated images shows a single one.
@@ -355,18 +364,31 @@ def _checked_size(frame: Frame, log: IssueLog) -> tuple[int, int] | None:
         if not frame.image.is_file():
             log.add("missing image", frame.image)
             return None
-        size = image_size(frame.image)
+        stated = _stated_size(frame)
+        size = image_size(frame.image, stated)
         cut = is_cut_jpeg_file(frame.image)
+        undecided = undecided_turn(frame.image, stated)
     except (ValueError, OSError) as error:
         log.add("unreadable image", frame.image, error)
         return None
     if cut:
         log.add("unreadable image", frame.image, "JPEG file is cut short")
         return None
-    if frame.size and min(frame.size) > 0 and size != frame.size:
-        stated = f"annotated as {frame.size[0]} x {frame.size[1]}"
-        log.add("image of another size", frame.image, f"{size[0]} x {size[1]}, {stated}")
+    if stated == frame.size and stated and size != stated:
+        text = f"annotated as {stated[0]} x {stated[1]}"
+        log.add("image of another size", frame.image, f"{size[0]} x {size[1]}, {text}")
+    if undecided:
+        log.warn("image that is turned by its EXIF orientation", frame.image, undecided)
     return size
+
+
+def _stated_size(frame: Frame) -> tuple[int, int] | None:
+    """Size (w, h) that an image has by its annotation or its mask, None where neither says."""
+    if frame.size and min(frame.size) > 0:
+        return frame.size
+    with suppress(ValueError, OSError):  # a mask that cannot be read is reported in its place
+        return image_size(frame.labels) if frame.labels else None
+    return None
 
 
 # ------------------------------------------------------------------------- work and its record
@@ -392,6 +414,7 @@ def _in_parallel(
 def _key(job: list[Frame], form: CropForm) -> str:
     """Fingerprint of some frames, with their annotations, and of the form of their crops."""
     text = repr([(f.video, f.number, str(f.image), f.boxes, f.masks, f.labels) for f in job])
+    text += repr([f.size for f in job]) + os.environ.get(RANGE_VARIABLE, "")
     return hashlib.blake2b(f"{form}{text}".encode(), digest_size=12).hexdigest()
 
 

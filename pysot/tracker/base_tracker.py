@@ -230,7 +230,7 @@ def check_frame(image: NDArray) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(
             "a frame must be BGR uint8 of shape (H, W, 3), found "
-            f"{image.dtype} of shape {image.shape}; cv2.cvtColor makes BGR of gray and alpha images"
+            f"{image.dtype} of shape {image.shape}; toolkit.io.images.read_image reads any file so"
         )
 
 

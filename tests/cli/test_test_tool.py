@@ -328,7 +328,7 @@ def test_grey_and_16_bit_frames_are_tracked(arguments, folder, otb_set):
     gray = otb_set / "B" / "img" / "0002.png"
     deep = otb_set / "B" / "img" / "0003.png"
     cv2.imwrite(str(gray), np.full((72, 96), 100, np.uint8))
-    cv2.imwrite(str(deep), np.full((72, 96, 4), 30000, np.uint16))
+    cv2.imwrite(str(deep), np.linspace(0, 65535, 72 * 96 * 4).reshape(72, 96, 4).astype(np.uint16))
     names = ["B/img/0001.jpg", "B/img/0002.png", "B/img/0003.png"]
     change_record(otb_set, "B", img_names=names, gt_rect=[[20, 17, 24, 18]] * 3)
     tool.main([*arguments, "--video", "B"])

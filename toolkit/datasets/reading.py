@@ -142,7 +142,7 @@ def read_labels(
     reading: Reading,
     categories: Mapping[int, str] | None = None,
 ) -> Sequence:
-    """Read a video whose annotations are label images, PNG files named as its frames.
+    """Read a video whose annotations are label images, named as its frames.
 
     Frames may lack one; ``categories`` names the category of a label.
     """
@@ -162,12 +162,15 @@ def read_labels(
 def match_masks(
     frames: list[Path], numbers: list[int] | None, folder: Path, reading: Reading
 ) -> list[Path | None]:
-    """Return the mask of each frame, a PNG of its name, or else of its number; None without one.
+    """Return the mask of each frame, of its name or else of its number; None without one.
+
+    Other images than PNG files are masks where there is no PNG file.
 
     Raises:
         ValueError: If names of masks and frames have nothing in common.
     """
-    masks = [path for path in list_images(folder) if path.suffix.lower() == ".png"]
+    images = list_images(folder)
+    masks = [path for path in images if path.suffix.lower() == ".png"] or images
     there: Mapping[object, Path] = {path.stem.lower(): path for path in masks}
     there |= {path.stem: path for path in masks}
     keys: Items[object] = [p.stem if p.stem in there else p.stem.lower() for p in frames]

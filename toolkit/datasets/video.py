@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Items
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,7 @@ class Frame:
     categories: Mapping[int, str] = field(default_factory=dict)  # names, where they are known
     labels: Path | None = None
     size: tuple[int, int] | None = None  # (w, h) in pixels that the annotation states
+    first: Path | None = None  # first image of the video that is there
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Sequence:
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames that training can use."""
+        first = next((Path(image) for image in self.images if os.path.isfile(image)), None)
         for i, image in enumerate(self.images):
             labels = self.labels[i] if self.labels is not None else None
             if (self.labels is not None and labels is None) or not (
@@ -98,6 +101,7 @@ class Sequence:
                 self.categories,
                 labels,
                 self.sizes[i] if self.sizes is not None else None,
+                first,
             )
 
     def record(self, root: Path) -> dict[str, Any]:
@@ -223,10 +227,16 @@ class Video:
             FileNotFoundError: If the image is not there.
             ValueError: If it cannot be decoded; both name the file.
         """
-        return read_image(self.img_names[index]), self.gt_traj[index]
+        image = read_image(self.img_names[index], self._stated_size, self.first_image)
+        return image, self.gt_traj[index]
 
     def __iter__(self) -> Iterator[tuple[NDArray, Items[float]]]:
         return (self[i] for i in range(len(self)))
+
+    @property
+    def first_image(self) -> str:
+        """Absolute path of the first image; its values say how deep images are stretched."""
+        return os.path.join(self.root, self._names[0])
 
     @cached_property
     def img_names(self) -> list[str]:
@@ -250,13 +260,7 @@ class Video:
             OSError, ValueError: If the mask is not there, or damaged.
         """
         path = self.mask_names and self.mask_names[index]
-        if not path:
-            return None
-        labels = read_labels(path)
-        alone = labels.dtype == np.uint8 and self.mask_value in (255, 65535)  # is read as 1
-        if alone or self.mask_value is None:
-            return labels
-        return (labels == self.mask_value).astype(np.uint8)
+        return read_labels(path, value=self.mask_value) if path else None
 
     @cached_property
     def tags(self) -> dict[str, list[int]]:
@@ -310,15 +314,25 @@ class Video:
         return self._size
 
     @cached_property
+    def _stated_size(self) -> tuple[int, int] | None:
+        """Frame width and height by the annotation, its masks included, if it states any."""
+        mask = next(filter(None, self.mask_names or ()), None)
+        if self._size or mask is None:
+            return self._size
+        with suppress(ValueError, OSError):
+            return image_size(mask)
+        return None
+
+    @cached_property
     def _frame_size(self) -> tuple[int, int]:
         if self._size:
             return self._size
         try:
-            return image_size(self.img_names[0])
+            return image_size(self.first_image, self._stated_size)
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"video {self.name!r}: its frame size is not known: the annotation has no width "
-                f"and height, and there is no image {self.img_names[0]}; only the overlaps of VOT, "
+                f"and height, and there is no image {self.first_image}; only the overlaps of VOT, "
                 "long-term and GOT-10k sets need it"
             ) from None
 

@@ -120,7 +120,7 @@ class _MaskFiles:
 def _read_result(path: Path, shape: tuple[int, ...]) -> NDArray:
     from toolkit.io.images import read_labels
 
-    labels = read_labels(path)
+    labels = read_labels(path, exact=True)
     if labels.shape != shape:
         raise ValueError(
             f"{path} is {labels.shape[1]}x{labels.shape[0]}, the annotation {shape[1]}x{shape[0]}"

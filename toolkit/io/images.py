@@ -2,13 +2,17 @@
 
 A label image is (H, W) uint8: 0 is background, 1, 2, ... are the objects. On disk it is a PNG with
 a palette (DAVIS 2017, YouTube-VOS); DAVIS 2016 has its one object as 255 in a gray image, which is
-read as label 1. Gray images of 16 bits are uint16.
+read as label 1. Gray images of 16 bits are uint16. `read_labels` says how others are read.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from itertools import pairwise
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import ModuleType
 
@@ -16,16 +20,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.io.files import atomic_write
+from toolkit.io.image_header import Header, read_header
 
 _KINDS = "bmp jp2 jpe jpeg jpg pbm pgm png ppm tif tiff webp"
 #: Suffixes of frames, in lower case; OpenCV reads all of them.
 IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
 
-_ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF: orientations 5 to 8 lie on their side
+#: Environment variables: most pixels of an image; LOW,HIGH in images of more than 8 bits.
+PIXELS_VARIABLE, RANGE_VARIABLE = "PYSOT_MAX_PIXELS", "PYSOT_IMAGE_RANGE"
+
+_DEEP_SUFFIXES = IMAGE_SUFFIXES - {".bmp", ".jpe", ".jpeg", ".jpg", ".pbm", ".webp"}
+_MOST_PIXELS = 1 << 27  # a square of 11585
+_AS_THEY_ARE = ((0, 256), (0, 65536))  # ranges: of 8 bits, and of 16 that keep their upper 8
+_TAIL, _MARGIN = 1e-4, 0.25  # see `value_range`
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _NUMBER, _SIGNED = re.compile(r"(\d+)"), re.compile(r"(-?\d+)")
 _VOID = 255  # "not annotated" in 8 bits, the object in a gray image of two values
 _DEEPEST = 65535
+_MOTS_VOID = 10000
+_BRIGHT = 239  # what compression may make of 255
+_FEW_LABELS = 8  # so many values beside 0 and 255 need not come from soft edges
 _PADDING = 4096  # bytes that some cameras write behind the end marker
 
 
@@ -115,36 +129,198 @@ def _is_image_name(name: str) -> bool:
     return name[0] != "." and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def read_image(path: str | os.PathLike) -> NDArray:
-    """Read an image of any depth as BGR uint8 (H, W, 3); ValueError if it is none or cut short."""
+def read_image(
+    path: str | os.PathLike,
+    size: tuple[int, int] | None = None,
+    first: str | os.PathLike | None = None,
+) -> NDArray:
+    """Read an image of any depth as BGR uint8 (H, W, 3); of several in a file, the first.
+
+    It is turned as its EXIF orientation says, unless only the image as stored has the ``size``
+    (w, h) that its annotation states. More than 8 bits are stretched by the `value_range` of
+    ``first``, the first image of its video (default: of the image itself).
+
+    Raises:
+        ValueError: If it is no image, cut short, of too many pixels, or of another depth than
+            ``first``, and its values do not fit those.
+    """
+    image, path = _read_pixels(path, size), os.fspath(path)
+    first = os.fspath(first or path)
+    deep = image.dtype != np.uint8
+    if deep != is_deep(first):
+        if value_range(path if deep else first) not in _AS_THEY_ARE:
+            raise ValueError(
+                f"{path} and the first image of its video, {first}, differ in depth: one has 8 "
+                "bits and one more, whose range is not known before"
+            )
+        first = path
+    if not deep:
+        return image
+    low, high = value_range(first)
+    levels = (image - np.float64(low)) * (256 / (high - low))
+    return np.nan_to_num(levels, posinf=255, neginf=0).clip(0, 255).astype(np.uint8)
+
+
+def _read_pixels(path: str | os.PathLike, size: tuple[int, int] | None = None) -> NDArray:
+    """Decode an image as BGR (H, W, 3) of any depth, turned as `read_image` says."""
     import cv2  # slow to load, and scoring needs no image
 
-    data = Path(path).read_bytes()
+    content = Path(path).read_bytes()
+    header = read_header(content) or Header(0, 0)
+    if header.bits > 16:
+        flags = cv2.IMREAD_UNCHANGED  # OpenCV makes no color of floats
+    else:
+        flags = cv2.IMREAD_COLOR | (cv2.IMREAD_ANYDEPTH if header.bits > 8 else 0)
+    image = decode_image(content, os.fspath(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = np.dstack([image] * 3) if image.ndim == 2 else image[..., :3]
+    turn, stored = header.orientation, header.is_stored(size)
+    if header.always_turned:
+        turn = {6: 8, 8: 6}.get(turn, turn) if stored else 1
+    elif stored:
+        turn = 1
+    image = image.swapaxes(0, 1) if turn > 4 else image
+    rows, columns = -1 if turn in (3, 4, 7, 8) else 1, -1 if turn in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(image[::rows, ::columns])
+
+
+def decode_image(content: bytes, name: str, flags: int) -> NDArray:
+    """Decode the content of a file by flags of ``cv2.imdecode``; ``name`` is for errors.
+
+    Raises:
+        ValueError: If it is no image, cut short, or has more pixels than are allowed.
+    """
+    import cv2
+
+    check_pixels(read_header(content), name)
+    image = None
     # OpenCV 4, and cv2.imread of OpenCV 5, silently fill the rest of a cut JPEG with gray.
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None or is_cut_jpeg(data):
-        raise ValueError(f"cannot decode the image {os.fspath(path)} ({len(data)} bytes)")
+    if content and not is_cut_jpeg(content):
+        with suppress(cv2.error):
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if image is None:
+        raise ValueError(f"cannot decode the image {name} ({len(content)} bytes)")
     return image
 
 
-def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Width and height of an image in pixels, as `read_image` would give it.
+def check_pixels(header: Header | None, name: str) -> None:
+    """Raise ValueError for an image whose head states no pixel, or more than are allowed."""
+    given = os.environ.get(PIXELS_VARIABLE) or str(_MOST_PIXELS)
+    if not given.isdecimal():
+        raise ValueError(f"{PIXELS_VARIABLE}={given}: expected a whole number")
+    limit = int(given)
+    if header and not 0 < header.width * header.height <= limit:
+        raise ValueError(
+            f"cannot decode the image {name}: it states {header.width} x {header.height} pixels; "
+            f"expected 1 to {limit} in all ({PIXELS_VARIABLE} in the environment allows more)"
+        )
 
-    With Pillow only the head of the file is read; what is no image is a ``ValueError``.
+
+def image_header(path: str | os.PathLike) -> Header | None:
+    """Read the head of an image file; None if it is of no kind known here.
+
+    Raises:
+        ValueError: If it states no pixel, or more than are allowed.
     """
-    try:
-        from PIL import Image
-    except ImportError:
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return None
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            header = read_header(content)
+    check_pixels(header, os.fspath(path))
+    return header
+
+
+def image_size(path: str | os.PathLike, size: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Width and height in pixels of an image as `read_image` gives it, from the head of its file.
+
+    ``size`` is what an annotation states; what is no image is a ``ValueError``.
+    """
+    header = image_header(path)
+    if header is None:
         height, width = read_image(path).shape[:2]
         return width, height
+    return header[:2] if header.is_stored(size) else header.turned_size
+
+
+def undecided_turn(path: str | os.PathLike, size: tuple[int, int] | None) -> str:
+    """Text on an image that is turned although the stated size does not say so, empty for others.
+
+    It has no say where it is not stated, of a square, or by orientations 2 to 4.
+    """
+    header = image_header(path)
+    if header is None or header.orientation == 1:
+        return ""
+    if size and header[:2] != header.turned_size and size in (header[:2], header.turned_size):
+        return ""
+    return f"orientation {header.orientation}; no stated size says whether its annotation is, too"
+
+
+@lru_cache(maxsize=1024)
+def is_deep(path: str) -> bool:
+    """Return whether an image has more than 8 bits per value; False if it cannot be read."""
     try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
-            return image.size[::-1] if turned else image.size
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"cannot read the image {os.fspath(path)}: {error}") from None
+        header = image_header(path)
+    except (ValueError, OSError):
+        return False
+    return header is not None and header.bits > 8
+
+
+def depth_note(firsts: Iterable[str | os.PathLike]) -> str:
+    """Text on the first deep image among the first ones of some videos; empty without one."""
+    for path in map(os.fspath, firsts):
+        if os.path.splitext(path)[1].lower() in _DEEP_SUFFIXES and is_deep(path):
+            with suppress(ValueError, OSError):
+                low, high = value_range(path)
+                return (
+                    f"{path} has more than 8 bits: its values {low:.6g} to {high:.6g} become 0 to "
+                    f"255; each video has one range, or give all {RANGE_VARIABLE}=LOW,HIGH"
+                )
+    return ""
+
+
+def value_range(path: str) -> tuple[float, float]:
+    """Values that become 0 and 256 in all images of a video that begins with this one.
+
+    The environment variable ``PYSOT_IMAGE_RANGE=LOW,HIGH`` gives them. Else they are those of the
+    first image without the lowest and highest 0.01 %, and a quarter of their difference on either
+    side, for what comes later. In 16 bits 0 and 65535 do not count: they mark what was not
+    measured. Whole numbers up to 255 are taken as they are, 256 of them are never made more, and
+    16 bits of which more than half are in use keep their upper 8, as in PySOT.
+    """
+    if given := os.environ.get(RANGE_VARIABLE):
+        return _given_range(given)
+    return _measured_range(path)
+
+
+@lru_cache(maxsize=256)
+def _measured_range(path: str) -> tuple[float, float]:
+    image = _read_pixels(path)
+    values = image[np.isfinite(image)]
+    whole, unsigned = image.dtype.kind in "iu", image.dtype == np.uint16
+    if whole and not (values.min() < 0 or values.max() > 255):
+        return _AS_THEY_ARE[0]
+    if unsigned:
+        values = values[(values > 0) & (values < _DEEPEST)]
+    if not len(values):
+        return _AS_THEY_ARE[1] if unsigned else (0, 1)
+    low, high = (float(v) for v in np.quantile(values, (_TAIL, 1 - _TAIL)))
+    if unsigned and high - low > _DEEPEST / 2:
+        return _AS_THEY_ARE[1]
+    least = 256 if whole else max(abs(low), abs(high), 1e-30) / 256
+    margin = max((high - low) * _MARGIN, (least - (high - low)) / 2)
+    low, high = low - margin, high + margin
+    return (max(low, 0), min(high, _DEEPEST + 1)) if unsigned else (low, high)
+
+
+def _given_range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+        if not (-math.inf < low < high < math.inf):
+            raise ValueError
+    except ValueError:
+        text = f"{RANGE_VARIABLE}={text}: expected LOW,HIGH, two rising numbers"
+        raise ValueError(text) from None
+    return low, high
 
 
 def is_cut_jpeg(content: bytes) -> bool:
@@ -163,47 +339,161 @@ def is_cut_jpeg_file(path: str | os.PathLike) -> bool:
 # ------------------------------------------------------------------------------------ label images
 
 
-def read_labels(path: str | os.PathLike) -> NDArray:
-    """Read a label image (H, W): uint8 with 255 (not annotated) as background, or uint16.
+def read_labels(path: str | os.PathLike, exact: bool = False, value: int | None = None) -> NDArray:
+    """Read a label image (H, W): uint8, or uint16 if it has 16 bits.
+
+    A gray image with 255 (of 16 bits: 65535), or one color on black, is one object, label 1, where
+    it has half of that or more: the rest is a soft edge. Else values are labels; in 8 bits 255
+    is then not annotated (DAVIS, PASCAL VOC), in 16 bits 10000 beside 1000 to 2999 (MOTS).
+
+    Args:
+        path: An image that Pillow reads; a transparent one is laid on black.
+        exact: Whether to refuse soft edges and JPEG, as for results.
+        value: Stored value of the one object that is read, as label 1; None: all.
 
     Raises:
-        ValueError: If it is no image, or neither a palette nor a gray one, or without Pillow.
+        ValueError: If it is no image, may be one object or labels, has more values than objects
+            are plausible, or without Pillow.
     """
-    values, is_palette = _read_values(path)
-    if values.dtype == bool:
-        return values.astype(np.uint8)
-    if not is_palette and _is_one_object(values):
-        return (values > 0).astype(np.uint8)
-    if values.dtype == np.uint8:
-        values[values == _VOID] = 0
-    return values
+    values, kind = _read_values(path)
+    try:
+        one = _is_one_object(values, kind)
+    except ValueError as error:
+        raise ValueError(f"the mask {os.fspath(path)} {error}") from None
+    if value is not None and not (one and value in (1, _VOID, _DEEPEST)):
+        return (values == value).astype(np.uint8)
+    if not one:
+        return _without_void(values)
+    highest = int(values.max(initial=0))
+    if exact and (kind == "JPEG" or not np.isin(values, (0, highest)).all()):
+        raise ValueError(f"the mask {os.fspath(path)} has soft edges or is a JPEG; expected labels")
+    half = 128 if highest <= _VOID else 128 * 257
+    return (values >= (half if highest > 1 else 1)).astype(np.uint8)
 
 
-def _is_one_object(values: NDArray) -> bool:
-    highest = values.max(initial=0)
-    return highest in (0, _VOID, _DEEPEST) and not np.any((values > 0) & (values < highest))
+def _is_one_object(values: NDArray, kind: str) -> bool:
+    """Return whether values (H, W) are one object, with soft edges perhaps, and not labels."""
+    highest = int(values.max(initial=0))
+    between = np.unique(values[(values > 0) & (values < highest)])
+    if values.dtype == bool or (kind != "JPEG" and not len(between)):
+        return values.dtype == bool or (kind != "P" and highest in (_VOID, _DEEPEST))
+    # compression and blurring spread 0 and 255 a little
+    bright = (values.dtype == np.uint8 and highest >= _BRIGHT) or highest == _DEEPEST
+    spread = kind == "JPEG" or (len(between) > _FEW_LABELS and bright)
+    if kind == "P" or not (spread or highest in (_VOID, _DEEPEST)):
+        soft = kind != "P" and values.dtype == np.uint8 and highest >= 128
+        _check_plausible(values, between, few=2 if soft else 16)
+        return False
+    unit = 257 if highest > _VOID else 1
+    if kind != "JPEG" and between[-1] <= 20 * unit:
+        return False
+    if len(between) == 1 and 126 <= between[0] / unit <= 129:  # a trimap: perhaps the object
+        return True
+    solid = _solid_values(values) / unit
+    if not (solid >= _BRIGHT).any():
+        _check_plausible(values, between, few=16)
+    low, high = (16, _BRIGHT) if spread else (0, 255)
+    inner = solid[(solid > low) & (solid < high)]
+    if len(inner) and kind != "JPEG" and 255 not in solid:
+        return False
+    if len(inner) or highest < 128:
+        raise ValueError(
+            "has gray areas and may be one object or labels; save 0 and 255, or labels as a PNG "
+            "with a palette"
+        )
+    return True
 
 
-def _read_values(path: str | os.PathLike) -> tuple[NDArray, bool]:
-    """Stored pixels (H, W) bool, uint8 or uint16, and whether they index a palette."""
+def _check_plausible(values: NDArray, between: NDArray, few: int) -> None:
+    """Refuse labels (H, W) that are many, and most of which are nowhere 3 pixels wide."""
+    if len(between) > few and 2 * np.count_nonzero(_solid_values(values)) < len(between):
+        raise ValueError(
+            f"has {len(between) + 1} values, more than objects are plausible: most of them are "
+            "nowhere 3 pixels wide; save 0 and 255, or labels without soft edges"
+        )
+
+
+def _solid_values(values: NDArray) -> NDArray:
+    """Values of an image (H, W) that fill a square of 3 x 3 pixels somewhere."""
+    height, width = values.shape
+    if min(height, width) < 3:
+        return values[:0, 0]
+    middle = values[1:-1, 1:-1]
+    same = np.ones(middle.shape, bool)
+    for y, x in np.ndindex(3, 3):
+        same &= values[y : height - 2 + y, x : width - 2 + x] == middle
+    return np.unique(middle[same])
+
+
+def _without_void(labels: NDArray) -> NDArray:
+    """Clear what means "not annotated"."""
+    if labels.dtype == np.uint8:
+        labels[labels == _VOID] = 0
+        return labels
+    others = labels[(labels > 0) & (labels != _MOTS_VOID)]
+    if others.min(initial=1000) >= 1000 and others.max(initial=1000) < 3000:
+        labels[labels == _MOTS_VOID] = 0
+    return labels
+
+
+def _read_values(path: str | os.PathLike) -> tuple[NDArray, str]:
+    """Stored values (H, W) bool, uint8 or uint16, and "P" for indices of a palette, or "JPEG"."""
     pillow = _pillow()
     try:
-        with pillow.open(path) as image:
-            values = np.array(image)
+        image_header(path)  # what it allows, Pillow shall not refuse
+        most, pillow.MAX_IMAGE_PIXELS = pillow.MAX_IMAGE_PIXELS, None
+        try:
+            with pillow.open(path) as image:
+                kind = "P" if image.mode == "P" else str(image.format)
+                if kind == "P" and _is_shuffled_gray(np.reshape(image.getpalette(), (-1, 3))):
+                    image, kind = image.convert("L"), ""
+                values = np.array(image.convert("RGB") if image.mode == "CMYK" else image)
+        finally:
+            pillow.MAX_IMAGE_PIXELS = most
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file raises almost anything in Pillow
         raise ValueError(f"cannot decode the mask {os.fspath(path)}: {error}") from None
-    if values.ndim == 3 and (values[..., :3] == values[..., :1]).all():
-        values = values[..., 0]  # gray, stored as color
-    if values.ndim != 2:
-        raise ValueError(f"the mask {os.fspath(path)} is a color image; expected palette or gray")
+    if values.ndim == 3:
+        values = _one_channel(values)
+    if values is None:
+        raise ValueError(
+            f"the mask {os.fspath(path)} is a color image; expected palette, gray or one color"
+        )
     if values.dtype not in (bool, np.uint8):  # Pillow has 16 bits as such or as 32
         deep = values.astype(np.uint16)
         if not np.array_equal(deep, values):
             raise ValueError(f"the mask {os.fspath(path)} has other values than 0 to {_DEEPEST}")
         values = deep
-    return values, image.mode == "P"
+    return values, kind
+
+
+def _is_shuffled_gray(palette: NDArray) -> bool:
+    """Return whether a palette (N, 3) has grays only, whose indices are no labels."""
+    return _is_gray(palette) and (palette[:, 0] != np.arange(len(palette))).any()
+
+
+def _is_gray(colors: NDArray) -> bool:
+    """Return whether red, green and blue are equal in (..., 3)."""
+    return bool((colors == colors[..., :1]).all())
+
+
+def _one_channel(values: NDArray) -> NDArray | None:
+    """Gray (H, W) of an image (H, W, C) uint8 that is gray or has one color; None for another."""
+    if values.shape[-1] in (2, 4):
+        colors, alpha = values[..., :-1], values[..., -1:]
+        seen = colors[alpha[..., 0] > 0]
+        if alpha.min() < 255 and (seen == seen[:1]).all():  # a single color on transparent
+            return alpha[..., 0]
+        values = np.rint(colors * (alpha / 255.0)).astype(np.uint8)
+    if _is_gray(values):
+        return values[..., 0]
+    brightest = values.max(axis=-1).astype(np.float64)
+    y, x = np.unravel_index(brightest.argmax(), brightest.shape)
+    share = brightest / brightest[y, x]
+    if np.abs(values - share[..., None] * values[y, x]).max() > 2:
+        return None
+    return np.rint(255 * share).astype(np.uint8)
 
 
 def write_labels(path: str | os.PathLike, labels: NDArray) -> None:

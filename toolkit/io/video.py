@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ import cv2
 from numpy.typing import NDArray
 
 from toolkit.io.files import naming, temporary_path
-from toolkit.io.images import IMAGE_SUFFIXES, list_images, read_image
+from toolkit.io.images import IMAGE_SUFFIXES, depth_note, list_images, read_image
 
 #: FourCC by suffix: both come with every OpenCV build that has FFmpeg, unlike H.264.
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
@@ -71,10 +72,11 @@ class FrameSource:
 def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
     """Open a camera (by its number), a stream URL, a folder of images, or a video file.
 
-    Gray is repeated in all three channels, alpha is dropped, 16-bit values keep their upper byte,
-    an EXIF rotation is applied. Iterating raises ``ValueError`` for an image that cannot be decoded
-    or a change of size, `CutShortError` at the end of a file that holds fewer frames than it
-    states, and ``OSError`` when a camera fails.
+    Gray is repeated in all three channels, alpha is dropped; for images of more than 8 bits and
+    EXIF orientations see `toolkit.io.images.read_image`; of video files OpenCV gives 8 bits.
+    Iterating raises ``ValueError`` for an image that cannot be decoded or a change of size,
+    `CutShortError` at the end of a file that holds fewer frames than it states, and ``OSError``
+    when a camera fails.
 
     Raises:
         OSError: If OpenCV cannot open it, or there is no such file, or no image in the folder.
@@ -96,7 +98,9 @@ def _open_folder(folder: str) -> FrameSource:
     if not paths:
         known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise FileNotFoundError(f"{Path(folder)}: no images in this folder (looked for {known})")
-    images = ((path.name, read_image(path)) for path in paths)
+    if note := depth_note(paths[:1]):
+        logging.getLogger(__name__).warning(note)
+    images = ((path.name, read_image(path, first=paths[0])) for path in paths)
     return FrameSource(str(Path(folder)), images, _DEFAULT_FPS, len(paths))
 
 

@@ -139,7 +139,7 @@ class _Masks(Layout):
         found = Trajectory(frame_names=names)
         for name in names:
             found.append()
-            found.masks.append(read_labels(mask_path(files.regions, name)))
+            found.masks.append(read_labels(mask_path(files.regions, name), exact=True))
         return found
 
 

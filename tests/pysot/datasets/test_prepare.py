@@ -4,6 +4,7 @@ import os
 import runpy
 import shutil
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +25,8 @@ from toolkit.datasets.formats.custom import read_any
 from toolkit.datasets.formats.voc import keep_runs, read_det, read_vid
 from toolkit.datasets.reading import Reading
 from toolkit.datasets.video import Frame, Sequence
-from toolkit.io.images import read_labels
-from toolkit.io.issues import IssueLog
+from toolkit.io.images import read_image, read_labels
+from toolkit.io.issues import LEVELS, IssueLog
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "train_vid"
@@ -978,3 +979,120 @@ def test_problems_make_the_run_fail(tmp_path):
     with pytest.raises(RunFailed, match="1 problems, all named in"):
         finish(log, tmp_path / "problems.txt")
     assert (tmp_path / "problems.txt").read_text() == "missing image: b\nnote: note: a\n"
+
+
+# --- pixels: orientation, depth, size, soft masks
+
+
+def crop_and_check(frames, output):
+    """Issues of a run and of a check, and what the run wrote."""
+    annotations, log = crop(frames, output)
+    checked = IssueLog()
+    check_set(frames, checked)
+    return annotations, log, checked
+
+
+def turned_photo(path, size=(60, 40), orientation=6):
+    """A photo whose object, (10, 200, 240), is stored at 4, 4, 12, 12 and to be turned."""
+    image = np.full((size[1], size[0], 3), 90, np.uint8)
+    image[4:16, 4:16] = 240, 200, 10
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(image).save(path, exif=exif, quality=95)
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [((60, 40), (4, 4, 16, 16)), ((40, 60), (24, 4, 36, 16)), (None, (24, 4, 36, 16))],
+)
+def test_the_stated_size_turns_image_and_box_alike(tmp_path, size, box):
+    turned_photo(tmp_path / "a.jpg")
+    frames = [Frame("v", 0, tmp_path / "a.jpg", {0: box}, size=size)]
+    _, log, checked = crop_and_check(frames, tmp_path / "out")
+    expected = [] if size else ["image that is turned by its EXIF orientation"]
+    assert kinds(log, *LEVELS) == kinds(checked, *LEVELS) == expected
+    middle = cv2.imread(str(tmp_path / "out/crop511/v/000000.00.x.jpg"))[255, 255]
+    assert np.abs(middle - [10.0, 200, 240]).max() < 20
+
+
+def test_an_image_of_another_size_is_named_by_run_and_check(tmp_path):
+    turned_photo(tmp_path / "a.jpg")
+    frames = [Frame("v", 0, tmp_path / "a.jpg", {0: (4, 4, 16, 16)}, size=(61, 40))]
+    _, log, checked = crop_and_check(frames, tmp_path / "out")
+    assert kinds(log) == kinds(checked) == ["image of another size"]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_the_size_of_a_mask_turns_its_image(tmp_path, stored):
+    turned_photo(tmp_path / "a.jpg")
+    size, box = ((60, 40), (4, 4, 12, 12)) if stored else ((40, 60), (24, 4, 12, 12))
+    write_labels(tmp_path / "a.png", [box], size)
+    frames = [Frame("v", 0, tmp_path / "a.jpg", labels=tmp_path / "a.png")]
+    _, log, checked = crop_and_check(frames, tmp_path / "out")
+    assert not log
+    assert not checked
+    middle = cv2.imread(str(tmp_path / "out/crop511/v/000000.01.x.jpg"))[255, 255]
+    assert np.abs(middle - [10.0, 200, 240]).max() < 20
+
+
+def test_a_thermal_video_is_stretched_by_its_first_image(tmp_path):
+    images = [tmp_path / "images" / f"{i}.png" for i in range(3)]
+    for i, image in enumerate(images):
+        image.parent.mkdir(exist_ok=True)
+        pixels = np.full((60, 80), 7280 + 40 * i, np.uint16)
+        pixels[20:40, 30:50] = 7768 + 40 * i
+        cv2.imwrite(str(image), pixels)
+    video = Sequence("v", images, [{0: (30, 20, 20, 20)}] * 3)
+    video.visible = [False, True, True]  # the first one counts all the same
+    log = IssueLog()
+    frames = list(frames_of([video], log))
+    _, found, checked = crop_and_check(frames, tmp_path / "out")
+    assert not found
+    assert not checked
+    assert kinds(log, *LEVELS) == ["images of more than 8 bits"]
+    for i in (1, 2):
+        middle = cv2.imread(str(tmp_path / f"out/crop511/v/{i:06d}.00.x.jpg"))[255, 255, 0]
+        level = read_image(images[i], first=images[0])[30, 40, 0]
+        assert abs(int(middle) - level) <= 1
+        assert 212 < level < 250
+
+
+def test_an_image_of_immense_size_is_one_unreadable_image(tmp_path, frames):
+    content = bytearray(frames[1].image.read_bytes())
+    content[16:24] = (100_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    frames[1].image.write_bytes(content)
+    annotations, log, checked = crop_and_check(frames[:3], tmp_path / "out")
+    assert kinds(log) == kinds(checked) == ["unreadable image"]
+    assert "100000 x 100000 pixels" in log[0].text
+    assert sorted(annotations.boxes["v0"]["00"]) == ["000000", "000002"]
+
+
+def test_what_masks_hold_is_the_same_to_run_and_check(tmp_path):
+    soft = cv2.GaussianBlur(np.pad(np.full((20, 30), 255.0), 20), (0, 0), 1.5).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, soft.shape, np.uint8)
+    masks = {"soft": soft, "noise": noise, "inverted": np.where(soft > 99, 0, 255).astype(np.uint8)}
+    frames = []
+    for number, (name, mask) in enumerate(masks.items()):
+        write_image(tmp_path / f"{name}.jpg", size=soft.shape[::-1])
+        cv2.imwrite(str(tmp_path / f"{name}.png"), mask)
+        frames.append(Frame("v", number, tmp_path / f"{name}.jpg", labels=tmp_path / f"{name}.png"))
+    annotations, log, checked = crop_and_check(frames, tmp_path / "out")
+    assert kinds(log, *LEVELS) == kinds(checked, *LEVELS)
+    assert kinds(log) == ["unreadable mask"]
+    assert "noise.png has 254 values, more than objects are plausible" in log.of("error")[0].text
+    assert kinds(log, "warning") == ["mask with an object in all corners"]
+    assert annotations.boxes["v"]["01"]["000000"] == [20, 20, 50, 40]
+
+
+def test_masks_may_be_of_any_image_format(tmp_path):
+    write_image(tmp_path / "v" / "img" / "1.jpg")
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    mask[10:30, 12:40] = 255
+    (tmp_path / "v" / "mask").mkdir()
+    cv2.imwrite(str(tmp_path / "v" / "mask" / "1.jpg"), mask)
+    frames, log = own(tmp_path)
+    assert not log
+    annotations, log = crop(frames, tmp_path / "out")
+    assert not log
+    assert annotations.boxes["v"]["01"]["000001"] == [12, 10, 40, 30]

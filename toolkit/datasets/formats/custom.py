@@ -91,7 +91,7 @@ def read_any(reading: Reading, masks: Path | None = None) -> Iterator[Sequence]:
 def _annotation(folder: Path, root: Path, masks: Path | None) -> Path | None:
     if masks is not None:
         found = masks / folder.relative_to(root)
-        return found if any(found.glob("*.png")) else None
+        return found if list_images(found) else None
     return next((p for name in (*_TRUTHS, "mask") if (p := folder / name).exists()), None)
 
 
