@@ -8,11 +8,12 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pysot.cli import Parser, positive
 from pysot.core import RunFailed
 from pysot.datasets.crop import CropForm
-from pysot.datasets.prepare import check_set, crop_set, frames_of, refuse_links, write_benchmark
+from pysot.datasets.prepare import check_output, check_set, crop_set, frames_of, write_benchmark
 from toolkit.datasets import video as videos
 from toolkit.datasets.formats import training_sets
 from toolkit.datasets.reading import Reading, TrainingSet
@@ -55,26 +56,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     frames = _every(frames, args.every)
     form = CropForm(template=args.template_crops, tiles=not args.plain_jpeg)
     root = args.output / f"crop{form.size}"
-    refuse_links(root)
+    check_output(root)
     if args.check:
         print(check_set(frames, log, args.workers))
         finish(log, report)
         return
-    annotations = crop_set(frames, args.output, log, form, args.workers)
+    path = args.output / training_sets()[args.set].annotation.format(**vars(args))
+    source = _source(args)
+    annotations = crop_set(frames, args.output, log, form, args.workers, source, stamp=path)
     if not any(annotations.boxes.values()):
         finish(log, report, failed=False)
         raise ValueError(f"{args.dataset_root}: no usable box was found; {report} says more")
-    path = args.output / training_sets()[args.set].annotation.format(**vars(args))
     annotations.write(path)
     print(_section(args.output.resolve().name, root, path))
     finish(log, report)
 
 
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    names = (flag.removeprefix("--") for flag in training_sets()[args.set].options)
+    return {name: getattr(args, name) for name in names}
+
+
+def _source(args: argparse.Namespace) -> str:
+    """Say which set is read, and which part of it."""
+    return f"{args.set} {args.dataset_root.resolve()} {_options(args)}"
+
+
 def _frames(args: argparse.Namespace, log: IssueLog) -> Iterator[Frame]:
-    form = training_sets()[args.set]
-    names = (flag.removeprefix("--") for flag in form.options)
-    options = {name: getattr(args, name) for name in names}
-    return frames_of(form.read(Reading(args.dataset_root, log, training=True), **options), log)
+    reading = Reading(args.dataset_root, log, training=True)
+    return frames_of(training_sets()[args.set].read(reading, **_options(args)), log)
 
 
 def _every(frames: Iterable[Frame], step: int) -> Iterator[Frame]:

@@ -128,6 +128,7 @@ def write_crops(
 ) -> None:
     """Write the crops of all objects in one frame, (H, W, 3) uint8 BGR, to a folder, which is made.
 
+    Templates and masks that are there of these objects, and not wanted or known now, are removed.
     ``boxes_xyxy`` and ``masks`` have the tracks' numbers as keys; masks may be missing.
 
     Raises:
@@ -139,12 +140,16 @@ def write_crops(
     image = _four_channels(image)
     for track, box in boxes_xyxy.items():
         check_box(box)
+        template, masked = (folder / crop_name(frame, track, kind) for kind in "zm")
         if form.template:
-            crop = _crop(image, box, TEMPLATE_SIZE, padding)
-            write_image(folder / crop_name(frame, track, "z"), crop)
+            write_image(template, _crop(image, box, TEMPLATE_SIZE, padding))
+        else:
+            template.unlink(missing_ok=True)
         if masks and track in masks:
             mask = crop_mask(masks[track], box, form.size)
-            write_image(folder / crop_name(frame, track, "m"), mask, (cv2.IMWRITE_PNG_BILEVEL, 1))
+            write_image(masked, mask, (cv2.IMWRITE_PNG_BILEVEL, 1))
+        else:
+            masked.unlink(missing_ok=True)
         crop = _crop(image, box, form.size, padding)
         write_image(folder / crop_name(frame, track, "x"), crop, form.jpeg_options)
 

@@ -1,8 +1,9 @@
 """Checking a set, cutting its crops in parallel, and a benchmark of held-out videos.
 
-A run writes ``<output>/crop511/`` and keeps in ``<output>/.crops.jsonl`` which frames are done and
-what they held. A second run skips those, if their annotations and the wanted form are still the
-same and the files are there. Frames in which something was wrong are tried again.
+A run writes ``<output>/crop511/`` and keeps in ``<output>/.crops.jsonl`` which frames are begun or
+done and what they held. A second run skips those that are done, if their annotations and the wanted
+form are still the same and the files are there, and removes what earlier runs over the same set
+wrote and this one did not. Frames in which something was wrong are tried again.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import hashlib
 import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -89,6 +91,8 @@ class Annotations:
         if self.categories:
             content = json.dumps(self.categories, indent=4, sort_keys=True)
             write_bytes(categories_path(path), content.encode())
+        else:
+            categories_path(path).unlink(missing_ok=True)
 
 
 # ------------------------------------------------------------------ from readers to names of crops
@@ -147,6 +151,8 @@ def crop_set(
     log: IssueLog,
     form: CropForm,
     workers: int = 1,
+    source: str | None = None,
+    stamp: Path | None = None,
 ) -> Annotations:
     """Cut the crops of a data set, and return the annotations of all that are there now.
 
@@ -156,13 +162,16 @@ def crop_set(
         log: Receives images and boxes that cannot be used.
         form: What to write.
         workers: Processes; 1 works in this one.
+        source: What the frames are of. Crops that earlier runs wrote of the same source, and that
+            are not of these boxes, are removed.
+        stamp: A file that says that the set is complete; removed before anything changes.
 
     Raises:
-        ValueError: If a link below the folder of crops leads out of it, or the name of a video
-            does; `frames_of` yields none of those.
+        ValueError: If the folder of crops holds links or, where the source is known, what no run
+            has noted, or if the name of a video leads out of it; `frames_of` yields none of those.
     """
     root = output / f"crop{form.size}"
-    refuse_links(root)
+    check_output(root, noted=source is not None)
     root.mkdir(parents=True, exist_ok=True)
     annotations, work = Annotations(), partial(_crop_frames, root, form)
     bar = tqdm(unit=" frames", desc=f"crops in {root}", dynamic_ncols=True)
@@ -172,22 +181,27 @@ def crop_set(
             annotations.add(frame, boxes)
         bar.update(len(job))
 
-    jobs = _unfinished(frames, root, form, _read_finished(output / _FINISHED), add)
-    with _append(output / _FINISHED) as finished, bar:
+    with _Record(output / _FINISHED, source, stamp) as record, bar:
+        jobs = _unfinished(frames, root, form, record, add)
         for job, (rows, found) in _in_parallel(jobs, work, workers):
             add(job, rows)
             log.extend(found)
-            if not found:
-                finished.write(json.dumps([_key(job, form), rows]) + "\n")
-                finished.flush()
+            record.write(_key(job, form), rows, done=not found)
+            record.failed |= {(v, n) for v, n, boxes in rows if found and not boxes}
+    record.settle(root, annotations.boxes, whole=not log.of("error"))
     return annotations
 
 
-def refuse_links(root: Path) -> None:
-    """Raise ValueError if the folder of crops, or anything in it, is a symbolic link."""
+def check_output(root: Path, noted: bool = True) -> None:
+    """Raise ValueError if a folder of crops holds links, or is not ``noted`` and holds anything."""
     link = root if root.is_symlink() else next(_links(root), None)
     if link:
         raise ValueError(f"{link} is a link; crops are written below {root} only: remove it")
+    if noted and not (root.parent / _FINISHED).exists() and root.is_dir() and any(root.iterdir()):
+        raise ValueError(
+            f"{root}: holds files, and no {_FINISHED} beside it says that this tool wrote them; "
+            "remove them or give another --output"
+        )
 
 
 def _links(folder: Path) -> Iterator[str]:
@@ -203,15 +217,17 @@ def _unfinished(
     frames: Iterable[Frame],
     root: Path,
     form: CropForm,
-    done: Mapping[str, list[Row]],
+    record: _Record,
     add: Callable[[list[Frame], list[Row]], None],
 ) -> Iterator[list[Frame]]:
     """Yield the jobs whose crops are not there; ``add`` receives the others."""
     for job in _in_jobs(frames):
-        rows = done.get(_key(job, form))
+        rows = record.done.get(key := _key(job, form))
         if rows is not None and _whole(root, rows):
+            record.keys[key] = None
             add(job, rows)
         else:
+            record.write(key, [(frame.video, frame.number, {}) for frame in job], done=False)
             yield job
 
 
@@ -282,7 +298,9 @@ def _usable(box: Iterable[float], shape: tuple[int, int], where: str, log: Issue
     try:
         check_box(box)
     except ValueError:
-        kind = "box without area" if np.isfinite(box).all() else "box that is not finite"
+        kind = (
+            "box without area" if np.isfinite(np.float64(box)).all() else "box that is not finite"
+        )
         log.add(kind, where, list(box))
         return False
     if box[0] >= shape[1] or box[1] >= shape[0] or box[2] <= 0 or box[3] <= 0:
@@ -426,25 +444,96 @@ def _whole(root: Path, rows: list[Row]) -> bool:
     )
 
 
-def _append(path: Path) -> IO[str]:
-    """Open the list of finished jobs at its end, on a line of its own."""
-    whole = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
-    finished = open(path, "a", encoding="utf-8")  # noqa: SIM115 - the caller closes it
-    finished.write("" if whole else "\n")
-    return finished
+class _Record:
+    """The file of jobs that were begun or done; its lines are [key, rows, source, done].
 
+    A frame is what the last line that names it says, and jobs are only done if all their frames
+    are. Lines that an interruption cut short do not count.
+    """
 
-def _read_finished(path: Path) -> dict[str, list[Row]]:
-    """Finished jobs; a line that an interruption cut short does not count."""
-    done = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                key, rows = json.loads(line)
-            except ValueError:
+    def __init__(self, path: Path, source: str | None, stamp: Path | None) -> None:
+        self._path, self._source, self._stamp = path, source, stamp
+        self._last: dict[tuple[str, int], tuple[str, str | None]] = {}  # key and source
+        self.keys: dict[str, None] = {}  # of the jobs of this run, in order
+        self.done: dict[str, list[Row]] = {}
+        self.failed: set[tuple[str, int]] = set()
+        for _, key, rows, source, done in self._lines():
+            self.done.pop(key, None)
+            if done:
+                self.done[key] = rows
+            self._last |= {(video, number): (key, source) for video, number, _ in rows}
+        for key, rows in list(self.done.items()):
+            if any(self._last[video, number][0] != key for video, number, _ in rows):
+                del self.done[key]
+
+    def __enter__(self) -> _Record:
+        whole = not self._path.is_file() or self._path.read_bytes()[-1:] in (b"", b"\n")
+        self._file = open(self._path, "a", encoding="utf-8")
+        self._file.write("" if whole else "\n")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, key: str, rows: list[Row], done: bool) -> None:
+        """Note a job that is begun, before anything of it is written, or that has ended."""
+        if self._stamp:
+            self._stamp.unlink(missing_ok=True)
+        self.keys[key] = None
+        self._file.write(json.dumps([key, rows, self._source, done]) + "\n")
+        self._file.flush()
+
+    def settle(self, root: Path, boxes: Annotation, whole: bool) -> None:
+        """Remove what is no longer part of the set, and write the file in the order of the jobs.
+
+        That are the crops that earlier runs over this source wrote, except of frames that failed
+        and, if the set is not ``whole``, of videos that are not in ``boxes``.
+        """
+        lines: dict[str, str] = {}
+        stale: dict[str, set[int]] = {}
+        for line, key, rows, source, _ in self._lines():
+            lines[key] = line
+            if source is None or source != self._source or key in self.keys:
                 continue
-            done[key] = [(v, n, {int(t): box for t, box in boxes.items()}) for v, n, boxes in rows]
-    return done
+            frames = {(video, number) for video, number, _ in rows}
+            gone = {(v, n) for v, n in frames - self.failed if whole or v in boxes}
+            gone = {frame for frame in gone if self._last[frame][1] == source}
+            for video, number in gone:
+                stale.setdefault(video, set()).add(number)
+            if gone == frames:
+                del lines[key]
+        if stale and self._stamp:
+            self._stamp.unlink(missing_ok=True)
+        for video, numbers in stale.items():
+            _remove_crops(root, video, numbers, boxes.get(video, {}))
+        order = [*(key for key in lines if key not in self.keys), *self.keys]
+        write_bytes(self._path, "".join(f"{lines[key]}\n" for key in order).encode())
+
+    def _lines(self) -> Iterator[tuple[str, str, list[Row], str | None, bool]]:
+        """Yield whole lines, and what they hold; earlier versions noted what was done alone."""
+        lines = self._path.read_bytes().decode(errors="replace") if self._path.is_file() else ""
+        for line in lines.split("\n"):
+            with suppress(ValueError, TypeError, AttributeError):
+                key, rows, source, done = [*json.loads(line), None, True][:4]
+                rows = [(v, n, {int(t): box for t, box in boxes.items()}) for v, n, boxes in rows]
+                if all(safe_name(v.removeprefix("./")) == v.removeprefix("./") for v, _, _ in rows):
+                    yield line, key, rows, source, done
+
+
+_CROP = re.compile(r"(\d{6,})\.(.+)\.[xzm]\.(jpg|png)")
+
+
+def _remove_crops(root: Path, video: str, numbers: set[int], tracks: Mapping[str, Mapping]) -> None:
+    """Remove the crops of some frames of a video, except of the boxes of its tracks."""
+    folder = root / video
+    with suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            found = _CROP.fullmatch(name)
+            if found and int(found[1]) in numbers and found[1] not in tracks.get(found[2], ()):
+                (folder / name).unlink()
+    while folder != root and folder.is_dir() and not os.listdir(folder):
+        folder.rmdir()
+        folder = folder.parent
 
 
 # ------------------------------------------------------------------------------- held-out videos

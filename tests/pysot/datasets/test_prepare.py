@@ -5,6 +5,7 @@ import runpy
 import shutil
 import sys
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from PIL import Image
 from pysot.cli.prepare import main as prepare_main
 from pysot.core import RunFailed
 from pysot.datasets.annotation import read_annotations
-from pysot.datasets.crop import CropForm, crop_mask, crop_pair
+from pysot.datasets.crop import CropForm, crop_mask, crop_pair, write_crops
 from pysot.datasets.prepare import annotate, check_set, crop_set, frames_of, label_boxes
 from toolkit.datasets.formats import coco as coco_format
 from toolkit.datasets.formats import davis, tracking
@@ -539,6 +540,114 @@ def test_videos_to_test_on_have_names_of_their_own(tmp_path):
         "a-b": 11,
         "a-b~2": 10,
     }
+
+
+# --- what is left of earlier runs
+
+
+def csv_of_frames(root, videos="ab", frames=3, tracks=(0,), shift=0):
+    rows = ["video,frame,image,x,y,w,h,track"]
+    rows += [
+        f"{video},{n},{n}.jpg,{10 + n + shift},10,20,20,{track}"
+        for video in videos
+        for n in range(frames)
+        for track in tracks
+    ]
+    write_text(root / "t.csv", "\n".join(rows))
+
+
+@pytest.fixture
+def images(tmp_path):
+    for number in range(3):
+        write_image(tmp_path / f"{number}.jpg", number)
+    csv_of_frames(tmp_path)
+    return ["own", "--root", tmp_path / "t.csv", "--output"]
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        ((), {}),
+        (("--every", "2"), {}),
+        (("--test-videos", "b"), {}),
+        (("--template-crops",), {}),
+        ((), {"videos": "a"}),
+        ((), {"frames": 2}),
+        ((), {"tracks": (1,)}),
+        ((), {"shift": 3}),
+        (("--plain-jpeg",), {"tracks": (0, 1), "videos": "bc"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_set_holds_nothing_of_earlier_runs(
+    images, tmp_path, monkeypatch, options, change, killed
+):
+    first = ("--template-crops", *(("--every", "2") if "--plain-jpeg" in options else ()))
+    csv_of_frames(tmp_path, **change)
+    assert prepare(*images, tmp_path / "fresh", *options) == ""
+    csv_of_frames(tmp_path)
+    with monkeypatch.context() as patch:
+        if killed:  # after a crop that is not noted as done
+            patch.setattr("pysot.datasets.prepare.write_crops", stopping(write_crops, 4))
+        with suppress(KeyboardInterrupt):
+            assert prepare(*images, tmp_path / "out", *first) == ""
+    csv_of_frames(tmp_path, **change)
+    assert prepare(*images, tmp_path / "out", *options) == ""
+    for name in ("out", "fresh"):  # the benchmark
+        (tmp_path / name / f"{name}.json").unlink(missing_ok=True)
+    assert digest(tmp_path / "out") == digest(tmp_path / "fresh")
+
+
+def stopping(function, calls):
+    """The function, which is interrupted in that call."""
+    left = iter(range(calls - 1))
+
+    def stopped(*args):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return function(*args)
+
+    return stopped
+
+
+def test_a_changed_set_is_not_stamped_before_its_end(images, tmp_path, monkeypatch):
+    prepare(*images, tmp_path / "out")
+    whole = digest(tmp_path / "out")
+    csv_of_frames(tmp_path, shift=3)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pysot.datasets.prepare.write_crops", stopping(write_crops, 4))
+        prepare(*images, tmp_path / "out")
+    assert not (tmp_path / "out" / "train.json").exists()
+    csv_of_frames(tmp_path)  # whose crops are in part those of the other boxes now
+    assert prepare(*images, tmp_path / "out") == ""
+    assert digest(tmp_path / "out") == whole
+
+
+def test_files_of_others_are_left_alone(images, tmp_path):
+    prepare(*images, tmp_path / "out")
+    theirs = [tmp_path / "out/crop511" / name for name in ("b/000007.00.x.jpg", "b/me.txt", "c/d")]
+    for path in theirs:
+        write_text(path, "mine")
+    csv_of_frames(tmp_path, videos="a")
+    assert prepare(*images, tmp_path / "out") == ""
+    assert all(path.read_text() == "mine" for path in theirs)
+    assert len(files(tmp_path / "out" / "crop511" / "b")) == 2
+    for more in (["--check"], []):
+        write_text(tmp_path / "new/crop511/a/000000.00.x.jpg", "mine")
+        assert "says that this tool wrote them" in prepare(*images, tmp_path / "new", *more)
+
+
+def test_crops_of_other_parts_and_of_lost_images_stay(images, tmp_path):
+    prepare(*images, tmp_path / "out")
+    write_text(tmp_path / "2.csv", (tmp_path / "t.csv").read_text().replace("\na,", "\nc,"))
+    assert prepare("own", "--root", tmp_path / "2.csv", "--output", tmp_path / "out") == ""
+    assert len(files(tmp_path / "out" / "crop511" / "a")) == 3  # of the other table
+    (tmp_path / "1.jpg").rename(tmp_path / "lost.jpg")
+    csv_of_frames(tmp_path, frames=2, videos="a", shift=1)
+    assert "problems" in prepare(*images, tmp_path / "out")
+    found = files(tmp_path / "out" / "crop511" / "a")
+    assert found == ["000000.00.x.jpg", "000001.00.x.jpg"]  # the second one could not be cut again
 
 
 # --- COCO and YouTube-BB
