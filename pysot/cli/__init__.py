@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pysot.core import RunFailed
+from pysot.core import RunFailed, StopRequest
 from toolkit.datasets import find_root
 from toolkit.io.pool import WorkerDied
 
 TRACEBACK_VARIABLE = "PYSOT_TRACEBACK"
 _LONGEST = 2000  # characters of an error's line
+
+_TOGETHER = 1.0  # seconds within which a launcher and the terminal send the same Ctrl-C
 
 #: What each command does; the module has its name.
 COMMANDS = {
@@ -88,6 +95,38 @@ def _message(error: BaseException) -> str:
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-100:]}"
 
 
+@contextmanager
+def stop_requests(hangup: bool = False) -> Iterator[StopRequest]:
+    """Note SIGTERM, which job schedulers send, and Ctrl-C, instead of ending.
+
+    With ``hangup`` also the end of the terminal, unless nohup ignores it. A second Ctrl-C ends the
+    program at once, unless it comes with the first one: a launcher passes on what the terminal sent
+    to all.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request  # only the main thread may listen
+        return
+    since = time.monotonic()
+
+    def note(number: int, frame: Any) -> None:
+        nonlocal since
+        if not request:
+            request.signal, since = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - since > _TOGETHER:
+            raise KeyboardInterrupt
+
+    signals = [signal.SIGTERM, signal.SIGINT]
+    if hangup and hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in signals}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _usage() -> str:
     width = max(map(len, COMMANDS))
     lines = "".join(f"    {name:{width}}  {text}\n" for name, text in COMMANDS.items())
@@ -103,6 +142,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(description=description, **options)
+        # by itself argparse takes -5,-5,10,10 and -1e-3 for options
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def add_config(self, default: str | None = None, required: bool = True) -> None:
         """Add ``--config``, in PySOT also ``--cfg``; with a default it is not required."""

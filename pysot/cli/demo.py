@@ -7,8 +7,8 @@ Usage:
     python tools/demo.py --config CONFIG.yaml --snapshot model.pth --video 0    # a camera
 
 With a display, the object is chosen with the mouse and the video is shown in a window; q ends it.
-Without one, --init-rect is needed and the video is written. ``KEY VALUE`` pairs override the
-configuration.
+Without one, --init-rect is needed and the video is written. What was tracked is written, whatever
+ends the run; Ctrl-C is how a camera ends. ``KEY VALUE`` pairs override the configuration.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import argparse
 import json
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pysot.cli import Parser, positive
-from pysot.core import RunFailed
+from pysot.cli import Parser, positive, stop_requests
+from pysot.core import RunFailed, StopRequest
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from toolkit.io.files import atomic_write
 from toolkit.io.video import (
-    CutShortError,
     Frame,
     FrameSource,
     VideoSink,
@@ -41,6 +41,7 @@ from toolkit.io.video import (
     open_source,
     window_available,
 )
+from toolkit.protocols.runner import FAILURES, describe
 from toolkit.results.trajectory import Trajectory
 from toolkit.visualization.overlay import draw_box, draw_status
 
@@ -92,18 +93,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     first = next(frames)
     rect = args.init_rect or _choose_box(title, first)
     frames = islice(chain([first], frames), args.max_frames)
-    total = source.num_frames or None
-    bar = tqdm(frames, "track", total, unit="frame", leave=False, ncols=100, disable=None)
-    trajectory = Trajectory()
     pace = 0 if source.live else source.fps
     screen = VideoSink(output, source.fps) if output else Window(title, pace)
-    with screen, _early_end(source, trajectory) as problems:
-        _follow(tracker, rect, bar, trajectory, screen.write)
-    if args.json:
-        _write_track(args.json, source.name, first.image.shape, trajectory)
-    _print_summary(trajectory, [path for path in (output, args.json) if path])
-    if problems:
-        raise RunFailed(problems[0])
+    trajectory, written, errors = Trajectory(), [], []
+    with stop_requests(hangup=True) as stop:
+        with _noting(errors, trajectory):
+            with screen, _noting(errors, trajectory):
+                frames = takewhile(lambda _: not stop, _with_bar(frames, source))
+                _follow(tracker, rect, frames, trajectory, screen.write)
+            written += [output] if output and screen.num_frames else []
+        with _noting(errors, trajectory):
+            if args.json and trajectory:
+                _write_track(args.json, source.name, first.image.shape, trajectory)
+                written.append(args.json)
+    if trajectory:
+        _print_summary(trajectory, written)
+    _raise_end(errors, stop, source.live)
 
 
 def _title_of(source: FrameSource) -> str:
@@ -130,17 +135,32 @@ def _choose_box(title: str, frame: Frame) -> tuple[float, ...]:
         return window.select_box(frame.image)
 
 
+def _with_bar(frames: Iterable[Frame], source: FrameSource) -> Iterable[Frame]:
+    total = source.num_frames or None
+    return tqdm(frames, "track", total, unit="frame", leave=False, dynamic_ncols=True, disable=None)
+
+
 @contextmanager
-def _early_end(source: FrameSource, trajectory: Trajectory) -> Iterator[list[str]]:
-    """Keep the results of a video that is cut short, which is noted, or of a stopped camera."""
-    problems: list[str] = []
+def _noting(errors: list[BaseException], trajectory: Trajectory) -> Iterator[None]:
+    """Note what ends the block, once a frame was tracked: what there is can still be written."""
     try:
-        yield problems
-    except CutShortError as error:
-        problems.append(str(error))
-    except KeyboardInterrupt:
-        if not source.live or not trajectory:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if not trajectory:
             raise
+        errors.append(error)
+
+
+def _raise_end(errors: Sequence[BaseException], stop: StopRequest, live: bool) -> None:
+    """Raise what ended a video before its end; Ctrl-C is how a camera ends."""
+    for error in errors:
+        if isinstance(error, FAILURES):
+            raise RunFailed(describe(error)) from error
+        if not isinstance(error, KeyboardInterrupt):
+            raise error
+        stop.signal = signal.SIGINT
+    if stop and not (live and stop.signal == signal.SIGINT):
+        raise RunFailed(f"stopped by {signal.Signals(stop.signal).name}")
 
 
 def _follow(
@@ -148,7 +168,7 @@ def _follow(
     rect: Sequence[float],
     frames: Iterable[Frame],
     trajectory: Trajectory,
-    show: Callable[[NDArray], bool | None],
+    show: Callable[[NDArray, float | None], bool | None],
 ) -> None:
     """Fill the trajectory and show each frame with its box, score and speed.
 
@@ -170,7 +190,7 @@ def _follow(
         pace = memory * pace + (1 - memory) * seconds
         image = draw_box(frame.image, box)
         draw_status(image, score, 1 / max(pace, 1e-9) if frame.index else None)
-        if show(image) is False:
+        if show(image, frame.time) is False:
             return
 
 

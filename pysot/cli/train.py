@@ -25,29 +25,24 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from pysot.cli import Parser, find_dataset_root, positive
+from pysot.cli import Parser, find_dataset_root, positive, stop_requests
+from pysot.core import StopRequest
 from pysot.core.config import Config, load_config
 from pysot.engine import build
 from pysot.engine.checkpoint import BEST, average_path, checkpoint_path
 from pysot.engine.distributed import ProcessGroup, device_of, find_process_group, init_process_group
 from pysot.engine.monitor import log_to
-from pysot.engine.trainer import StopRequest, Trainer
+from pysot.engine.trainer import Trainer
 from pysot.engine.validation import Validation
 from pysot.utils.model_load import choose_device
 
 logger = logging.getLogger(__name__)
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_TOGETHER = 1.0  # seconds within which a launcher and the terminal send the same Ctrl-C
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -147,34 +142,6 @@ def summary(trainer: Trainer, folder: Path, finished: bool, seconds: float) -> l
         lines.append(f"averaged weights: {average_path(folder, progress.epoch)}")
     state = "trained" if finished else "stopped as asked, --resume auto goes on; trained"
     return [*lines, f"{state} in {seconds / 60:.1f} minutes"]
-
-
-@contextlib.contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Note SIGTERM, which job schedulers send, and Ctrl-C, instead of ending.
-
-    A second Ctrl-C ends the program at once, unless it comes with the first one: a launcher passes
-    on what the terminal sent to all.
-    """
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request  # only the main thread may listen
-        return
-    since = time.monotonic()
-
-    def note(number: int, frame: Any) -> None:
-        nonlocal since
-        if not request:
-            request.signal, since = number, time.monotonic()
-        elif number == signal.SIGINT and time.monotonic() - since > _TOGETHER:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _seed(text: str) -> int:

@@ -3,3 +3,13 @@
 
 class RunFailed(RuntimeError):
     """A run could not go on although its input was accepted; its message is for the user."""
+
+
+class StopRequest:
+    """Whether a signal asked the run to stop, and its number."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None

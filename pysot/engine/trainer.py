@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from pysot.core import RunFailed
+from pysot.core import RunFailed, StopRequest
 from pysot.core.settings import PRECISIONS
 from pysot.datasets.dataset import IMAGES, TrainingDataError, as_floats
 from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum
@@ -37,16 +37,6 @@ _STAY_ON_CPU = ("bbox", _COUNTS)  # bbox has float64, which some devices lack
 _LARGEST_LOSS = 1e4
 _LONGEST = 400  # characters of a reason; torch names every parameter
 _MAX_SKIPPED_IN_A_ROW = 30
-
-
-class StopRequest:
-    """Whether a signal asked the run to stop, and its number."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
 
 
 @dataclass

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from pysot.core import RunFailed
+from pysot.core import RunFailed, StopRequest
 from pysot.engine.checkpoint import BEST, BEST_SCORE, average_path, checkpoint_path
 from pysot.engine.distributed import ProcessGroup, ProcessLost
 from pysot.engine.monitor import Monitor
-from pysot.engine.trainer import StopRequest, Trainer, generator_states, set_generators
+from pysot.engine.trainer import Trainer, generator_states, set_generators
 from pysot.tracker.tracker_builder import TrackerSpec, build_tracker, load_network
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import DatasetFactory, find_benchmark, load_videos

@@ -1,7 +1,11 @@
 import json
 import os
 import re
+import shutil
+import signal
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -173,7 +177,7 @@ class FakeWindow:
         self.log.append("asked")
         return 20, 15, 24, 18
 
-    def write(self, image):
+    def write(self, image, time=None):
         self.log.append(image.shape)
         return self.log.count(image.shape) < self.patience
 
@@ -227,11 +231,162 @@ def test_ctrl_c_ends_a_camera_and_keeps_what_there_is(arguments, draw_frame, mon
     assert files() == ["camera_0_tracked.mp4", "t.json"]
 
 
-def test_ctrl_c_in_a_file_leaves_nothing(arguments, draw_frame, monkeypatch):
+def test_ctrl_c_in_a_file_keeps_what_there_is_but_fails(arguments, draw_frame, monkeypatch, capsys):
     monkeypatch.setattr(tool, "open_source", lambda source: interrupted(draw_frame, 4, 9))
-    with pytest.raises(KeyboardInterrupt):
+    assert "stopped by SIGINT" in fails([*arguments, "--json", "t.json"], capsys, 1)
+    assert kept("camera_0") == 4
+
+
+def kept(title):
+    """Count the frames that both outputs have."""
+    assert files() == [f"{title}_tracked.mp4", "t.json"]
+    count = len(json.loads(Path("t.json").read_text())["frames"])
+    assert len(list(open_source(f"{title}_tracked.mp4"))) == count
+    return count
+
+
+def frames_until(end, draw_frame, num_frames):
+    """Four frames, and then whatever ``end`` does."""
+
+    def images():
+        for i in range(4):
+            yield str(i), draw_frame((20 + i, 15, 24, 18), seed=i)
+        end()
+        yield "late", draw_frame((24, 15, 24, 18))
+
+    return FrameSource("clip", images(), 25, num_frames)
+
+
+def signals(*numbers):
+    def end():
+        for number in numbers:
+            os.kill(os.getpid(), number)
+
+    return end
+
+
+def raises(error):
+    def end():
+        raise error
+
+    return end
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (signals(signal.SIGTERM), "stopped by SIGTERM"),
+        (signals(signal.SIGTERM, signal.SIGTERM, signal.SIGINT), "stopped by SIGTERM"),
+        (signals(signal.SIGHUP), "stopped by SIGHUP"),
+        (raises(OSError("camera 0 delivers no more frames")), "camera 0 delivers no more frames"),
+        (raises(cv2.error("bad frame")), "bad frame"),
+        (raises(MemoryError()), "MemoryError"),
+    ],
+)
+@pytest.mark.parametrize("num_frames", [None, 9])
+def test_whatever_ends_it_the_work_is_kept(
+    end, message, num_frames, arguments, draw_frame, monkeypatch, capsys
+):
+    monkeypatch.setattr(tool, "open_source", lambda s: frames_until(end, draw_frame, num_frames))
+    assert message in fails([*arguments, "--json", "t.json"], capsys, 1)
+    assert kept("clip") == 4
+
+
+@pytest.mark.parametrize(("num_frames", "code"), [(None, None), (9, 1)])
+def test_sigint_ends_a_camera_well_and_a_file_not(
+    num_frames, code, arguments, draw_frame, monkeypatch
+):
+    end = signals(signal.SIGINT, signal.SIGINT)
+    monkeypatch.setattr(tool, "open_source", lambda s: frames_until(end, draw_frame, num_frames))
+    with pytest.raises(SystemExit) if code else nullcontext():
+        run(lambda: tool.main([*arguments, "--json", "t.json"]))
+    assert kept("clip") == 4
+
+
+def test_nohup_stays_in_force(arguments, draw_frame, monkeypatch):
+    end = signals(signal.SIGHUP)
+    monkeypatch.setattr(tool, "open_source", lambda s: frames_until(end, draw_frame, 5))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
         tool.main([*arguments, "--json", "t.json"])
-    assert files() == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert kept("clip") == 5
+
+
+def test_a_mistake_in_a_tracker_keeps_the_work_and_its_traceback(arguments, images, monkeypatch):
+    def build(model, cfg):
+        tracker = build_tracker(model, cfg)
+        track, calls = tracker.track, []
+
+        def fail_later(image):
+            calls.append(1)
+            return track(image) if len(calls) < 4 else {}["no such key"]
+
+        tracker.track = fail_later
+        return tracker
+
+    monkeypatch.setattr(tool, "build_tracker", build)
+    with pytest.raises(KeyError):
+        tool.main([*arguments, "--json", "t.json"])
+    assert kept("clip") == 4
+
+
+@pytest.mark.parametrize("harm", ["junk", "resized"])
+def test_a_bad_image_keeps_the_frames_before_it(harm, arguments, images, capsys):
+    if harm == "junk":
+        (images / "8.jpg").write_bytes(b"junk")
+        pattern = r"cannot decode the image .*8\.jpg"
+    else:
+        cv2.imwrite(str(images / "8.jpg"), np.zeros((50, 60, 3), np.uint8))
+        pattern = r"frame 8\.jpg is 60 x 50 pixels, those before it 96 x 72"
+    assert re.search(pattern, fails([*arguments, "--json", "t.json"], capsys, 1))
+    assert kept("clip") == 3
+
+
+def test_a_disk_that_fills_up_keeps_what_fits(arguments, monkeypatch, capsys):
+    free = iter([1 << 30] * 5)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free, 0)))
+    message = fails([*arguments, "--json", "t.json"], capsys, 1)
+    assert message == "error: cannot write clip_tracked.mp4: No space left on device"
+    assert len(list(open_source("clip_tracked.mp4"))) == 5
+    assert len(json.loads(Path("t.json").read_text())["frames"]) == 6  # one was only tracked
+
+
+def test_a_video_that_cannot_be_finished_costs_no_boxes(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(VideoSink, "_check", raises_in_method(OSError("cannot write the video")))
+    assert "cannot write the video" in fails([*arguments, "--json", "t.json"], capsys, 1)
+    assert files() == ["t.json"]
+    assert len(json.loads(Path("t.json").read_text())["frames"]) == 8
+
+
+def raises_in_method(error):
+    def method(self):
+        raise error
+
+    return method
+
+
+def test_boxes_that_cannot_be_written_cost_no_video(arguments, monkeypatch, capsys):
+    def full(path):
+        raise OSError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(tool, "atomic_write", full)
+    message = fails([*arguments, "--json", "t.json"], capsys, 1)
+    assert message == "error: cannot write t.json: No space left on device"
+    assert files() == ["clip_tracked.mp4"]
+
+
+@pytest.mark.parametrize(("stated", "step"), [(1000, 0.035), (25, 0.04), (30, 0.5)])
+def test_the_video_lasts_as_long_as_its_frames(stated, step, arguments, draw_frame, monkeypatch):
+    times = iter(step * i for i in range(9))
+    images = ((str(i), draw_frame((20 + i, 15, 24, 18), seed=i)) for i in range(8))
+    source = FrameSource("clip", images, stated, 0, lambda: next(times))
+    monkeypatch.setattr(tool, "open_source", lambda s: source)
+    tool.main(arguments)
+    written = open_source("clip_tracked.mp4")
+    assert written.fps == pytest.approx(1 / step, rel=0.01)
+    assert len(list(written)) == 8
 
 
 def test_a_video_cut_short_is_tracked_to_its_end(arguments, draw_frame, tmp_path, capsys):
@@ -290,19 +445,9 @@ def empty_folder(arguments, images):
     return replaced(arguments, "--video", images.parent / "empty"), r"empty: no images in this"
 
 
-def damaged_frame(arguments, images):
-    (images / "8.jpg").write_bytes(b"junk")
-    return arguments, r"cannot decode the image .*8\.jpg"
-
-
 def damaged_first_frame(arguments, images):
     (images / "5.jpg").write_bytes(b"junk")
     return arguments, r"cannot decode the image .*5\.jpg"
-
-
-def change_of_size(arguments, images):
-    cv2.imwrite(str(images / "8.jpg"), np.zeros((50, 60, 3), np.uint8))
-    return arguments, r"frame 8\.jpg is 60 x 50 pixels, those before it 96 x 72"
 
 
 def box_outside(arguments, images):
@@ -363,9 +508,7 @@ def unknown_key(arguments, images):
         missing_video,
         junk_video,
         empty_folder,
-        damaged_frame,
         damaged_first_frame,
-        change_of_size,
         box_outside,
         no_box,
         box_of_words,

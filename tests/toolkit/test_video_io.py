@@ -1,7 +1,10 @@
 import errno
+import math
 import os
+import struct
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -132,6 +135,131 @@ def test_opencv_adds_no_message_of_its_own(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stderr.splitlines()[0].startswith("Traceback")
     assert "cannot open" in done.stderr.splitlines()[-1]
+
+
+def element(identifier, content):
+    return bytes.fromhex(identifier) + struct.pack(">Q", 1 << 56 | len(content)) + content
+
+
+def number(identifier, value):
+    return element(identifier, value.to_bytes(8, "big"))
+
+
+def write_matroska(path, milliseconds, rate):
+    """Write JPEG frames with these time stamps, and a nominal rate."""
+    image = cv2.imencode(".jpg", gray(90))[1].tobytes()
+    size = element("E0", number("B0", 32) + number("BA", 24))
+    track = number("D7", 1) + number("73C5", 1) + number("83", 1) + element("86", b"V_MJPEG") + size
+    tracks = element("1654AE6B", element("AE", track + number("23E383", round(1e9 / rate))))
+    duration = element("4489", struct.pack(">d", milliseconds[-1] + 33))
+    info = element("1549A966", number("2AD7B1", 1_000_000) + duration)
+    blocks = [struct.pack(">BhB", 0x81, ms, 0x80) + image for ms in milliseconds]
+    frames = b"".join(element("A3", block) for block in blocks)
+    cluster = element("1F43B675", number("E7", 0) + frames)
+    head = element("1A45DFA3", element("4282", b"matroska"))
+    path.write_bytes(head + element("18538067", info + tracks + cluster))
+    return path
+
+
+def rate_of(path):
+    return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "rate"),
+    [
+        ([0, 161, 172, 183, 194, 205, 366, 377, 388, 399, 410, 571, 582, 593], 30),  # variable
+        ([0, 33, 66, 5000, 9000, 9033], 30),  # long pauses: OpenCV guesses 272 frames
+        ([35 * i for i in range(20)], 1000),  # as browsers record
+    ],
+)
+def test_times_count_and_not_what_a_container_guesses(tmp_path, milliseconds, rate):
+    source = open_source(write_matroska(tmp_path / "a.mkv", milliseconds, rate))
+    assert source.fps == pytest.approx(rate)
+    with VideoSink(tmp_path / "o.mp4", source.fps) as sink:
+        times = []
+        for frame in source:  # to its end, which is no error
+            times.append(frame.time)
+            sink.write(frame.image, frame.time)
+    np.testing.assert_allclose(times, np.array(milliseconds) / 1000, atol=1e-6)
+    average = (len(times) - 1) / (times[-1] - times[0])
+    assert rate_of(tmp_path / "o.mp4") == pytest.approx(average, rel=0.01)
+    assert len(list(open_source(tmp_path / "o.mp4"))) == len(times)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi"])
+@pytest.mark.parametrize(
+    ("fps", "step"),
+    [(1000, 0.035), (25, 10.0), (25, 100.0), (30, 1 / 7), (29.97, 1 / 59.94), (25, 0.001)],
+)
+def test_a_wrong_rate_is_corrected(tmp_path, suffix, fps, step):
+    path = tmp_path / f"clip.{suffix}"
+    with VideoSink(path, fps) as sink:
+        for i in range(40):
+            sink.write(gray(i), 5 + step * i)
+    source = open_source(path)
+    assert rate_of(path) == pytest.approx(1 / step, rel=0.03)
+    times = [frame.time for frame in source]
+    assert (len(times), source.num_frames) == (40, 40)
+    assert times[-1] - times[0] == pytest.approx(39 * step, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [0.0, 0.04, 0.08, 0.12],
+        [0.0, 0.033, 0.067, 0.1],  # less than a frame apart
+        [0.0, 0.0, 0.0, 0.0],  # a backend without a clock
+        [math.nan] * 4,
+        [3.0, 2.0, 1.0, 0.0],
+        [None] * 4,
+    ],
+)
+def test_a_rate_that_is_right_or_unknown_keeps_every_byte(tmp_path, times):
+    for name, given in (("a.mp4", times), ("b.mp4", [None] * 4)):
+        with VideoSink(tmp_path / name, 25) as sink:
+            for i, time in enumerate(given):
+                sink.write(gray(i), time)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_a_clock_that_starts_again_costs_one_step(tmp_path):
+    with VideoSink(tmp_path / "a.avi", 25) as sink:
+        for i in range(40):
+            sink.write(gray(i), 0.1 * (i % 20))
+    assert open_source(tmp_path / "a.avi").fps == pytest.approx(10, rel=0.01)
+
+
+@pytest.mark.parametrize(("count", "end"), [(500, "whole"), (500, "cut"), (0, "whole")])
+def test_a_wrong_count_is_an_error_only_where_bytes_are_missing(tmp_path, count, end, caplog):
+    path = write_clip(tmp_path / "clip.avi", 12)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, data.find(b"strh") + 8 + 32, count)
+    path.write_bytes(data if end == "whole" else data[:-200])
+    with pytest.raises(CutShortError) if end == "cut" else nullcontext():
+        assert len(list(open_source(path))) == 12
+    assert ("12 of 500 frames; others were trimmed" in caplog.text) == (
+        (count, end) == (500, "whole")
+    )
+
+
+def test_an_mp4_of_which_a_part_was_trimmed_is_whole(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", 12)
+    data = bytearray(path.read_bytes())
+    list_, scale = data.find(b"elst"), struct.unpack_from(">I", data, data.find(b"mdhd") + 16)[0]
+    struct.pack_into(">Ii", data, list_ + 12, 700, 5 * scale // 10)  # without the first 5 frames
+    path.write_bytes(data)
+    assert len(list(open_source(path))) == 7
+
+
+def test_a_device_and_a_pipe_are_live(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    os.mkfifo(tmp_path / "pipe")
+    camera, pipe = open_source("/dev/null"), open_source(tmp_path / "pipe")
+    assert camera.live and pipe.live
+    assert len(list(pipe)) == 8
+    with pytest.raises(OSError, match="/dev/null delivers no more frames"):
+        list(camera)
 
 
 def test_a_missing_source_is_named():
@@ -280,7 +408,48 @@ def test_frames_of_any_generator_can_be_a_source():
 def test_a_window_needs_a_display_and_a_toolkit(variables, platform, gui, expected, monkeypatch):
     report = f"  Media I/O:\n\n  GUI:                           {gui}\n    QT: NO\n"
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: report)
+    monkeypatch.setattr(video_io, "_window_opens", lambda: True)
     assert window_available(variables.get, platform) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("", True),
+        ("raise SystemExit(1)", False),
+        ("import os; os.abort()", False),  # as Qt does without a display
+        ("import time; time.sleep(9)", False),  # a display that does not answer
+    ],
+)
+def test_a_display_is_tried_once_in_a_process_of_its_own(code, expected, monkeypatch, caplog):
+    monkeypatch.setattr(video_io, "_PROBE", code)
+    monkeypatch.setattr(video_io, "_PROBE_SECONDS", 0.5)
+    video_io._window_opens.cache_clear()
+    display = {"DISPLAY": ":99"}.get
+    assert window_available(display, "linux") is expected
+    assert ("no window can be opened on the display :99" in caplog.text) is not expected
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("tried again"))
+    assert window_available(display, "linux") is expected
+    video_io._window_opens.cache_clear()
+
+
+def test_a_window_that_the_user_closed_ends_the_show(monkeypatch):
+    visible = iter([0.0, 1.0, 0.0])  # not yet, there, closed
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *a: next(visible))
+    monkeypatch.setattr(cv2, "imshow", lambda *a: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda ms: -1)
+    window = Window("w")
+    assert [window.write(gray(0)) for _ in range(3)] == [True, True, False]
+
+
+def test_a_window_keeps_the_times_of_frames(monkeypatch):
+    waits = []
+    monkeypatch.setattr(cv2, "imshow", lambda *a: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda ms: waits.append(ms) or -1)
+    window = Window("w", 1000)
+    for time in (0.0, 0.4, 0.4, 0.1):
+        window.write(gray(0), time)
+    assert [300 < wait <= 400 for wait in waits] == [False, True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 import os
 import re
+import shutil
+import stat
+import struct
+import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from time import monotonic, perf_counter
+from typing import IO, NamedTuple
 
 import cv2
 from numpy.typing import NDArray
@@ -18,11 +26,21 @@ from numpy.typing import NDArray
 from toolkit.io.files import naming, temporary_path
 from toolkit.io.images import IMAGE_SUFFIXES, depth_note, list_images, read_image
 
+logger = logging.getLogger(__name__)
+
 #: FourCC by suffix: both come with every OpenCV build that has FFmpeg, unlike H.264.
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 _DEFAULT_FPS = 25.0
 _WARM_UP = 5  # first frames of a camera: exposure is not settled yet (PySOT's number)
+_SPARE = 1 << 20  # bytes of a disk that are left for the end of a video
+_PROBE_SECONDS = 20
+_LONGEST_WAIT = 10.0  # seconds that a window shows one frame
+_PROBE = "import cv2; cv2.namedWindow('display'); cv2.waitKey(1)"
+_MOST_FRAMES = 1e9  # what is above is no count
+#: Fields of an MP4 file to change if it lasts longer: box, place after its name, power of factor.
+_DURATIONS = ((b"mvhd", 20, 1), (b"tkhd", 24, 1), (b"elst", 12, 1), (b"mdhd", 16, -1))
+_RIFF = int.from_bytes(b"RIFF", "big")
 _NO_VIDEO = "it is damaged, cut short, or in a format that this OpenCV build does not read"
 
 
@@ -36,21 +54,31 @@ class Frame(NamedTuple):
     index: int
     name: str
     image: NDArray
+    time: float | None = None
+    """Seconds on the clock of the source, if it has one."""
 
 
 class FrameSource:
     """Frames of one video in order, all of one size; it can be iterated once.
 
-    ``num_frames`` is what the source states, None where it has no end, such as a camera.
+    ``fps`` and ``num_frames`` are what the source states, which many containers only guess: go by
+    the times of the frames. ``num_frames`` is 0 if unknown and None where there is no end, such as
+    of a camera. ``clock`` returns the time of the latest frame in seconds.
     """
 
     def __init__(
-        self, name: str, images: Iterable[tuple[str, NDArray]], fps: float, num_frames: int | None
+        self,
+        name: str,
+        images: Iterable[tuple[str, NDArray]],
+        fps: float,
+        num_frames: int | None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.name = name
         self.fps = fps
         self.num_frames = num_frames
         self._images = images
+        self._clock = clock
 
     @property
     def live(self) -> bool:
@@ -66,11 +94,11 @@ class FrameSource:
                 raise ValueError(
                     f"{self.name}: frame {name} is {size} pixels, those before it {first}"
                 )
-            yield Frame(index, name, image)
+            yield Frame(index, name, image, self._clock and self._clock())
 
 
 def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
-    """Open a camera (by its number), a stream URL, a folder of images, or a video file.
+    """Open a camera (its number or device), a stream (URL or pipe), an image folder or a video.
 
     Gray is repeated in all three channels, alpha is dropped; for images of more than 8 bits and
     EXIF orientations see `toolkit.io.images.read_image`; of video files OpenCV gives 8 bits.
@@ -86,11 +114,14 @@ def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
         return _open_folder(text)
     if "://" in text:
         return _open_capture(text, text, live=True)
-    if text.isdecimal() and not os.path.exists(text):
-        return _open_capture(int(text), f"camera {int(text)}", live=True)
-    if not os.path.exists(text) and "%" not in text:  # OpenCV takes patterns such as img%04d.png
-        raise FileNotFoundError(f"no such video file, folder, camera number or URL: {text!r}")
-    return _open_capture(text, text, live=False)
+    if not os.path.exists(text):
+        if text.isdecimal():
+            return _open_capture(int(text), f"camera {int(text)}", live=True, camera=True)
+        if "%" not in text:  # OpenCV takes patterns such as img%04d.png
+            raise FileNotFoundError(f"no such video file, folder, camera number or URL: {text!r}")
+        return _open_capture(text, text, live=False)
+    mode = os.stat(text).st_mode
+    return _open_capture(text, text, not stat.S_ISREG(mode), camera=stat.S_ISCHR(mode))
 
 
 def _open_folder(folder: str) -> FrameSource:
@@ -104,17 +135,18 @@ def _open_folder(folder: str) -> FrameSource:
     return FrameSource(str(Path(folder)), images, _DEFAULT_FPS, len(paths))
 
 
-def _open_capture(target: str | int, name: str, live: bool) -> FrameSource:
-    camera = isinstance(target, int)
+def _open_capture(target: str | int, name: str, live: bool, camera: bool = False) -> FrameSource:
     with _quiet_opencv():
         capture = cv2.VideoCapture(target)
     if not capture.isOpened():
         hint = "is it connected, and may you use it?" if camera else _NO_VIDEO
         raise OSError(f"cannot open {name}: {hint}")
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    count = None if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    fps, stated = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    count = None if live else int(stated) if 0 < stated < _MOST_FRAMES else 0
     images = _camera_images(capture, name) if camera else _file_images(capture, name, count or 0)
-    return FrameSource(name, images, fps if 1 <= fps <= 1000 else _DEFAULT_FPS, count)
+    # a camera waits for whoever reads it slowly: what counts is when its frames were read
+    clock = monotonic if camera else lambda: capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    return FrameSource(name, images, fps if 1 <= fps <= 1000 else _DEFAULT_FPS, count, clock)
 
 
 def _decoded(capture: cv2.VideoCapture) -> Iterator[NDArray]:
@@ -138,9 +170,35 @@ def _file_images(capture: cv2.VideoCapture, name: str, count: int) -> Iterator[t
         yield str(index - 1), image
     if not index:
         raise OSError(f"{name}: no frame can be decoded; {_NO_VIDEO}")
-    # some containers only state a duration, from which OpenCV estimates the count
-    if index < count - max(2, count // 50):
+    if index >= count - max(2, count // 50):
+        return
+    # most containers only state a duration, from which OpenCV guesses the count
+    cut = _is_cut(name)
+    if cut:
         raise CutShortError(f"{name} ends after {index} of {count} frames; it is cut short")
+    if cut is False:
+        logger.warning("%s: %d of %d frames; others were trimmed or lost", name, index, count)
+
+
+def _is_cut(name: str) -> bool | None:
+    """Return whether an MP4 or AVI file ends before its last box; None for other containers.
+
+    A numbered series of images is cut if OpenCV says that more are there than it could read.
+    """
+    if not os.path.isfile(name):
+        return True
+    at, size = 0, os.path.getsize(name)
+    with open(name, "rb") as file:
+        while at < size:
+            file.seek(at)
+            length, kind, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+            if length == _RIFF:
+                length = 8 + int.from_bytes(kind, "little")
+            elif not kind.isalpha():
+                return None if at == 0 else False
+            length = long if length == 1 else length
+            at += length or size
+    return at > size
 
 
 @contextmanager
@@ -157,20 +215,25 @@ def _quiet_opencv() -> Iterator[None]:
 
 
 class VideoSink:
-    """Writes an MPEG-4 (.mp4) or motion JPEG (.avi) video that appears when the block succeeds.
+    """Writes an MPEG-4 (.mp4) or motion JPEG (.avi) video that appears when the block ends.
 
-    If the block fails, or writes no frame, nothing changes on disk. These codecs hold even sides
-    only: OpenCV drops the last row or column of an odd one.
+    If the block fails, unless ``keep``, or writes no frame, nothing changes on disk. A video whose
+    frames come with their times lasts as long as they do: the rate in the file is corrected in the
+    end. These codecs hold even sides only: OpenCV drops the last row or column of an odd one.
 
     Raises:
         ValueError: If the suffix is another one, or there is a folder of that name.
         OSError: If the file cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike, fps: float = _DEFAULT_FPS) -> None:
+    def __init__(
+        self, path: str | os.PathLike, fps: float = _DEFAULT_FPS, keep: bool = False
+    ) -> None:
         self.path = Path(path)
         self.fps = fps
+        self.keep = keep
         self.num_frames = 0
+        self._times: list[float] = []
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         suffix = self.path.suffix.lower()
@@ -187,9 +250,13 @@ class VideoSink:
     def __enter__(self) -> VideoSink:
         return self
 
-    def write(self, image: NDArray) -> None:
-        """Append a frame, BGR uint8 (H, W, 3), of the size of the first one."""
+    def write(self, image: NDArray, time: float | None = None) -> None:
+        """Append a frame, BGR uint8 (H, W, 3), of the size of the first one, at a time."""
         height, width = image.shape[:2]
+        with naming(self.path):
+            # OpenCV would not say so, and lose all if there is no room for the end
+            if shutil.disk_usage(self.path.parent).free < image.nbytes + _SPARE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self._writer is None:
             self._writer, self._size = self._open(width, height), (width, height)
         if (width, height) != self._size:
@@ -199,6 +266,7 @@ class VideoSink:
             )
         self._writer.write(image)
         self.num_frames += 1
+        self._times += [] if time is None else [time]
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         codec = CODECS[self._temporary.suffix]
@@ -216,9 +284,11 @@ class VideoSink:
         try:
             if self._writer is not None:
                 self._writer.release()
-            if self._writer is not None and kind is None:
+            if self._writer is not None and (kind is None or self.keep):
                 self._check()
-                os.replace(self._temporary, self.path)
+                with naming(self.path, self._temporary):
+                    _correct_rate(self._temporary, self.fps, self._times)
+                    os.replace(self._temporary, self.path)
         finally:
             with suppress(OSError):
                 self._temporary.unlink()
@@ -236,15 +306,72 @@ class VideoSink:
             )
 
 
+def _correct_rate(path: Path, fps: float, times: list[float]) -> None:
+    """Let a video written at ``fps`` last as long as ``times`` say, if they differ by a frame."""
+    steps = [b - a for a, b in pairwise(times) if 0 <= b - a < math.inf]
+    seconds, stated = sum(steps), len(steps) / fps
+    if not seconds or abs(seconds - stated) <= max(1 / fps, 0.02 * stated):
+        return
+    slower, step = seconds / stated, round(1e6 * seconds / len(steps))
+    with open(path, "r+b") as file:
+        if path.suffix == ".avi":
+            data, begin = bytearray(file.read(512)), 0
+            struct.pack_into("<I", data, 32, step)  # of the main header
+            struct.pack_into("<II", data, data.find(b"strh") + 28, step, 1_000_000)
+        else:
+            data, begin = _movie_box(file)
+            for kind, place, factor in _DURATIONS:
+                if (at := data.find(kind)) >= 0:
+                    (value,) = struct.unpack_from(">I", data, at + place)
+                    value = max(1, round(value * slower**factor))
+                    struct.pack_into(">I", data, at + place, value)
+        file.seek(begin)
+        file.write(data)
+
+
+def _movie_box(file: IO[bytes]) -> tuple[bytearray, int]:
+    """Return the box of an MP4 file that describes its tracks, and where it begins."""
+    begin = 0
+    while True:
+        file.seek(begin)
+        length, kind, long = struct.unpack(">I4sQ", file.read(16))
+        length = long if length == 1 else length
+        if kind == b"moov":
+            file.seek(begin)
+            return bytearray(file.read(length)), begin
+        begin += length
+
+
 def window_available(
     environment: Callable[[str], str | None] = os.environ.get, platform: str = sys.platform
 ) -> bool:
-    """Return whether OpenCV can open a window here; only Linux names its display in a variable."""
+    """Return whether OpenCV can open a window here, with a warning if a display is out of reach.
+
+    Only Linux names its display in a variable, which may outlive the display.
+    """
     display = environment("DISPLAY") or environment("WAYLAND_DISPLAY")
     if platform.startswith("linux") and not display:
         return False
     gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
-    return gui is not None and gui.group(1) != "NONE"
+    if gui is None or gui.group(1) == "NONE":
+        logger.warning("this OpenCV opens no windows: install opencv-python, not -headless")
+        return False
+    if not _window_opens():
+        logger.warning("no window can be opened on the display %s", display or "")
+        return False
+    return True
+
+
+@cache
+def _window_opens() -> bool:
+    """Open a window in another process: where it fails, the toolkit ends the whole process."""
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    folder, command = Path(cv2.__file__).parents[1], [sys.executable, "-c", _PROBE]
+    try:
+        done = subprocess.run(command, cwd=folder, timeout=_PROBE_SECONDS, **quiet)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 class Window:
@@ -254,6 +381,8 @@ class Window:
         self.title = title
         self._interval = 1 / fps if fps else 0.0
         self._shown = 0.0
+        self._time: float | None = None
+        self._seen = False
 
     def __enter__(self) -> Window:
         cv2.namedWindow(self.title, cv2.WINDOW_AUTOSIZE)
@@ -263,13 +392,31 @@ class Window:
         with suppress(cv2.error):  # the user may have closed it
             cv2.destroyWindow(self.title)
 
-    def write(self, image: NDArray) -> bool:
-        """Show a frame, BGR uint8 (H, W, 3); return False if the user pressed q or Escape."""
-        wait = self._interval - (time.perf_counter() - self._shown)
+    def write(self, image: NDArray, time: float | None = None) -> bool:
+        """Show a frame, BGR uint8 (H, W, 3), at its time; return False if the user has enough.
+
+        That is: pressed q or Escape, or closed the window.
+        """
+        if self._closed():
+            return False
+        interval = self._interval
+        if interval and time is not None and self._time is not None:
+            interval = min(max(0.0, time - self._time), _LONGEST_WAIT) or interval
+        self._time = time
+        wait = interval - (perf_counter() - self._shown)
         cv2.imshow(self.title, image)
         key = cv2.waitKey(max(1, round(1000 * wait))) & 0xFF
-        self._shown = time.perf_counter()
+        self._shown = perf_counter()
         return key not in (27, ord("q"))
+
+    def _closed(self) -> bool:
+        """Whether the window was there and is not: OpenCV would open it again."""
+        try:
+            visible = cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:
+            visible = False
+        self._seen |= visible
+        return self._seen and not visible
 
     def select_box(self, image: NDArray) -> tuple[int, int, int, int]:
         """Let the user draw a box with the mouse: x, y, w, h in 0-based pixels."""
