@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -116,7 +116,9 @@ def checked_layers(used_layers: Sequence[int], count: int) -> list[int]:
     return layers
 
 
-def selected(maps: Sequence[Tensor], used_layers: Sequence[int]) -> Tensor | list[Tensor]:
+def selected(
+    maps: Sequence[Tensor] | Mapping[int, Tensor], used_layers: Sequence[int]
+) -> Tensor | list[Tensor]:
     """Return the maps that ``used_layers`` numbers: one alone, several as a list."""
     chosen = [maps[number] for number in used_layers]
     return chosen[0] if len(chosen) == 1 else chosen

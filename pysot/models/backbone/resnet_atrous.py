@@ -107,7 +107,8 @@ class ResNet(nn.Module):
         block: Class of the residual blocks.
         depths: Blocks of each of the four stages.
         used_layers: Maps to return, in this order: 0 the stem, 1 to 4 the stages ``layer1`` to
-            ``layer4``. The last two stages exist only where they are named.
+            ``layer4``. The last two stages exist only where they are named; without 3, ``layer4``
+            follows on ``layer2``, as in PySOT.
         width_mult: Factor on every layer's channels, truncated to an integer.
 
     Attributes:
@@ -115,8 +116,7 @@ class ResNet(nn.Module):
         strides: Pixels between two cells of each map; ``stride`` is that of the deepest.
 
     Raises:
-        ValueError: If a number is unknown, a layer has no channels left, or 4 comes without 3:
-            ``layer4`` would follow on ``layer2``, for which no weights exist.
+        ValueError: If a number is unknown, or a layer has no channels left.
     """
 
     def __init__(
@@ -128,21 +128,17 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.used_layers = checked_layers(used_layers, len(_MAP_STRIDES))
-        if 4 in self.used_layers and 3 not in self.used_layers:
-            raise ValueError(
-                f"BACKBONE.KWARGS.used_layers: {self.used_layers} has 4 but not 3, and layer4 "
-                "needs the output of layer3; name 3 too"
-            )
         planes = scaled_widths(_PLANES, width_mult)
         self.conv1 = _conv(3, planes[0], 7, stride=2)
         self.bn1 = nn.BatchNorm2d(planes[0])
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        channels = [planes[0]]
-        for number in range(1, max(2, *self.used_layers) + 1):
-            stage = _stage(block, channels[-1], planes[number - 1], number, depths[number - 1])
+        channels, inputs = {0: planes[0]}, planes[0]
+        self.stages = [1, 2, *(number for number in (3, 4) if number in self.used_layers)]
+        for number in self.stages:
+            stage = _stage(block, inputs, planes[number - 1], number, depths[number - 1])
             self.add_module(f"layer{number}", stage)
-            channels.append(planes[number - 1] * block.expansion)
+            channels[number] = inputs = planes[number - 1] * block.expansion
         self.out_channels = [channels[number] for number in self.used_layers]
         self.strides = [_MAP_STRIDES[number] for number in self.used_layers]
         self.stride = _MAP_STRIDES[max(self.used_layers)]
@@ -150,11 +146,11 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Compute the map of images (B, 3, H, W), BGR in 0..255, or a list of several."""
-        maps = [self.relu(self.bn1(self.conv1(x)))]
+        maps = {0: self.relu(self.bn1(self.conv1(x)))}
         x = self.maxpool(maps[0])
-        for number in range(1, max(self.used_layers) + 1):
-            x = self.get_submodule(f"layer{number}")(x)
-            maps.append(x)
+        for number in self.stages:
+            if number <= max(self.used_layers):
+                x = maps[number] = self.get_submodule(f"layer{number}")(x)
         return selected(maps, self.used_layers)
 
 

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from pysot.core.config import default_config
 from pysot.core.registry import BACKBONES
+from pysot.models.model_builder import build_model
 
 CHANNELS = {
     "resnet18": [64, 64, 128, 256, 512],
@@ -45,10 +47,51 @@ def test_the_last_two_stages_exist_only_where_they_are_used(used, layers):
     assert {name for name in children if name.startswith("layer")} == layers
 
 
-@pytest.mark.parametrize("used", [[4], [2, 4], [4, 0]])
-def test_the_last_stage_needs_the_one_before(used):
-    with pytest.raises(ValueError, match=r"BACKBONE\.KWARGS\.used_layers: .* has 4 but not 3"):
-        build("resnet50", used)
+@pytest.mark.parametrize(("used", "layers"), [([4], "124"), ([2, 4], "124"), ([4, 0], "124")])
+@pytest.mark.parametrize("name", CHANNELS)
+def test_the_last_stage_follows_on_the_second_without_the_third(name, used, layers):
+    backbone = build(name, used)
+    assert [child[5:] for child, _ in backbone.named_children() if child[:5] == "layer"] == [
+        *layers
+    ]
+    block = backbone.layer4[0]
+    assert block.conv1.in_channels == CHANNELS[name][2]
+    maps = backbone(torch.zeros(1, 3, 127, 127, device="meta"))
+    shapes = [tuple(m.shape) for m in (maps if isinstance(maps, list) else [maps])]
+    assert shapes == [(1, CHANNELS[name][n], SIDES[127][n], SIDES[127][n]) for n in used]
+
+
+NETWORKS = [
+    ("resnet18", [4], [512]),
+    ("resnet18", [2, 4], [128, 512]),
+    ("resnet50", [4], [2048]),
+    ("resnet50", [2, 4], [512, 2048]),
+    ("resnet50", [2, 3], [512, 1024]),
+    ("resnet34", [3, 4], [256, 512]),
+    ("mobilenetv2", [7], [320]),
+    ("mobilenetv2", [4], [64]),
+    ("mobilenetv2", [3, 7], [32, 320]),
+]
+
+
+@pytest.mark.parametrize(("name", "used", "channels"), NETWORKS)
+def test_networks_of_any_stages_find_a_template(name, used, channels):
+    cfg = default_config()
+    single = len(used) == 1
+    head = {"in_channels": 256, "out_channels": 256} if single else {"in_channels": [256] * 2}
+    cfg.merge_from_list(
+        [
+            *("BACKBONE.TYPE", name, "BACKBONE.KWARGS", {"used_layers": used}),
+            *("ADJUST.KWARGS", {"in_channels": channels, "out_channels": [256] * len(used)}),
+            *("RPN.TYPE", "DepthwiseRPN" if single else "MultiRPN"),
+            *("RPN.KWARGS", {"anchor_num": 5, **head}),
+        ]
+    )
+    with torch.device("meta"):
+        model = build_model(cfg)
+        kernels = model.encode_template(torch.zeros(1, 3, 127, 127))
+        cls, loc = model.predict(kernels, torch.zeros(1, 3, 255, 255))
+    assert (tuple(cls.shape), tuple(loc.shape)) == ((1, 10, 25, 25), (1, 20, 25, 25))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
