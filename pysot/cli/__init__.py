@@ -71,7 +71,7 @@ def run(main: Callable[[], None]) -> None:
     """Run a tool and turn expected failures into one line and an exit code.
 
     Exit code 2 stands for wrong input (``ValueError``, ``OSError``), 1 for a run that failed
-    (``RunFailed``, ``WorkerDied``), 130 for Ctrl-C. With the environment variable
+    (``RunFailed``, ``WorkerDied``, ``MemoryError``), 130 for Ctrl-C. With the environment variable
     ``PYSOT_TRACEBACK=1`` the exception passes through.
     """
     try:
@@ -79,16 +79,16 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError, RunFailed, WorkerDied) as error:
+    except (ValueError, OSError, RunFailed, WorkerDied, MemoryError) as error:
         if os.environ.get(TRACEBACK_VARIABLE) == "1":
             raise
         print(f"error: {_message(error)}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, RuntimeError) else 2)
+        sys.exit(1 if isinstance(error, (RuntimeError, MemoryError)) else 2)
 
 
 def _message(error: BaseException) -> str:
     """Describe an error in one line that a terminal shows as it is."""
-    text = str(error) or type(error).__name__
+    text = str(error) or {MemoryError: "out of memory"}.get(type(error), type(error).__name__)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))

@@ -9,16 +9,16 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from yacs.config import CfgNode as _YacsNode
 
 from pysot.core.settings import Dataset, Key, Settings, TrainingSet, declared
+from pysot.core.values import OptionText, decoded, read_yaml, shown, unusable
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +29,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Keys that a YAML file published with PySOT carries although nothing reads them.
 STALE_KEYS = ("BACKBONE.CHANNELS", "ADJUST.ADJUST_CHANNEL", "RPN.WEIGHTED")
 
+_REPORTED = 20  # problems in one message
+
 _PREFACE = """Written by `python -m pysot.core.config` from `pysot/core/settings.py`.
 
 A YAML file gives values in place of these defaults; `KEY VALUE` pairs of a command line, such as
-`TRACK.LR 0.35`, in place of the file's. No number may be NaN or infinite."""
+`TRACK.LR 0.35`, in place of the file's. A text that is a Python literal counts as its value, as in
+yacs: `1e-5`, `"(0.5, 1, 2)"`, `"0x10"`, `None`. No number may be NaN or infinite, and no key of a
+file may stand twice."""
 
 _Leaf = tuple["Config", str, Any]  # node, key, value
 
@@ -42,18 +46,7 @@ class Config(_YacsNode):
 
     def merge_from_file(self, cfg_filename: str | Path) -> None:
         """Merge a YAML file; ``OSError`` or ``ValueError`` if it is missing or unusable."""
-        path = Path(cfg_filename)
-        if not path.is_file():
-            raise FileNotFoundError(f"configuration file not found: {path}")
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a YAML file: {error}") from error
-        if values is not None and not isinstance(values, dict):
-            raise ValueError(
-                f"{path}: expected a mapping of sections, found {type(values).__name__}"
-            )
-        self._merge(values or {}, source=str(path))
+        self._merge(read_yaml(cfg_filename), source=str(cfg_filename))
 
     def merge_from_list(self, cfg_list: Sequence[Any]) -> None:
         """Merge ``[KEY, VALUE, KEY, VALUE, ...]``, values written as in YAML."""
@@ -67,7 +60,9 @@ class Config(_YacsNode):
                 node = node.setdefault(section, {})
                 if not isinstance(node, dict):
                     raise ValueError(f"command line: {key} is below another KEY")
-            node[name] = _parse_value(text)
+            if isinstance(node.get(name), dict):
+                raise ValueError(f"command line: {key} is above another KEY")
+            node[name] = OptionText(text) if isinstance(text, str) else text
         self._merge(values, source="command line")
 
     def merge_from_other_cfg(self, cfg_other: _YacsNode) -> None:
@@ -87,6 +82,8 @@ class Config(_YacsNode):
     def _accepted(self, values: Mapping[str, Any], source: str) -> list[_Leaf]:
         problems: list[str] = []
         accepted = list(_accepted_values(self, values, "", problems))
+        if len(problems) > _REPORTED:
+            problems[_REPORTED:] = [f"... and {len(problems) - _REPORTED} more"]
         if problems:
             raise ValueError(f"{source}: " + "; ".join(problems))
         return accepted
@@ -109,15 +106,6 @@ def _node(section: Any) -> Config:
     return node
 
 
-def _parse_value(text: Any) -> Any:
-    if not isinstance(text, str):
-        return text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
 def _accepted_values(
     node: Config, values: Mapping[str, Any], prefix: str, problems: list[str]
 ) -> Iterator[_Leaf]:
@@ -129,25 +117,34 @@ def _accepted_values(
         if name in STALE_KEYS:
             logger.warning("%s has no effect and is ignored", name)
         elif section is dict:  # keyword arguments, which the class checks that takes them
-            problems += _not_finite(value, name)
+            value = _as_yacs(value, node.get(key))
+            problems += unusable({key: value}, prefix.rstrip("."))
             yield node, key, value
-        elif section is Dataset and key not in node and isinstance(value, dict):
-            yield from _new_dataset(node, key, value, problems)
+        elif section is Dataset and key not in node and isinstance(decoded(value), dict):
+            yield from _new_dataset(node, key, decoded(value), problems)
         elif key not in node:
-            problems.append(_unknown_key(node, key, name))
+            problems.append(_unknown_key(node, key, name) if len(problems) < _REPORTED else name)
         elif isinstance(node[key], _YacsNode):
+            value = decoded(value)
             if isinstance(value, dict):
                 yield from _accepted_values(node[key], value, name + ".", problems)
             else:
-                problems.append(f"{name} is a section, found {value!r}")
-        else:
+                problems.append(f"{name} is a section, found {shown(value)}")
+        elif key in keys:
             try:
-                # a script may have added keys of its own
-                yield node, key, keys[key].convert(value, name) if key in keys else value
+                yield node, key, keys[key].convert(value, name)
             except ValueError as error:
                 problems.append(str(error))
-            except OverflowError:
-                problems.append(f"{name}: the number is too large")
+        else:  # a script may have added keys of its own
+            yield node, key, _as_yacs(value, node[key])
+
+
+def _as_yacs(value: Any, old: Any = None) -> Any:
+    """Decode a text, or those in a dict; lists and tuples become what they replace."""
+    value = decoded(value)
+    if isinstance(value, dict):
+        return {key: _as_yacs(item) for key, item in value.items()}
+    return type(old)(value) if {type(old), type(value)} == {list, tuple} else value
 
 
 def _new_dataset(node: Config, key: str, value: dict, problems: list[str]) -> Iterator[_Leaf]:
@@ -163,19 +160,8 @@ def _new_dataset(node: Config, key: str, value: dict, problems: list[str]) -> It
 def _unknown_key(node: Config, key: str, name: str) -> str:
     near = difflib.get_close_matches(str(key), [str(known) for known in node], n=1, cutoff=0.5)
     prefix = name[: len(name) - len(str(key))]
-    return f"unknown key {name}" + (f" (did you mean {prefix}{near[0]}?)" if near else "")
-
-
-def _not_finite(value: Any, name: str) -> Iterator[str]:
-    """Describe the NaN and infinite numbers in keyword arguments."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield f"{name} is {value}; expected a finite number"
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _not_finite(item, f"{name}.{key}")
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _not_finite(item, f"{name}[{number}]")
+    hint = f" (did you mean {prefix}{near[0]}?)" if near else ""
+    return f"unknown key {textwrap.shorten(name, 80) or shown(name)}{hint}"
 
 
 def default_config() -> Config:

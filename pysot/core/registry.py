@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import torch
+from torch.overrides import TorchFunctionMode
+
 T = TypeVar("T", bound=Callable[..., Any])
+
+
+_MOST_WEIGHTS = 500_000_000
+
+
+class _Allowance(TorchFunctionMode):
+    """Refuses to build more than 500 million weights, before there is memory for them."""
+
+    allocated = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if func is torch.empty and args and isinstance(args[0], (tuple, int)):
+            self.allocated += math.prod(args[0] if isinstance(args[0], tuple) else args)
+            if self.allocated > _MOST_WEIGHTS:
+                raise OverflowError(f"more than {_MOST_WEIGHTS} weights")
+        return func(*args, **(kwargs or {}))
 
 
 class Registry:
@@ -28,14 +50,19 @@ class Registry:
             raise ValueError(f"{self.key}: unknown {self.kind} {name!r}; known: {known}")
         return self._entries[name]
 
-    def build(self, name: str, **kwargs: Any) -> Any:
+    def build(self, name: str, /, **kwargs: Any) -> Any:
         """Call an entry with keyword arguments of the configuration; ``ValueError`` if unfit."""
         entry = self.get(name)
         try:
-            return entry(**kwargs)
-        except TypeError as error:
+            with _Allowance():
+                return entry(**kwargs)
+        except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
+            # the class or torch got a wrong name, type, number or size
             section = self.key.rsplit(".", 1)[0]
-            message = f"{section}.KWARGS do not fit {self.kind} {name!r}: {error}"
+            if isinstance(error, ValueError) and section in str(error):
+                raise
+            reason = str(error).strip().split("\n")[0]
+            message = f"{section}.KWARGS do not fit {self.kind} {name!r}: {reason}"
             raise ValueError(message) from error
 
     def __iter__(self) -> Iterator[str]:

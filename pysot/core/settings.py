@@ -3,18 +3,19 @@
 A section of a YAML file is a class, a key one of its fields, in lower case. From these follow the
 node ``pysot.core.config.cfg`` and its checks, the trackers' parameters, and
 ``docs/configuration.md``. Keys and defaults are PySOT's, so that its YAML files load unchanged;
-``own`` declares the others. Ranges refuse only what cannot work: a threshold may lie where no
-score can, to switch something off or on.
+``own`` declares the others. Ranges refuse only what cannot work or fills any memory: a threshold
+may lie where no score can, to switch something off or on.
 """
 
 # ruff: noqa: RUF009 - ``key`` and ``own`` make dataclass fields
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, partial
 from typing import Any, get_args, get_origin
+
+from pysot.core.values import LARGEST, decoded, shown
 
 Number = int | float
 """A number that stays whole where it is written so."""
@@ -42,26 +43,27 @@ class Key:
 
     def convert(self, value: Any, name: str) -> Any:
         """Return a value in the key's type; ``ValueError`` if it is wrong or out of range."""
+        literal = decoded(value)
+        if self.type is not str:
+            value = literal
+        elif literal is None or isinstance(value, str):  # 2020 may be the name of a folder
+            value = literal or "" if isinstance(literal, (str, type(None))) else str(value)
         if isinstance(value, (list, tuple)) and self.kind == "list":
             element = replace(self, type=get_args(self.type)[0])
             return [element.convert(item, f"{name}[{i}]") for i, item in enumerate(value)]
         if self.type in (int, float, Number):
             return self._number(value, name)
-        if self.type is str and value is None:
-            value = ""
         if self.kind == "list" or not isinstance(value, self.type):
             raise self._wrong_type(value, name)
         if self.choices and value not in self.choices:
-            raise ValueError(f"{name}: unknown {value!r}; known: {self.range}")
+            raise ValueError(f"{name}: unknown {shown(value)}; known: {self.range}")
         return value
 
-    def _number(self, value: Any, name: str) -> Number:
-        number = value
-        if isinstance(value, str) and self.type is not int:
-            with suppress(ValueError):  # YAML 1.1 reads 1e-3, without a point, as text
-                number = float(value)
+    def _number(self, number: Any, name: str) -> Number:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise self._wrong_type(value, name)
+            raise self._wrong_type(number, name)
+        if LARGEST < abs(number) < math.inf:
+            raise ValueError(f"{name}: the number is too large")
         if self.type is float:
             number = float(number)
         elif float(number).is_integer():
@@ -75,7 +77,7 @@ class Key:
 
     def _wrong_type(self, value: Any, name: str) -> ValueError:
         found = type(value).__name__
-        return ValueError(f"{name}: expected {self.kind}, found {value!r} ({found})")
+        return ValueError(f"{name}: expected {self.kind}, found {shown(value)} ({found})")
 
     @property
     def range(self) -> str:
@@ -120,7 +122,12 @@ def declared(section: Any) -> Mapping[str, Any]:
 
 
 _SHARE = {"ge": 0, "le": 1}
-_POSITIVE = {"ge": 1}  # whole numbers: sizes and counts
+_POSITIVE = {"ge": 1}  # whole numbers
+_SIDE = {"ge": 1, "le": 4096}  # pixels of an image for the network
+_FEW = {"ge": 1, "le": 1024}
+_EXCESS = {"ge": -1024, "le": 1024}  # cells
+_MANY = {"le": 10**8}  # videos
+_FACTOR = {"ge": 0.001, "le": 1000}
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # names of torch.dtype
 _KWARGS = "keyword arguments of what TYPE names"
 
@@ -139,7 +146,7 @@ class WarmUp:
 
     warmup: bool = key(True, "whether there is a warm-up")
     type: str = key("step", "as TRAIN.LR.TYPE")
-    epoch: int = key(5, "epochs of the warm-up, which TRAIN.EPOCH includes", ge=0)
+    epoch: int = key(5, "epochs of the warm-up, which TRAIN.EPOCH includes", ge=0, le=10**5)
     kwargs: dict = key({}, _KWARGS)
 
 
@@ -152,18 +159,22 @@ class Train:
     neg_num: int = key(16, "negatives in a pair of two different targets, at most", ge=0)
     pos_num: int = key(16, "positives in a pair of one target, at most", ge=0)
     total_num: int = key(64, "POS_NUM and the most negatives in such a pair", ge=0)
-    exemplar_size: int = key(127, "side of the template in pixels", **_POSITIVE)
-    search_size: int = key(255, "side of the search image in pixels", **_POSITIVE)
-    base_size: int = key(8, "excess of OUTPUT_SIZE over the sizes' difference in strides + 1")
-    output_size: int = key(25, "side of the response in cells", **_POSITIVE)
+    exemplar_size: int = key(127, "side of the template in pixels", **_SIDE)
+    search_size: int = key(255, "side of the search image in pixels", **_SIDE)
+    base_size: int = key(
+        8, "excess of OUTPUT_SIZE over the sizes' difference in strides + 1", **_EXCESS
+    )
+    output_size: int = key(25, "side of the response in cells", **_FEW)
     resume: str = key("", "checkpoint to go on from, or auto for the newest")
     pretrained: str = key("", "checkpoint of initial weights of the whole network")
     log_dir: str = key("./logs", "folder of logs; empty: none")
     snapshot_dir: str = key("./snapshot", "folder of checkpoints")
-    epoch: int = key(20, "epochs, warm-up included", **_POSITIVE)
+    epoch: int = key(20, "epochs, warm-up included", ge=1, le=10**5)
     start_epoch: int = key(0, "first epoch, counted from 0", ge=0)
-    batch_size: int = key(32, "pairs per micro-batch", **_POSITIVE)
-    num_workers: int = key(1, "loader processes for each process that trains; 0: none", ge=0)
+    batch_size: int = key(32, "pairs per micro-batch", ge=1, le=2**16)
+    num_workers: int = key(
+        1, "loader processes for each process that trains; 0: none", ge=0, le=1024
+    )
     momentum: float = key(0.9, "momentum of SGD", **_SHARE)
     weight_decay: float = key(0.0001, "weight decay of all parameters", ge=0)
     cls_weight: float = key(1.0, "weight of the classification loss", ge=0)
@@ -212,7 +223,7 @@ class TrainingSet:
     root: str = key("", "folder of crops")
     anno: str = key("", "JSON of annotations")
     frame_range: int = key(100, "largest distance in frames of the images of a pair", ge=0)
-    num_use: int = key(-1, "videos to draw per pass; -1: each once", ge=-1)
+    num_use: int = key(-1, "videos to draw per pass; -1: each once", ge=-1, **_MANY)
 
 
 def _crops(name: str, anno: str, frame_range: int, num_use: int = -1) -> TrainingSet:
@@ -239,7 +250,9 @@ class Dataset:
     youtubebb: TrainingSet = _crops("yt_bb", "train.json", 3)
     coco: TrainingSet = _crops("coco", "train2017.json", 1)
     det: TrainingSet = _crops("det", "train.json", 1)
-    videos_per_epoch: int = key(600000, "pairs per epoch; 0 or less: the sum of all NUM_USE")
+    videos_per_epoch: int = key(
+        600000, "pairs per epoch; 0 or less: the sum of all NUM_USE", **_MANY
+    )
 
 
 @dataclass(frozen=True)
@@ -292,10 +305,10 @@ class Refine:
 class Anchor:
     """Anchors, in training and tracking."""
 
-    stride: int = key(8, "pixels of the image between two cells", **_POSITIVE)
-    ratios: tuple[Number, ...] = key((0.33, 0.5, 1, 2, 3), "heights over widths", gt=0)
-    scales: tuple[Number, ...] = key((8,), "sides in strides, at ratio 1", gt=0)
-    anchor_num: int = key(5, "number of ratios times scales", **_POSITIVE)
+    stride: int = key(8, "pixels of the image between two cells", **_FEW)
+    ratios: tuple[Number, ...] = key((0.33, 0.5, 1, 2, 3), "heights over widths", **_FACTOR)
+    scales: tuple[Number, ...] = key((8,), "sides in strides, at ratio 1", **_FACTOR)
+    anchor_num: int = key(5, "number of ratios times scales", **_FEW)
 
 
 @dataclass(frozen=True)
@@ -306,23 +319,25 @@ class Track:
     penalty_k: float = key(0.04, "penalty on changes of scale and aspect ratio")
     window_influence: float = key(0.44, "share of the cosine window in the choice")
     lr: float = key(0.4, "share of a new size in the next one (SiamFC: of a new scale)", ge=0)
-    exemplar_size: int = key(127, "side of the template", **_POSITIVE)
-    instance_size: int = key(255, "side of the search region", **_POSITIVE)
-    base_size: int = key(8, "excess of the response over the sizes' difference in strides + 1")
-    context_amount: float = key(0.5, "margin as a share of width + height", ge=0)
-    lost_instance_size: int = key(831, "INSTANCE_SIZE of a lost target", **_POSITIVE)
+    exemplar_size: int = key(127, "side of the template", **_SIDE)
+    instance_size: int = key(255, "side of the search region", **_SIDE)
+    base_size: int = key(
+        8, "excess of the response over the sizes' difference in strides + 1", **_EXCESS
+    )
+    context_amount: float = key(0.5, "margin as a share of width + height", ge=0, le=10)
+    lost_instance_size: int = key(831, "INSTANCE_SIZE of a lost target", **_SIDE)
     confidence_low: float = key(0.85, "score below which the target is lost")
     confidence_high: float = key(0.998, "score above which it is found again")
     mask_thershold: float = key(0.3, "probability above which a pixel is the target's")
-    mask_output_size: int = key(127, "side of a mask in its own pixels", **_POSITIVE)
-    scale_num: int = own(3, "SiamFC: search regions per frame", **_POSITIVE)
-    scale_step: float = own(1.0375, "SiamFC: factor from one to the next", gt=0)
+    mask_output_size: int = key(127, "side of a mask in its own pixels", **_SIDE)
+    scale_num: int = own(3, "SiamFC: search regions per frame", ge=1, le=64)
+    scale_step: float = own(1.0375, "SiamFC: factor from one to the next", ge=0.5, le=2)
     scale_penalty: float = own(0.9745, "SiamFC: factor on all responses but the middle one", gt=0)
     distractor_influence: float = own(0.5, "DaSiamRPN: weight of distractors", ge=0, lt=1)
     distractor_threshold: float = own(
         0.7, "DaSiamRPN: score of a distractor, and of a target to update the template"
     )
-    distractor_num: int = own(3, "DaSiamRPN: distractors per frame, at most", ge=0)
+    distractor_num: int = own(3, "DaSiamRPN: distractors per frame, at most", ge=0, le=1024)
     nms_iou: float = own(0.1, "DaSiamRPN: overlap from which two boxes are one object", **_SHARE)
     template_lr: float = own(0.0, "DaSiamRPN: rate of all running averages; 0: fixed", **_SHARE)
     lost_step: int = own(
@@ -330,9 +345,13 @@ class Track:
         "DaSiamRPN: growth of the search region per lost frame, a multiple of 16, up to "
         "LOST_INSTANCE_SIZE; 0: the target is never lost",
         ge=0,
+        le=4096,
     )
     small_instance_size: int = own(
-        0, "DaSiamRPN: INSTANCE_SIZE of targets under 0.4 % of the first frame; 0: as others", ge=0
+        0,
+        "DaSiamRPN: INSTANCE_SIZE of targets under 0.4 % of the first frame; 0: as others",
+        ge=0,
+        le=4096,
     )
     precision: str = own("fp32", "numbers of the network", choices=tuple(PRECISIONS))
     compile: bool = own(False, "torch.compile for the network; on CUDA with CUDA graphs")

@@ -74,7 +74,8 @@ class ModelBuilder(nn.Module):
             self.refine_head = REFINE_HEADS.build(cfg.REFINE.TYPE, **inputs)
         parts = ("backbone", "neck", "rpn_head", "mask_head")
         check_wiring(*(getattr(self, part, None) for part in parts))
-        check_anchors(self.rpn_head, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES, cfg.ANCHOR.ANCHOR_NUM)
+        anchor = cfg.ANCHOR
+        check_anchors(self.rpn_head, anchor.RATIOS, anchor.SCALES, anchor.ANCHOR_NUM, anchor.STRIDE)
         weights = {"cls": "CLS_WEIGHT", "loc": "LOC_WEIGHT", "mask": "MASK_WEIGHT"}
         self.loss_weights = {f"{name}_loss": cfg.TRAIN[key] for name, key in weights.items()}
         self._kernels: Any = None

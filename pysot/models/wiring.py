@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pysot.utils.anchor import anchor_shapes
+
 
 def check_wiring(
     backbone: nn.Module,
@@ -55,8 +57,10 @@ def refine_inputs(backbone: nn.Module, mask_head: nn.Module | None) -> dict[str,
     return {"low_channels": backbone.out_channels[:-1], "in_channels": mask_head.hidden}
 
 
-def check_anchors(rpn_head: nn.Module, ratios: list, scales: list, anchor_num: int) -> None:
-    """Raise ValueError unless anchors, configuration and head agree on the number of anchors."""
+def check_anchors(
+    rpn_head: nn.Module, ratios: list, scales: list, anchor_num: int, stride: int
+) -> None:
+    """Raise ValueError unless anchors have an area and configuration and head agree on them."""
     if rpn_head.anchor_num is None:
         return
     anchors = len(ratios) * len(scales)
@@ -65,6 +69,7 @@ def check_anchors(rpn_head: nn.Module, ratios: list, scales: list, anchor_num: i
             f"ANCHOR.RATIOS and ANCHOR.SCALES make {anchors} anchors, ANCHOR.ANCHOR_NUM says "
             f"{anchor_num} and RPN.KWARGS.anchor_num {rpn_head.anchor_num}; make them equal"
         )
+    anchor_shapes(stride, ratios, scales)
 
 
 def _check_neck(neck: nn.Module, maps: list[int]) -> None:

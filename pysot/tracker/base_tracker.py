@@ -22,6 +22,8 @@ from pysot.core.settings import TrackParams
 MIN_SIDE = 10
 """Smallest reported side in pixels."""
 
+_LARGEST_WINDOW = 2**16
+
 
 @dataclass(frozen=True)
 class Target:
@@ -43,13 +45,22 @@ class Target:
         return [self.cx - self.w / 2, self.cy - self.h / 2, self.w, self.h]
 
     def moved(self, offset: Sequence[float], size: Sequence[float], rate: float) -> Target:
-        """Move the center by ``offset`` and the size a share ``rate`` of the way to ``size``."""
-        return Target(
+        """Move the center by ``offset`` and the size a share ``rate`` of the way to ``size``.
+
+        Raises:
+            ValueError: If a number of the result is NaN or infinite.
+        """
+        numbers = (
             float(self.cx + offset[0]),
             float(self.cy + offset[1]),
             float(self.w * (1 - rate) + size[0] * rate),
             float(self.h * (1 - rate) + size[1] * rate),
         )
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(
+                "the next box is not finite; are weights, TRACK.PENALTY_K and LR right?"
+            )
+        return Target(*numbers)
 
     def clipped(self, frame_shape: tuple[int, ...]) -> Target:
         """Keep the center inside a frame (H, W, ...) and the sides between 10 and the frame's.
@@ -179,7 +190,15 @@ def crop_window(
     """Cut a square window and scale it, pixel for pixel as published weights expect.
 
     The window may lie outside of the image, (H, W, 3) uint8; ``fill`` is truncated to integers.
+
+    Raises:
+        ValueError: If the window is beyond all bounds.
     """
+    if side > _LARGEST_WINDOW:
+        raise ValueError(
+            f"a region of {side} x {side} pixels is too large; are TRACK.CONTEXT_AMOUNT, "
+            "INSTANCE_SIZE, EXEMPLAR_SIZE and SCALE_STEP right?"
+        )
     height, width = image.shape[:2]
     left = math.floor(center[0] - (side + 1) / 2 + 0.5)
     top = math.floor(center[1] - (side + 1) / 2 + 0.5)

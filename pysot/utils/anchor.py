@@ -18,11 +18,19 @@ def anchor_shapes(stride: int, ratios: Sequence[float], scales: Sequence[float])
 
     An anchor of scale 1 covers about stride^2 pixels; ratios are height over width. Sides are
     truncated to whole pixels before scaling, which published weights expect.
+
+    Raises:
+        ValueError: If that leaves an anchor without width or height.
     """
     shapes = []
     for ratio in ratios:
         width = int(np.sqrt(stride * stride / ratio))
         height = int(width * ratio)
+        if not (width and height):
+            raise ValueError(
+                f"ANCHOR.RATIOS: an anchor of ratio {ratio} at ANCHOR.STRIDE {stride} would be "
+                f"{width} x {height} pixels"
+            )
         shapes += [(width * scale, height * scale) for scale in scales]
     return np.array(shapes, dtype=np.float32)
 

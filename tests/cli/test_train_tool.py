@@ -217,7 +217,10 @@ def test_too_many_corrupt_images_end_the_run(folder, capsys):
         (["BACKBONE.TRAIN_LAYERS", "[layer9]"], "no layer 'layer9'"),
         (["TRAIN.SNAPSHOT_DIR", "/dev/null/snapshot"], "/dev/null"),
         (["TRAIN.LOG_DIR", "/dev/null/logs"], "/dev/null"),
-        (["TRAIN.BATCH_SIZE", "0"], "TRAIN.BATCH_SIZE is 0; expected a whole number of 1 or more"),
+        (
+            ["TRAIN.BATCH_SIZE", "0"],
+            "TRAIN.BATCH_SIZE is 0; expected a whole number from 1 to 65536",
+        ),
         (["TRAIN.BATCH_SIZE", "2.5"], "TRAIN.BATCH_SIZE is 2.5; expected a whole number"),
         (["TRAIN.PRINT_FREQ", "0"], "TRAIN.PRINT_FREQ is 0"),
         (["TRAIN.BASE_LR", "nan"], "TRAIN.BASE_LR is nan; expected a number of 0 or more"),

@@ -13,7 +13,7 @@ def spec(tiny_config, tiny_snapshot):
 
 
 def test_the_file_is_parsed_once(spec, monkeypatch):
-    monkeypatch.setattr(configuration.yaml, "safe_load", None)
+    monkeypatch.setattr(configuration, "read_yaml", None)
     assert spec().params.lr == 0.3
     assert pickle.loads(pickle.dumps(spec))().params.lr == 0.3
     assert spec.record()["settings"]["TRACK"]["LR"] == 0.3
