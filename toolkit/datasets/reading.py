@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,8 @@ from toolkit.io.issues import IssueLog
 
 _SEPARATORS = re.compile(r"[,;\s]+")
 _NUMBER = re.compile(r"\d+")
+_IMAGES = ("img", "color")  # folders of images within that of a video
+_ANNOTATIONS = (".txt", ".csv", ".json", ".xml", ".mat")
 
 
 @dataclass(frozen=True)
@@ -197,15 +200,25 @@ def table(name: str) -> Mapping[str, Any]:
     return json.loads((files("toolkit.datasets") / "data" / f"{name}.json").read_bytes())
 
 
-def image_folder(folder: Path, below: Iterable[str] = ("img", "color", ".")) -> Path:
+def image_folder(folder: Path, below: Iterable[str] = (*_IMAGES, ".")) -> Path:
     """Return the first of some folders that has images, or the first of all."""
     paths = [folder / name for name in below]
     return next((path for path in paths if list_images(path)), paths[0])
 
 
 def first_file(folder: Path, names: Iterable[str]) -> str:
-    """Return the first of some files that is there, or an empty text."""
-    return next((name for name in names if (folder / name).is_file()), "")
+    """Return the first of some files that is there, perhaps in other case, or an empty text."""
+    names = list(names)
+    if found := next((name for name in names if (folder / name).is_file()), ""):
+        return found
+    there = {name: files_of((folder / name).parent, Path(name).suffix) for name in names}
+    near = (
+        (n, p)
+        for n, paths in there.items()
+        for p in paths
+        if p.name.lower() == Path(n).name.lower()
+    )
+    return next((str(Path(name).with_name(path.name)) for name, path in near), "")
 
 
 def listed(root: Path, mark: str, levels: int = 1) -> list[str]:
@@ -214,7 +227,67 @@ def listed(root: Path, mark: str, levels: int = 1) -> list[str]:
     if listing.is_file():
         lines = map(str.strip, read_text(listing).splitlines())
         return list(dict.fromkeys(filter(None, lines)))
-    return sorted({path.parents[levels - 1].name for path in root.glob(mark)})
+    return sorted({path.name for path in _shown(p.parents[levels - 1] for p in root.glob(mark))})
+
+
+def _shown(paths: Iterable[Path]) -> Iterator[Path]:
+    """Leave out hidden files and folders, and those that systems add to a user's."""
+    return (path for path in paths if path.name[:1] not in ".@$" and path.name != "__MACOSX")
+
+
+def files_of(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of a suffix, in any case, in order of their names; hidden ones left out."""
+    found = _shown(folder.iterdir() if folder.is_dir() else ())
+    return sorted(path for path in found if path.suffix.lower() == suffix and path.is_file())
+
+
+def subfolders(root: Path) -> list[Path]:
+    """Return the folders in a folder of annotations, in order; FileNotFoundError without it."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"folder of annotations not found: {root}")
+    return sorted(path for path in _shown(root.iterdir()) if path.is_dir())
+
+
+def without_links(paths: Iterable[Path]) -> list[Path]:
+    """Leave out links to others of some paths, and what is in linked folders of theirs."""
+    paths = list(paths)
+    real: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda path: os.path.realpath(path) != os.path.abspath(path)):
+        real.setdefault(os.path.realpath(path), path)
+    kept = set(real.values())
+    return [path for path in paths if path in kept]
+
+
+def folders_below(root: Path) -> list[Path]:
+    """Return a folder and all folders in it, in order; links are followed, none is there twice."""
+    found, waiting, known = [], [root], set()
+    links: list[Path] = []
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop(0)
+        real = os.path.realpath(folder)
+        if real in known or (folder != root and Path(real) in Path(os.path.realpath(root)).parents):
+            continue
+        known.add(real)
+        found.append(folder)
+        for path in subfolders(folder):
+            (links if path.is_symlink() else waiting).append(path)
+    return sorted(found)
+
+
+def note_unused(
+    folders: Iterable[Path], used: Iterable[Path], truth: str, reading: Reading
+) -> None:
+    """Note the folders of images that are none of those used, with the files that are there."""
+    known = {os.path.realpath(path) for path in used}
+    for folder in folders:
+        real = os.path.realpath(folder)
+        if real not in known and list_images(folder):
+            known.add(real)
+            video = folder.parent if folder.name in _IMAGES else folder
+            there = [path.name for path in _shown(sorted(video.iterdir())) if path.is_file()]
+            others = [name for name in there if Path(name).suffix.lower() in _ANNOTATIONS][:3]
+            text = f"there is no {truth}" + (f", but {', '.join(others)}" if others else "")
+            reading.report("images that are not used", folder, text, "note", "note")
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -229,13 +302,6 @@ def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield from ((rows.line_num, row) for row in rows if any(row))
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: expected a CSV file in UTF-8: {error}") from None
-
-
-def subfolders(root: Path) -> list[Path]:
-    """Return the folders in a folder of annotations, in order; FileNotFoundError without it."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"folder of annotations not found: {root}")
-    return sorted(path for path in root.iterdir() if path.is_dir())
 
 
 # -------------------------------------------------------------------------------------- images

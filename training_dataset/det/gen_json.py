@@ -1,4 +1,4 @@
-"""Write ``train.json`` and ``val.json`` (part "i") of ImageNet DET from ``ILSVRC/``."""
+"""Write ``train.json`` and ``val.json`` (part "i" or "val") of ImageNet DET from ``ILSVRC/``."""
 
 from pathlib import Path
 
@@ -14,8 +14,9 @@ def main() -> None:
     """Write both files, and the categories of the objects beside them."""
     reading = Reading(Path("ILSVRC"), IssueLog(), training=True)
     annotations = annotate(frames_of(read_det(reading), reading.log))
-    annotations.part(lambda video: "i/" not in video).write(Path("train.json"))
-    annotations.part(lambda video: "i/" in video).write(Path("val.json"))
+    held_out = ("i/", "val/")
+    annotations.part(lambda video: not video.startswith(held_out)).write(Path("train.json"))
+    annotations.part(lambda video: video.startswith(held_out)).write(Path("val.json"))
     finish(reading.log, Path("gen_json.problems.txt"))
 
 

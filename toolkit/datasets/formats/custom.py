@@ -6,24 +6,35 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from toolkit.datasets.formats import coco, voc
+from toolkit.datasets.formats.voc import is_voc
 from toolkit.datasets.reading import (
     BoxFile,
     Format,
     Reading,
     TrainingSet,
+    files_of,
     first_file,
+    folders_below,
     image_folder,
+    match_masks,
+    note_unused,
     read_boxes,
     read_csv,
     read_labels,
+    subfolders,
 )
 from toolkit.datasets.video import Sequence
 from toolkit.io.boxes import Region, whole_number
-from toolkit.io.images import list_images
+from toolkit.io.images import frame_numbers, list_images
+from toolkit.io.images import read_labels as label_image
 
 # files that may hold the boxes of a video, the better known first
 _TRUTHS = ("groundtruth.txt", "groundtruth_rect.txt")
@@ -33,7 +44,8 @@ _COLUMNS = ("video", "frame", "x", "y", "w", "h")
 
 def formats(name: str) -> tuple[Format, ...]:
     """Return the formats in which a set that is no known benchmark may be tested on."""
-    folders = ("*/groundtruth.txt", "*/groundtruth_rect.txt", "*.txt", "*/init_rect.txt", "*/*.txt")
+    folders = ("*/groundtruth.txt", "*/groundtruth_rect.txt", "*/init_rect.txt")
+    folders += ("*.txt", "*/*.txt", "*.TXT", "*/*.TXT")
     return (
         Format((f"{name}.csv",), partial(_read_table, name=name)),
         Format(folders, partial(read_folders, name=name)),
@@ -42,15 +54,25 @@ def formats(name: str) -> tuple[Format, ...]:
 
 def read_folders(reading: Reading, name: str) -> Iterator[Sequence]:
     """Videos to test on: ``<root>/<video>`` with images, in it or its ``img``, and boxes."""
-    root = reading.root
-    if truth := first_file(root, _TESTED):
+    root, known = reading.root, set()
+    folders = subfolders(root)
+    truth = first_file(root, _TESTED)
+    if truth and (list_images(image_folder(root)) or not any(map(_has_images, folders))):
         yield _video(root, name, truth, reading)
         return
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in sorted(folders, key=Path.is_symlink):
         names = (*_TESTED, f"{folder.name}.txt", f"../{folder.name}.txt")
         truth = first_file(folder, names)
-        if truth or list_images(image_folder(folder)):
+        key = os.path.realpath(folder), os.path.realpath(folder / truth)
+        if (truth or _has_images(folder)) and key not in known:
+            known.add(key)
+            if not truth:
+                note_unused([image_folder(folder)], (), _TESTED[0], reading)
             yield _video(folder, folder.name, truth or _TESTED[0], reading)
+
+
+def _has_images(folder: Path) -> bool:
+    return bool(list_images(image_folder(folder)))
 
 
 def _video(folder: Path, name: str, truth: str, reading: Reading) -> Sequence:
@@ -75,32 +97,87 @@ def read_any(reading: Reading, masks: Path | None = None) -> Iterator[Sequence]:
     if root.suffix.lower() == ".csv":
         return _read_images(reading)
     if root.is_dir():
-        if any(root.rglob("*.xml")):
+        folders = folders_below(root)
+        stills = [path for folder in folders for path in files_of(folder, ".xml") if is_voc(path)]
+        found = {folder: _annotation(folder, root, masks) for folder in folders}
+        found = {folder: annotation for folder, annotation in found.items() if any(annotation)}
+        if stills and not any(map(_has_images, found)):
             return voc.read_voc(reading)
-        folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
-        found = [(folder, _annotation(folder, root, masks)) for folder in folders]
-        found = [(folder, annotation) for folder, annotation in found if annotation]
         if found:
-            return (_trained(folder, annotation, reading) for folder, annotation in found)
+            return _read_videos(found, folders, stills, reading)
+        note_unused(folders, (), _TRUTHS[0], reading)
+    here = [path.name for kind in (".json", ".csv") for path in files_of(root, kind)]
     raise ValueError(
         f"{root}: found neither videos (folders of frames with {_TRUTHS[0]} or masks), nor a "
         "JSON file of COCO's format, VOC's XML files or a CSV file; see training_dataset/README.md"
+        + "".join(f"; {issue}" for issue in reading.log[:1])
+        + (f"; there is {', '.join(here[:3])}: name the file itself" if here else "")
     )
 
 
-def _annotation(folder: Path, root: Path, masks: Path | None) -> Path | None:
-    if masks is not None:
-        found = masks / folder.relative_to(root)
-        return found if list_images(found) else None
-    return next((p for name in (*_TRUTHS, "mask") if (p := folder / name).exists()), None)
+def _annotation(folder: Path, root: Path, masks: Path | None) -> tuple[Path | None, Path | None]:
+    """Return the file of boxes and the folder of masks that a folder has."""
+    below = {path.name.lower(): path for path in subfolders(folder)}
+    found = masks / folder.relative_to(root) if masks else below.get("mask")
+    truth = first_file(folder, _TRUTHS)
+    return (folder / truth if truth else None, found if found and list_images(found) else None)
 
 
-def _trained(folder: Path, annotation: Path, reading: Reading) -> Sequence:
-    root = reading.root
-    name = str(folder.relative_to(root)) if folder != root else root.resolve().name
-    if annotation.is_dir():
-        return read_labels(name, image_folder(folder), annotation, reading)
-    return read_boxes(BoxFile(name, image_folder(folder), annotation), reading)
+def _read_videos(
+    found: Mapping[Path, tuple[Path | None, Path | None]],
+    folders: list[Path],
+    stills: list[Path],
+    reading: Reading,
+) -> Iterator[Sequence]:
+    used = [path for folder, (_, masks) in found.items() for path in (image_folder(folder), masks)]
+    note_unused(folders, filter(None, used), _TRUTHS[0], reading)
+    if stills:
+        text = f"{len(stills)} beside videos, such as {stills[0]}: give their folder as the root"
+        reading.report("XML files that are not read", reading.root, text, "warning", "warning")
+    for folder, (truth, masks) in found.items():
+        name = str(folder.relative_to(reading.root)) if folder != reading.root else ""
+        yield _trained(name or folder.resolve().name, folder, truth, masks, reading)
+
+
+def _trained(
+    name: str, folder: Path, truth: Path | None, masks: Path | None, reading: Reading
+) -> Sequence:
+    images = image_folder(folder)
+    if truth is None:
+        return read_labels(name, images, masks or folder / "mask", reading)
+    video = read_boxes(BoxFile(name, images, truth), reading)
+    if masks and len(video):
+        frames = [Path(image) for image in video.images]
+        try:
+            found = match_masks(frames, frame_numbers(p.name for p in frames), masks, reading)
+            video.masks = [{0: LabelMask(path)} if path else {} for path in found]
+        except ValueError as error:
+            reading.report("unusable mask", masks, f"{error}: only the boxes are used")
+    return video
+
+
+@dataclass(frozen=True)
+class LabelMask:
+    """The mask of the one object of a label image."""
+
+    path: Path
+
+    def draw(self, shape: tuple[int, int]) -> NDArray:
+        """Read it; ``shape`` is (h, w). Returns (H, W) uint8, 1 on the object.
+
+        Raises:
+            ValueError: If it cannot be read, is of another size, or has not a single object.
+        """
+        try:
+            labels = label_image(self.path)
+        except OSError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+        objects = np.flatnonzero(np.bincount(labels.ravel())[1:])
+        if labels.shape != tuple(shape) or len(objects) != 1:
+            h, w = labels.shape
+            text = f"{len(objects)} objects, {w} x {h}; expected 1, {shape[1]} x {shape[0]}"
+            raise ValueError(f"{self.path}: {text}")
+        return (labels > 0).astype(np.uint8)
 
 
 # -------------------------------------------------------------------------------------- tables

@@ -12,6 +12,7 @@ from toolkit.datasets.reading import (
     read_labels,
     read_text,
     subfolders,
+    without_links,
 )
 from toolkit.datasets.video import Sequence
 
@@ -24,7 +25,7 @@ def read(reading: Reading, year: int | str, split: str = "val") -> Iterator[Sequ
     annotations = reading.root / "Annotations" / "480p"
     listing = reading.root / "ImageSets" / str(year) / f"{split}.txt"
     if split == "all" or (not listing.is_file() and not reading.training):
-        names = [path.name for path in subfolders(annotations)]
+        names = [path.name for path in without_links(subfolders(annotations))]
     else:
         names = _listed(listing)
     for name in names:
@@ -48,7 +49,7 @@ def read_youtube_vos(reading: Reading, split: str = "valid") -> Iterator[Sequenc
     root = reading.root / split if (reading.root / split).is_dir() else reading.root
     meta = root / "meta.json"
     content = json.loads(read_text(meta)) if reading.training and meta.is_file() else {}
-    for masks in subfolders(root / "Annotations"):
+    for masks in without_links(subfolders(root / "Annotations")):
         objects = content.get("videos", {}).get(masks.name, {}).get("objects", {})
         names = {int(number): str(item.get("category", "")) for number, item in objects.items()}
         yield read_labels(masks.name, root / "JPEGImages" / masks.name, masks, reading, names)

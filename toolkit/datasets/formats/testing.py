@@ -12,6 +12,7 @@ from toolkit.datasets.reading import (
     image_folder,
     listed,
     read_boxes,
+    subfolders,
     table,
 )
 from toolkit.datasets.video import Sequence
@@ -37,7 +38,7 @@ def read_otb(reading: Reading, subset: str | None = None) -> Iterator[Sequence]:
     """OTB: ``<name>/img`` and ``<name>/groundtruth_rect.txt``, numbered where there are two."""
     root = reading.root
     shared = {folder for folder, _ in _TARGETS.values()}
-    folders = {path.name for path in root.iterdir() if any(path.glob("groundtruth_rect*.txt"))}
+    folders = {path.name for path in subfolders(root) if any(path.glob("groundtruth_rect*.txt"))}
     for name in table("otb_splits")[subset] if subset else folders - shared | set(_TARGETS):
         folder, truth = _TARGETS.get(name, (name, _TRUTH))
         if folder not in folders and name in folders:  # a copy, as PySOT's users made it

@@ -13,10 +13,14 @@ from toolkit.datasets.reading import (
     Format,
     Reading,
     TrainingSet,
+    files_of,
     listed,
+    note_unused,
     read_boxes,
     read_csv,
+    subfolders,
     table,
+    without_links,
 )
 from toolkit.datasets.video import Corners, Sequence
 from toolkit.io.boxes import whole_number
@@ -64,7 +68,11 @@ def read_trackingnet(reading: Reading, parts: Items[str]) -> Iterator[Sequence]:
     roots = [reading.root / part for part in parts if (reading.root / part).is_dir()]
     found = 0
     for root in roots or [reading.root] * (len(parts) == 1):
-        for truth in sorted((root / "anno").glob("*.txt")):
+        truths = files_of(root / "anno", ".txt")
+        if reading.training and truths and (root / "frames").is_dir():
+            used = [root / "frames" / truth.stem for truth in truths]
+            note_unused(subfolders(root / "frames"), used, "file of it in anno", reading)
+        for truth in truths:
             found += 1
             source = BoxFile(
                 truth.stem,
@@ -101,6 +109,9 @@ def read_lasot(reading: Reading, split: str = "test") -> Iterator[Sequence]:
     folders = [_folder(reading.root, name) for name in names or ()]
     if reading.training:
         found = sorted(path.parent for path in reading.root.glob("*/*/groundtruth.txt"))
+        found = without_links(found)
+        images = sorted(reading.root.glob("*/*/img"))
+        note_unused(images, (path / "img" for path in found), "groundtruth.txt", reading)
         if not found:
             raise FileNotFoundError(f"nothing found at {reading.root}/<class>/<video>")
         wanted = None if names is None else frozenset(names)

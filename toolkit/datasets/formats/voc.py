@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit.datasets.reading import Reading, TrainingSet, subfolders
+from toolkit.datasets.reading import Reading, TrainingSet, files_of, folders_below, subfolders
 from toolkit.datasets.video import Corners, Sequence
-from toolkit.io.images import IMAGE_SUFFIXES
+from toolkit.io.images import list_images
 
 _VID_PARTS = ("a", "b", "c", "d", "e")
 _UNREADABLE = (ElementTree.ParseError, ValueError, OSError)
@@ -20,49 +22,102 @@ VidVideo = dict[str, Any]
 """``base_path`` "a/<video>" and ``frame``: a list of :data:`VidFrame`."""
 
 
+def is_voc(path: Path) -> bool:
+    """Return whether a file begins as VOC's XML files do."""
+    with open(path, "rb") as file:
+        return re.search(rb"<annotation[\s>/]", file.read(2000).replace(b"\0", b"")) is not None
+
+
 def read_voc(reading: Reading) -> Iterator[Sequence]:
     """Yield the images that XML files describe, each a video of one frame named as the XML file.
 
     An image is beside its file, or in ``JPEGImages`` or ``images`` beside the folder of that.
     """
-    for path in sorted(reading.root.rglob("*.xml")):
-        name = str(path.relative_to(reading.root).with_suffix(""))
-        try:
-            tree = ElementTree.parse(path).getroot()
-            size = tuple(int(tree.findtext(f"size/{side}") or 0) for side in ("width", "height"))
-            yield _still(name, _voc_image(path, tree), tree, size)
-        except _UNREADABLE as error:
-            reading.report("unreadable annotation", path, error)
+    for folder in folders_below(reading.root):
+        places = [folder, folder.parent / "JPEGImages", folder.parent / "images"]
+        names = [{path.name.lower(): path for path in list_images(place)} for place in places]
+        for path in files_of(folder, ".xml"):
+            name = str(path.relative_to(reading.root).with_suffix(""))
+            try:
+                tree = ElementTree.parse(path).getroot()
+                if tree.tag != "annotation":
+                    reading.report("XML file of another kind", path, tree.tag, "note", "note")
+                    continue
+                sides = ("size/width", "size/height")
+                size = tuple(int(tree.findtext(side) or 0) for side in sides)
+                image = _voc_image(path, tree, names, reading)
+                yield _still(name, image, tree, size)
+            except _UNREADABLE as error:
+                reading.report("unreadable annotation", path, error)
 
 
-def _voc_image(path: Path, tree: ElementTree.Element) -> Path:
-    """Image of an XML file: the one it names, or the one that is named as it is."""
-    folders = [path.parent, path.parent.parent / "JPEGImages", path.parent.parent / "images"]
-    named = tree.findtext("filename") or f"{path.stem}.jpg"
-    candidates = [folder / named for folder in folders]
-    candidates += [f / f"{path.stem}{suffix}" for f in folders for suffix in sorted(IMAGE_SUFFIXES)]
-    return next((image for image in candidates if image.is_file()), candidates[0])
+def _voc_image(
+    path: Path, tree: ElementTree.Element, names: list[dict[str, Path]], reading: Reading
+) -> Path:
+    """Image of an XML file: the one it names, or the one that is named as it is, in any case."""
+    named = (tree.findtext("filename") or path.stem).strip().replace("\\", "/")
+    stated = named.rpartition("/")[2].lower()
+    given = [images[stated] for images in names if stated in images]
+    stem = path.stem.lower()
+    own = [image for images in names for image in images.values() if image.stem.lower() == stem]
+    if given and own and given[0] not in own:
+        text = f"it names {given[0].name}, which is used, but {own[0].name} is there, too"
+        reading.report("XML file that names another image", path, text, "warning", "warning")
+    return next(iter([*given, *own]), path.parent / named)
 
 
 def read_det(reading: Reading) -> Iterator[Sequence]:
     """Yield the images of DET: ``{Annotations,Data}/DET/train/<part>``, part "a" to "i".
 
-    Part "a" has one more level of folders, which is not part of a video's name.
+    Part "a" has one more level of folders, which is not part of a video's name. Without PySOT's
+    links the parts have the names in which they are distributed, and "val" is one of them.
     """
-    annotations = reading.root / "Annotations" / "DET" / "train"
-    images = reading.root / "Data" / "DET" / "train"
-    for part in subfolders(annotations):
-        for path in sorted(part.rglob("*.xml")):
-            image = (images / path.relative_to(annotations)).with_suffix(".JPEG")
-            try:
-                tree = ElementTree.parse(path).getroot()
-                size = tuple(int(_text(tree, f"size/{side}")) for side in ("width", "height"))
-                video = _still(path.stem, image, tree, size, part.name)
-                boxes = video.regions[0].items()
-                video.regions = [{t: b for t, b in boxes if b.x2 > b.x1 and b.y2 > b.y1}]
-                yield video
-            except _UNREADABLE as error:
-                reading.report("unreadable annotation", path, error)
+    for part in _parts(reading.root, "DET"):
+        for folder in folders_below(part):
+            images = _images(folder, reading.root)
+            yield from _stills(files_of(folder, ".xml"), images, part.name, reading)
+
+
+def _stills(
+    paths: Iterable[Path], images: Path, group: str, reading: Reading
+) -> Iterator[Sequence]:
+    for path in paths:
+        try:
+            tree = ElementTree.parse(path).getroot()
+            size = tuple(int(_text(tree, f"size/{side}")) for side in ("width", "height"))
+            video = _still(path.stem, images / f"{path.stem}.JPEG", tree, size, group)
+            boxes = video.regions[0].items()
+            video.regions = [{t: b for t, b in boxes if b.x2 > b.x1 and b.y2 > b.y1}]
+            yield video
+        except _UNREADABLE as error:
+            reading.report("unreadable annotation", path, error)
+
+
+def _parts(root: Path, name: str) -> list[Path]:
+    """Return the folders of annotations of a set's parts, each once; PySOT's links come first.
+
+    A part of another name is left out if a link names it, or a copy: one of the same files. The
+    validation set beside ``train`` is a part where there are no links.
+    """
+    annotations = root / "Annotations" / name
+    parts = subfolders(annotations / "train")
+    linked = [part for part in parts if len(part.name) == 1]
+    if not linked:
+        return [*parts, *([annotations / "val"] if (annotations / "val").is_dir() else [])]
+    known = [(os.path.realpath(part), sorted(os.listdir(part))) for part in linked]
+    for part in (part for part in parts if part not in linked):
+        real, names = os.path.realpath(part), sorted(os.listdir(part))
+        if not any(real == other or names == found for other, found in known):
+            linked.append(part)
+    return linked
+
+
+def _images(folder: Path, root: Path) -> Path:
+    """Return the folder of images to one of annotations, of which links need not be in both."""
+    below = folder.relative_to(root / "Annotations")
+    real = os.path.relpath(os.path.realpath(folder), os.path.realpath(root / "Annotations"))
+    paths = [root / "Data" / below, root / "Data" / real]
+    return next((path for path in paths if path.is_dir()), paths[0])
 
 
 def _still(
@@ -78,10 +133,12 @@ def _still(
 
 
 def read_vid(reading: Reading, split: str = "", shortest: int = 1) -> Iterator[Sequence]:
-    """VID: ``{Annotations,Data}/VID/train/<part>/<video>``; names of videos contain ``split``."""
-    images = reading.root / "Data" / "VID" / "train"
-    for folder in (folder for part in _parts(reading.root) for folder in part):
-        video = vid_sequence(_vid_video(folder, reading), images)
+    """VID: ``{Annotations,Data}/VID/train/<part>/<video>``; names of videos contain ``split``.
+
+    Without PySOT's links "a" to "e" the parts have the names in which they are distributed.
+    """
+    for folder in (folder for part in _vid_parts(reading.root) for folder in part):
+        video = vid_sequence(_vid_video(folder, reading), _images(folder, reading.root))
         if split in folder.name:
             yield keep_runs(video, shortest)
 
@@ -94,22 +151,24 @@ def _shown(videos: Iterable[Sequence]) -> Iterator[Sequence]:
 
 
 def parse_vid(reading: Reading) -> list[list[VidVideo]]:
-    """Read the videos of VID's five parts, as ``vid.json`` holds them; [] for a missing part."""
-    return [[_vid_video(folder, reading) for folder in part] for part in _parts(reading.root)]
+    """Read the videos of VID's parts, as ``vid.json`` holds them; [] for a missing one of five."""
+    parts = _vid_parts(reading.root)
+    return [[_vid_video(folder, reading) for folder in part] for part in parts]
 
 
-def _parts(root: Path) -> list[list[Path]]:
+def _vid_parts(root: Path) -> list[list[Path]]:
     """Return the folders of the videos in ``Annotations/VID/train/<part>``."""
-    train = root / "Annotations" / "VID" / "train"
-    there = {part.name: part for part in subfolders(train)}
-    if not there.keys() & set(_VID_PARTS):
-        raise FileNotFoundError(f"{train}: found no folder {', '.join(_VID_PARTS)}")
-    return [subfolders(there[part]) if part in there else [] for part in _VID_PARTS]
+    parts = {part.name: subfolders(part) or [part] for part in _parts(root, "VID")}
+    if not parts:
+        raise FileNotFoundError(f"{root / 'Annotations' / 'VID' / 'train'}: found no folder in it")
+    if parts.keys() & set(_VID_PARTS):
+        parts = {name: [] for name in _VID_PARTS} | parts
+    return list(parts.values())
 
 
 def _vid_video(folder: Path, reading: Reading) -> VidVideo:
     frames = []
-    for path in sorted(folder.glob("*.xml")):
+    for path in files_of(folder, ".xml"):
         try:
             frames.append(_vid_frame(path))
         except _UNREADABLE as error:
@@ -134,10 +193,10 @@ def _vid_frame(path: Path) -> VidFrame:
     }
 
 
-def vid_sequence(video: VidVideo, images: Path) -> Sequence:
-    """Make the sequence of a video with all its objects; ``images`` is ``Data/VID/train``."""
+def vid_sequence(video: VidVideo, folder: Path) -> Sequence:
+    """Make the sequence of a video with all its objects, whose images are in ``folder``."""
     group, _, name = video["base_path"].rpartition("/")
-    frames, folder = video["frame"], images / video["base_path"]
+    frames = video["frame"]
     return Sequence(
         name,
         [folder / frame["img_path"] for frame in frames],
@@ -185,14 +244,14 @@ def _box(item: ElementTree.Element) -> Corners:
 TRAINING = {
     "vid": TrainingSet(
         "ImageNet VID: check, crops, annotations",
-        "folder ILSVRC2015, with Annotations/VID/train and Data/VID/train",
+        "folder ILSVRC2015, with Annotations/VID and Data/VID",
         lambda reading, split: _shown(read_vid(reading, split, shortest=2)),
         {"--split": {"choices": ("train", "val"), "default": "train"}},
         "{split}.json",
     ),
     "det": TrainingSet(
         "ImageNet DET: check, crops, annotations",
-        "folder ILSVRC, with Annotations/DET/train and Data/DET/train",
+        "folder ILSVRC, with Annotations/DET and Data/DET",
         lambda reading: _shown(read_det(reading)),
     ),
 }
