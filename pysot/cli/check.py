@@ -34,7 +34,7 @@ from toolkit.datasets.dataset import annotation_file, doubt_of_name, make_video,
 from toolkit.datasets.formats import read_records
 from toolkit.datasets.reading import spans
 from toolkit.io.files import atomic_write
-from toolkit.io.images import image_size
+from toolkit.io.images import image_size, undecided_turn
 from toolkit.io.issues import LEVELS, IssueLog
 
 # evaluations whose overlaps end at the border of the frame
@@ -176,12 +176,13 @@ def _check_images(video: Video, missing: Sequence[int], log: IssueLog, all_image
     twice = [name for name, count in Counter(video.img_names).items() if count > 1]
     if twice:
         log.warn("", video.name, f"the same image for several frames: {_some(twice)}")
-    absent, size = set(missing), video.annotated_size
+    absent, size, turned = set(missing), video.annotated_size, []
     for index in range(len(video) if all_images else 1):
         if index in absent:
             continue
         try:
-            found = image_size(video.img_names[index], size)
+            found = image_size(video.img_names[index], video.stated_size)
+            turned += filter(None, [undecided_turn(video.img_names[index], video.stated_size)])
         except (ValueError, OSError) as error:
             log.add("", video.name, f"frame {index}: {error}")
             continue
@@ -189,6 +190,9 @@ def _check_images(video: Video, missing: Sequence[int], log: IssueLog, all_image
         if found != size:
             text = f"{found[0]}x{found[1]} but {size[0]}x{size[1]} was expected"
             log.add("", video.name, f"frame {index}: {video.img_names[index]} is {text}")
+    if turned:
+        text = f"{len(turned)} images are turned by EXIF {turned[0]}"
+        log.warn("", video.name, text)
 
 
 def _check_boxes(video: Video, log: IssueLog) -> None:

@@ -392,7 +392,7 @@ def _checked_size(frame: Frame, log: IssueLog) -> tuple[int, int] | None:
     if cut:
         log.add("unreadable image", frame.image, "JPEG file is cut short")
         return None
-    if stated == frame.size and stated and size != stated:
+    if stated and stated == frame.size != size:
         text = f"annotated as {stated[0]} x {stated[1]}"
         log.add("image of another size", frame.image, f"{size[0]} x {size[1]}, {text}")
     if undecided:
@@ -404,6 +404,9 @@ def _stated_size(frame: Frame) -> tuple[int, int] | None:
     """Size (w, h) that an image has by its annotation or its mask, None where neither says."""
     if frame.size and min(frame.size) > 0:
         return frame.size
+    for mask in frame.masks.values():
+        if size := getattr(mask, "size", None):
+            return size
     with suppress(ValueError, OSError):  # a mask that cannot be read is reported in its place
         return image_size(frame.labels) if frame.labels else None
     return None

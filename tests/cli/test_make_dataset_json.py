@@ -189,3 +189,36 @@ def test_script_reports_errors_in_one_line_and_exits_with_2(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: no folders of x in ") and done.stderr.count("\n") == 1
+
+
+def turn(path, orientation):
+    """Store an image with an EXIF orientation."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(path).save(path, exif=exif)
+
+
+def test_images_turned_by_exif_are_told_unless_a_size_decides(folders, capsys):
+    for i in range(3):
+        turn(folders / "a" / f"{i}.png", 6)
+    run(folders, "--check-images")
+    assert (
+        "warning  a 3 images are turned by EXIF orientation 6; no stated" in capsys.readouterr().out
+    )
+    record = json.loads((folders / "mine.json").read_text())["a"]
+    assert (record["width"], record["height"]) == (30, 40)
+    for size in ((40, 30), (30, 40)):  # the image as stored, and turned
+        change(folders, width=size[0], height=size[1])
+        run(folders, "--check-images", "--strict")
+        for image, _ in load_videos(folders, "mine")["a"]:
+            assert image.shape[1::-1] == size
+
+
+def test_a_video_of_several_orientations_changes_its_size(folders):
+    turn(folders / "a" / "2.png", 8)
+    with pytest.raises(ValueError, match="mine cannot be used as it is"):
+        run(folders, "--check-images")
+    video = load_videos(folders, "mine")["a"]
+    assert [image.shape[:2] for image, _ in video] == [(30, 40), (30, 40), (40, 30)]

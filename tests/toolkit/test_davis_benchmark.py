@@ -1,5 +1,6 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -148,6 +149,32 @@ def test_masks_of_another_size_or_damaged_are_reported(mask_set, tmp_path):
     assert "cannot decode the mask" in problems[1]
     with pytest.raises(ValueError, match=r"a:\n  .*is 8x6, the annotation 80x60"):
         MaskEvaluation(dataset, "error").scores("t")
+
+
+def test_results_with_soft_edges_are_not_scored(mask_set, tmp_path):
+    dataset = mask_set({"a": [square()] * 5}, {"a": dict.fromkeys(range(5), square())})
+    assert MaskEvaluation(dataset).scores("t").metrics["j"] == 1
+    folder = tmp_path / "results" / "t" / "a"
+    pixels = square() * 255
+    soft = cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 1).astype(np.uint8)
+    cv2.imwrite(str(folder / "00001.png"), soft)
+    (folder / "00002.png").write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
+    cv2.imwrite(str(folder / "00003.png"), pixels)  # one object, exactly
+    scores = MaskEvaluation(dataset).scores("t")
+    for problem, number in zip(scores.problems, (1, 2), strict=True):
+        text = "has soft edges or is a JPEG; expected labels: counted as lost"
+        assert f"0000{number}.png {text}" in problem
+    assert scores.metrics["j"] == pytest.approx(1 / 3)
+
+
+def test_annotations_may_have_soft_edges(mask_set, tmp_path):
+    dataset = mask_set({"a": [square()] * 4}, {"a": dict.fromkeys(range(4), square())})
+    for path in dataset.videos["a"].mask_names:
+        pixels = cv2.GaussianBlur(square() * np.float32(255), (0, 0), 1).astype(np.uint8)
+        cv2.imwrite(path, pixels)
+    scores = MaskEvaluation(dataset).scores("t")
+    assert scores.metrics["j"] > 0.95
+    assert not scores.problems
 
 
 def test_no_result_at_all_says_what_was_looked_for(mask_set):

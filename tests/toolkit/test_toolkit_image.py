@@ -244,6 +244,18 @@ def test_a_head_states_size_and_depth(suffix, options, bits):
         assert header is None or header[:2] == (50, 40)
 
 
+def test_a_png_whose_end_is_missing_is_not_decoded(tmp_path, monkeypatch):
+    content = bytearray(encoded("png"))
+    assert not read_header(content + b"trailing bytes").is_cut
+    longer = content[:33] + b"\x7f" + content[34:]  # a chunk of 2 GB
+    monkeypatch.setattr(cv2, "imdecode", None)
+    for name, cut in {"a": content[:-12], "b": content[:-5], "c": longer}.items():
+        (tmp_path / f"{name}.png").write_bytes(cut)
+        for read in (read_image, image_size, read_labels):
+            with pytest.raises(ValueError, match=f"{name}.png: it is cut short"):
+                read(tmp_path / f"{name}.png")
+
+
 def bomb(suffix, side):
     """Content of a small file whose head states side x side pixels."""
     content = bytearray(cv2.imencode(f".{suffix}", np.zeros((64, 64, 3), np.uint8))[1].tobytes())

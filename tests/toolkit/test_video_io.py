@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from toolkit.io import video as video_io
+from toolkit.io.images import read_image
 from toolkit.io.video import (
     CutShortError,
     FrameSource,
@@ -83,6 +84,43 @@ def test_a_change_of_size_is_an_error(tmp_path):
         cv2.imwrite(str(tmp_path / f"{number}.png"), gray(0, (width, 24)))
     with pytest.raises(ValueError, match=r"3\.png is 30 x 24 pixels, those before it 32 x 24"):
         list(open_source(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("img%d.png", [8, 9, 10]),
+        ("img%02d.png", [8, 9, 10]),
+        ("img9.png", [9, 10]),
+        ("one.png", [0]),
+    ],
+)
+def test_numbered_images_are_read_as_those_of_a_folder(tmp_path, name, expected, caplog):
+    for number in (8, 9, 10):
+        pixels = np.full((24, 32), 7000, np.uint16)
+        pixels[:, 16:] = 7500 + 100 * number
+        cv2.imwrite(str(tmp_path / f"img{number}.png"), pixels)
+    cv2.imwrite(str(tmp_path / "one.png"), gray(0))
+    frames = list(open_source(tmp_path / name))
+    assert [f.name for f in frames] == [f"img{n}.png" if n else "one.png" for n in expected]
+    for frame in frames if len(frames) > 1 else ():
+        first = tmp_path / frames[0].name
+        assert (frame.image == read_image(tmp_path / frame.name, first=first)).all()
+    assert caplog.text.count("more than 8 bits") == (len(frames) > 1)
+
+
+def test_a_video_file_of_16_bits_is_told(tmp_path, caplog):
+    code, depth = cv2.VideoWriter_fourcc(*"FFV1"), [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U]
+    path, gray_only = str(tmp_path / "a.mkv"), [cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
+    writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, code, 25, (32, 24), depth + gray_only)
+    if not writer.isOpened():
+        pytest.skip("this OpenCV writes no video of 16 bits")
+    writer.write(np.full((24, 32), 7000, np.uint16))
+    writer.release()
+    list(open_source(path))
+    assert "a.mkv has more than 8 bits, of which OpenCV gives the upper 8" in caplog.text
+    list(open_source(write_clip(tmp_path / "b.mp4")))
+    assert "b.mp4" not in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".MP4"])

@@ -227,7 +227,7 @@ class Video:
             FileNotFoundError: If the image is not there.
             ValueError: If it cannot be decoded; both name the file.
         """
-        image = read_image(self.img_names[index], self._stated_size, self.first_image)
+        image = read_image(self.img_names[index], self.stated_size, self.first_image)
         return image, self.gt_traj[index]
 
     def __iter__(self) -> Iterator[tuple[NDArray, Items[float]]]:
@@ -314,7 +314,7 @@ class Video:
         return self._size
 
     @cached_property
-    def _stated_size(self) -> tuple[int, int] | None:
+    def stated_size(self) -> tuple[int, int] | None:
         """Frame width and height by the annotation, its masks included, if it states any."""
         mask = next(filter(None, self.mask_names or ()), None)
         if self._size or mask is None:
@@ -328,7 +328,7 @@ class Video:
         if self._size:
             return self._size
         try:
-            return image_size(self.first_image, self._stated_size)
+            return image_size(self.first_image, self.stated_size)
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"video {self.name!r}: its frame size is not known: the annotation has no width "

@@ -26,6 +26,7 @@ class Header(NamedTuple):
     orientation: int = 1
     # whether OpenCV turns the image even if it is told not to
     always_turned: bool = False
+    is_cut: bool = False  # whether the file is seen to end early; only of PNG
 
     @property
     def turned_size(self) -> tuple[int, int]:
@@ -51,13 +52,14 @@ def read_header(content: bytes | mmap) -> Header | None:
 
 def _png(content: bytes | mmap) -> Header:
     width, height, bits = struct.unpack_from(">IIB", content, 16)
-    at, orientation = 8, 1
-    while at + 8 <= len(content):
+    at, orientation, kind = 8, 1, b""
+    while kind != b"IEND" and at + 12 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
         if kind == b"eXIf":
             orientation = _orientation(content[at + 8 : at + 8 + length])
         at += 12 + length
-    return Header(width, height, bits, orientation)
+    cut = kind != b"IEND" or at > len(content)
+    return Header(width, height, bits, orientation, is_cut=cut)
 
 
 def _jpeg(content: bytes | mmap) -> Header:

@@ -38,6 +38,7 @@ _NUMBER, _SIGNED = re.compile(r"(\d+)"), re.compile(r"(-?\d+)")
 _VOID = 255  # "not annotated" in 8 bits, the object in a gray image of two values
 _DEEPEST = 65535
 _MOTS_VOID = 10000
+_MASK_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _BRIGHT = 239  # what compression may make of 255
 _FEW_LABELS = 8  # so many values beside 0 and 255 need not come from soft edges
 _PADDING = 4096  # bytes that some cameras write behind the end marker
@@ -172,7 +173,9 @@ def _read_pixels(path: str | os.PathLike, size: tuple[int, int] | None = None) -
     else:
         flags = cv2.IMREAD_COLOR | (cv2.IMREAD_ANYDEPTH if header.bits > 8 else 0)
     image = decode_image(content, os.fspath(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    image = np.dstack([image] * 3) if image.ndim == 2 else image[..., :3]
+    if image.ndim == 2 or image.shape[2] < 3:
+        image = np.dstack([image[..., 0] if image.ndim > 2 else image] * 3)
+    image = image[..., :3]
     turn, stored = header.orientation, header.is_stored(size)
     if header.always_turned:
         turn = {6: 8, 8: 6}.get(turn, turn) if stored else 1
@@ -203,11 +206,13 @@ def decode_image(content: bytes, name: str, flags: int) -> NDArray:
 
 
 def check_pixels(header: Header | None, name: str) -> None:
-    """Raise ValueError for an image whose head states no pixel, or more than are allowed."""
+    """Raise ValueError for an image that is cut, states no pixel, or more than are allowed."""
     given = os.environ.get(PIXELS_VARIABLE) or str(_MOST_PIXELS)
     if not given.isdecimal():
         raise ValueError(f"{PIXELS_VARIABLE}={given}: expected a whole number")
     limit = int(given)
+    if header and header.is_cut:  # OpenCV would allot what the last chunk states, and fill it
+        raise ValueError(f"cannot decode the image {name}: it is cut short")
     if header and not 0 < header.width * header.height <= limit:
         raise ValueError(
             f"cannot decode the image {name}: it states {header.width} x {header.height} pixels; "
@@ -443,7 +448,7 @@ def _read_values(path: str | os.PathLike) -> tuple[NDArray, str]:
         image_header(path)  # what it allows, Pillow shall not refuse
         most, pillow.MAX_IMAGE_PIXELS = pillow.MAX_IMAGE_PIXELS, None
         try:
-            with pillow.open(path) as image:
+            with pillow.open(path, formats=_MASK_FORMATS) as image:
                 kind = "P" if image.mode == "P" else str(image.format)
                 if kind == "P" and _is_shuffled_gray(np.reshape(image.getpalette(), (-1, 3))):
                     image, kind = image.convert("L"), ""

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 _DEFAULT_FPS = 25.0
+_DEEP_GRAY = int.from_bytes(b"Y1", "little")  # FFmpeg's tag of gray pixels of 9 to 16 bits
 _WARM_UP = 5  # first frames of a camera: exposure is not settled yet (PySOT's number)
 _SPARE = 1 << 20  # bytes of a disk that are left for the end of a video
 _PROBE_SECONDS = 20
@@ -100,6 +101,8 @@ class FrameSource:
 def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
     """Open a camera (its number or device), a stream (URL or pipe), an image folder or a video.
 
+    A pattern such as ``img%04d.png`` names images, and an image those numbered from it on.
+
     Gray is repeated in all three channels, alpha is dropped; for images of more than 8 bits and
     EXIF orientations see `toolkit.io.images.read_image`; of video files OpenCV gives 8 bits.
     Iterating raises ``ValueError`` for an image that cannot be decoded or a change of size,
@@ -114,12 +117,12 @@ def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
         return _open_folder(text)
     if "://" in text:
         return _open_capture(text, text, live=True)
+    if paths := _numbered(Path(text)):
+        return _open_images(text, paths)
     if not os.path.exists(text):
         if text.isdecimal():
             return _open_capture(int(text), f"camera {int(text)}", live=True, camera=True)
-        if "%" not in text:  # OpenCV takes patterns such as img%04d.png
-            raise FileNotFoundError(f"no such video file, folder, camera number or URL: {text!r}")
-        return _open_capture(text, text, live=False)
+        raise FileNotFoundError(f"no such video file, folder, camera number or URL: {text!r}")
     mode = os.stat(text).st_mode
     return _open_capture(text, text, not stat.S_ISREG(mode), camera=stat.S_ISCHR(mode))
 
@@ -129,10 +132,24 @@ def _open_folder(folder: str) -> FrameSource:
     if not paths:
         known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise FileNotFoundError(f"{Path(folder)}: no images in this folder (looked for {known})")
+    return _open_images(str(Path(folder)), paths)
+
+
+def _numbered(path: Path) -> list[Path]:
+    """Images of a pattern such as ``img%04d.png``, or numbered from the one of that name on."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return []
+    number = r"%0?\d*d" if "%" in path.stem else r"\d+(?=\D*$)"
+    pattern = re.sub(number, r"\\d+", re.escape(path.stem)) + re.escape(path.suffix)
+    paths = [image for image in list_images(path.parent) if re.fullmatch(pattern, image.name)]
+    return paths[paths.index(path) :] if path in paths else paths if "%" in path.stem else []
+
+
+def _open_images(name: str, paths: list[Path]) -> FrameSource:
     if note := depth_note(paths[:1]):
-        logging.getLogger(__name__).warning(note)
+        logger.warning(note)
     images = ((path.name, read_image(path, first=paths[0])) for path in paths)
-    return FrameSource(str(Path(folder)), images, _DEFAULT_FPS, len(paths))
+    return FrameSource(name, images, _DEFAULT_FPS, len(paths))
 
 
 def _open_capture(target: str | int, name: str, live: bool, camera: bool = False) -> FrameSource:
@@ -141,6 +158,8 @@ def _open_capture(target: str | int, name: str, live: bool, camera: bool = False
     if not capture.isOpened():
         hint = "is it connected, and may you use it?" if camera else _NO_VIDEO
         raise OSError(f"cannot open {name}: {hint}")
+    if int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFF == _DEEP_GRAY:
+        logger.warning("%s has more than 8 bits, of which OpenCV gives the upper 8", name)
     fps, stated = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     count = None if live else int(stated) if 0 < stated < _MOST_FRAMES else 0
     images = _camera_images(capture, name) if camera else _file_images(capture, name, count or 0)

@@ -1205,3 +1205,15 @@ def test_masks_may_be_of_any_image_format(tmp_path):
     annotations, log = crop(frames, tmp_path / "out")
     assert not log
     assert annotations.boxes["v"]["01"]["000001"] == [12, 10, 40, 30]
+
+
+def test_the_size_of_run_lengths_turns_an_image(tmp_path):
+    turned_photo(tmp_path / "a.jpg")
+    for width, height, box in ((60, 40, (4, 4, 16, 16)), (40, 60, (24, 4, 36, 16))):
+        mask = RunMask(height, width, (0, width * height))
+        frames = [Frame("v", 0, tmp_path / "a.jpg", {0: box}, {0: mask})]
+        _, log, checked = crop_and_check(frames, tmp_path / f"out{width}")
+        assert not log
+        assert not checked
+        middle = cv2.imread(str(tmp_path / f"out{width}/crop511/v/000000.00.x.jpg"))[255, 255]
+        assert np.abs(middle - [10.0, 200, 240]).max() < 20

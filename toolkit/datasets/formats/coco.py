@@ -229,6 +229,11 @@ class RunMask:
     width: int
     counts: tuple[int, ...]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the image in pixels."""
+        return self.width, self.height
+
     def checked(self) -> RunMask:
         """Return it; raise ValueError if its runs do not fill the image."""
         if min(self.counts, default=0) < 0 or sum(self.counts) != self.height * self.width:
