@@ -30,7 +30,6 @@ from pysot.datasets.annotation import categories_path
 from pysot.datasets.crop import (
     Annotation,
     CropForm,
-    check_box,
     crop_name,
     write_annotation,
     write_crops,
@@ -55,6 +54,7 @@ from toolkit.io.pool import run_parallel
 
 _FRAMES_PER_JOB = 32
 _BEYOND = 2.0  # pixels by which boxes may reach beyond their image without a word
+_FAR = 1e9  # pixels; a number beyond counts as infinite
 _FINISHED = ".crops.jsonl"
 _LIMIT = 1 << 63  # numbers of frames are 64-bit integers in training
 
@@ -295,13 +295,11 @@ def label_boxes(labels: NDArray) -> dict[int, tuple[int, ...]]:
 
 def _usable(box: Iterable[float], shape: tuple[int, int], where: str, log: IssueLog) -> bool:
     box = tuple(box)
-    try:
-        check_box(box)
-    except ValueError:
-        kind = (
-            "box without area" if np.isfinite(np.float64(box)).all() else "box that is not finite"
-        )
-        log.add(kind, where, list(box))
+    if not all(abs(value) < _FAR for value in box):  # NaN, too
+        log.add("box that is not finite", where, list(box))
+        return False
+    if not (box[2] > box[0] and box[3] > box[1]):
+        log.add("box without area", where, list(box))
         return False
     if box[0] >= shape[1] or box[1] >= shape[0] or box[2] <= 0 or box[3] <= 0:
         text = f"{list(box)}, image {shape[1]} x {shape[0]}"

@@ -236,3 +236,9 @@ def test_a_line_is_read_alike_alone_and_among_others(line):
         among = None
     alone = parse_region(split_fields(line)[0])
     assert repr(alone) == repr(among)
+
+
+@pytest.mark.parametrize("text", ["1,2,3," + "9" * 400, "1,2,3,1e30", "[" * 5000])
+def test_absurd_numbers_and_nesting_are_no_regions(text):
+    with pytest.raises(ValueError, match="line 1"):
+        parse_regions(text)

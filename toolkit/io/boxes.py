@@ -29,6 +29,7 @@ ABSENT = [NAN] * 4
 #: A box x, y, w, h or a polygon x1, y1, x2, y2, ... in pixels.
 Region = Sequence[float]
 
+_FAR = 2.0**63  # no number of a region reaches it; arrays of integers end here
 _COMMENTS = ("#", "%", "//")
 # names of columns that are no x, y, w, h
 _OTHER_COLUMNS = re.compile(r"\b(?:[xy]_?(?:2|max|br|c|center)|(?:c|center)_?[xy]|right|bottom)\b")
@@ -176,7 +177,7 @@ def parse_regions(text: str) -> list[list[float]]:
     """
     lines = split_fields(text)
     # The parser of JSON reads numbers faster than a loop, and keeps ints apart from floats.
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         body = re.sub("nan", "NaN", "],[".join(lines), flags=re.IGNORECASE)
         regions = json.loads(f"[[{body}]]")
         numbers = {type(value) for region in regions for value in region} <= {int, float}
@@ -227,7 +228,7 @@ def _check_header(lines: Sequence[str]) -> None:
 
 
 def _is_region(values: Sequence[float]) -> bool:
-    return len(values) in (4, 8) and float("inf") not in map(abs, values)
+    return len(values) in (4, 8) and not any(map(_FAR.__le__, map(abs, values)))
 
 
 def split_fields(text: str) -> list[str]:
