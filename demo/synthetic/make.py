@@ -2,7 +2,8 @@
 
 import argparse
 import json
-import shutil
+import os
+import re
 import time
 from dataclasses import replace
 from functools import partial
@@ -14,14 +15,20 @@ import cv2
 import numpy as np
 
 from demo.synthetic.scenes import ATTRIBUTES, build_stage, effects_of
+from pysot.core import RunFailed
 from pysot.datasets.annotation import categories_path
-from pysot.datasets.crop import write_annotation, write_crops, write_image
-from toolkit.io.files import atomic_write
+from pysot.datasets.crop import crop_name, write_annotation, write_crops, write_image
+from toolkit.io.files import atomic_write, remove_leftovers
 from toolkit.io.pool import run_parallel
 
 FORMAT = 5  # raise it when the same settings give other pixels or files
 STAMP, CROPS = ".synthetic.json", "crop511"
 _TRAIN, _TEST = 0, 1  # first number of every seed: the two sets share no random stream
+_KINDS = ["".join(filter(str.isalpha, name)) for name in ATTRIBUTES]  # of videos of the benchmark
+_OURS = {
+    _TRAIN: re.compile(rf"{CROPS}/scene_\d{{4,}}/\d{{6,}}\.\d\d\.([xz]\.jpg|m\.png)"),
+    _TEST: re.compile(rf"({'|'.join(_KINDS)})\d+/(img/\d{{4,}}\.jpg|mask/\d{{4,}}\.png)"),
+}
 
 
 class Plan(NamedTuple):
@@ -73,23 +80,63 @@ def main(argv: list[str] | None = None) -> None:
 def ensure(root: Path, plan: Plan, workers: int, overwrite: bool) -> bool:
     """Make a set unless it is there, complete as its stamp says; returns whether it was made."""
     wanted = {"format": FORMAT, **plan._asdict(), "complete": True}
-    stamp, index = root / STAMP, _index(root, plan.split)
-    videos = [path.parent for path in root.glob("*/img") if path.is_dir()]
-    videos += [path for path in root.glob(f"{CROPS}/*") if path.is_dir()]
-    complete = stamp.is_file() and stamp.read_text() == json.dumps(wanted)
-    if complete and index.is_file() and len(videos) == plan.videos and not overwrite:
+    stamp, index, there = root / STAMP, _index(root, plan.split), _files(root)
+    foreign = min((name for name in there if not _OURS[plan.split].fullmatch(name)), default="")
+    if foreign or (not stamp.is_file() and (there or index.exists())):
+        foreign = root / (foreign or min(there, default=index.name))
+        raise ValueError(f"{foreign}: this tool did not write it; move it, or give another folder")
+    complete = stamp.is_file() and stamp.read_bytes() == json.dumps(wanted).encode()
+    if complete and there == _expected(index, plan.split) and not overwrite:
         return False
-    if not stamp.is_file() and (videos or index.exists()):
-        raise ValueError(f"{root}: holds data that this tool did not write; give another folder")
     _write_json(stamp, {**wanted, "complete": False})
     index.unlink(missing_ok=True)
-    for folder in videos:
-        shutil.rmtree(folder)
+    _remove(root, there)
     write = write_training_video if plan.split == _TRAIN else write_test_video
     work, one_thread = partial(write, root, plan), partial(cv2.setNumThreads, 1)
     _write_index(index, plan, list(run_parallel(work, range(plan.videos), workers, one_thread)))
+    if _files(root) != _expected(index, plan.split):
+        raise RunFailed(f"{root}: another process writes there, too; start again")
     _write_json(stamp, wanted)
     return True
+
+
+def _files(root: Path) -> set[str]:
+    """Return the files of videos in a set's folder, links included, without hidden ones."""
+    found = set()
+    for folder, folders, names in os.walk(root):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for path in (Path(folder, name).relative_to(root) for name in [*names, *links]):
+            among = path.parts[0] == CROPS or path.parts[1:2] in (("img",), ("mask",))
+            if (among or path.name in links) and not path.name.startswith("."):
+                found.add(path.as_posix())
+    return found
+
+
+def _expected(index: Path, split: int) -> set[str]:
+    """Return the files of videos that the JSON of a set names; none if it cannot be read."""
+    try:
+        content = json.loads(index.read_bytes())
+        if split == _TEST:
+            return {n for r in content.values() for n in (*r["img_names"], *r["mask_names"])}
+        return {
+            f"{CROPS}/{video}/{crop_name(int(frame), track, kind)}"
+            for video, tracks in content.items()
+            for track, frames in tracks.items()
+            for frame in frames
+            for kind in "xzm"
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return set()
+
+
+def _remove(root: Path, files: set[str]) -> None:
+    """Remove files, and folders that are empty then."""
+    for name in files:
+        (root / name).unlink()
+    for folder in sorted({root / parent for name in files for parent in Path(name).parents})[::-1]:
+        remove_leftovers(folder)
+        if folder != root and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _write_json(path: Path, content: dict) -> None:
@@ -144,8 +191,7 @@ def write_test_video(root: Path, plan: Plan, index: int) -> dict[str, Any]:
     args = effects_of(attributes_of(index)), (320, 240), plan.frames
     stages = (build_stage(np.random.default_rng(seed), *args) for seed in seeds)
     stage = next(stage for stage in stages if stage.shoot(0).visible[0] > 0.8)
-    name = "".join(filter(str.isalpha, ATTRIBUTES[index % len(ATTRIBUTES)]))
-    name += str(index // len(ATTRIBUTES) + 1)
+    name = f"{_KINDS[index % len(_KINDS)]}{index // len(_KINDS) + 1}"
     images = [f"{name}/img/{i:04d}.jpg" for i in range(1, plan.frames + 1)]
     masks = [f"{name}/mask/{i:04d}.png" for i in range(1, plan.frames + 1)]
     shots = [stage.shoot(time) for time in range(plan.frames)]

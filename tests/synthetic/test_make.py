@@ -9,6 +9,7 @@ from demo.synthetic import make as make_synthetic
 from demo.synthetic.figures import JOINTED, RIGID
 from demo.synthetic.make import STAMP, main
 from demo.synthetic.scenes import ATTRIBUTES
+from pysot.core import RunFailed
 
 SMALL = ["--train-videos", "3", "--train-frames", "3", "--test-videos", "2", "--test-frames", "4"]
 
@@ -170,14 +171,64 @@ def test_incomplete_set_is_made_again(training_only, tmp_path, capsys, damage):
     assert digest(tmp_path / "t") == whole
 
 
-@pytest.mark.parametrize("theirs", ["crop511/ILSVRC_0001/000000.00.x.jpg", "train.json"])
-def test_data_of_others_is_left_alone(training_only, tmp_path, theirs):
-    path = tmp_path / "t" / theirs
-    path.parent.mkdir(parents=True)
-    path.write_text("precious")
-    with pytest.raises(ValueError, match="holds data that this tool did not write"):
+THEIRS = [
+    "crop511/ILSVRC_0001/000000.00.x.jpg",
+    "crop511/scene_0000/notes.txt",
+    "Car1/img/0001.jpg",
+    "Car1/mask/0001.png",
+]
+
+
+@pytest.mark.parametrize("stamped", [False, True])
+@pytest.mark.parametrize("theirs", [*THEIRS, "train.json"])
+def test_data_of_others_is_left_alone(training_only, tmp_path, theirs, stamped):
+    if stamped:
         training_only()
-    assert path.read_text() == "precious" and not (tmp_path / "t" / STAMP).exists()
+    path = tmp_path / "t" / theirs
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("precious")
+    before = digest(tmp_path / "t")
+    if stamped and theirs == "train.json":  # which is made again
+        training_only()
+        return
+    for more in ([], ["--overwrite"]):
+        with pytest.raises(ValueError, match=f"{theirs}: this tool did not write it"):
+            training_only(*more)
+    assert digest(tmp_path / "t") == before
+
+
+def test_links_are_left_alone(training_only, tmp_path):
+    training_only()
+    (tmp_path / "t" / "crop511" / "scene_0001").rename(tmp_path / "theirs")
+    (tmp_path / "t" / "crop511" / "scene_0001").symlink_to(tmp_path / "theirs")
+    before = digest(tmp_path / "theirs")
+    with pytest.raises(ValueError, match="scene_0001: this tool did not write it"):
+        training_only("--overwrite")
+    assert digest(tmp_path / "theirs") == before
+
+
+def test_a_crop_of_an_earlier_run_is_removed(training_only, tmp_path):
+    training_only()
+    whole, folder = digest(tmp_path / "t"), tmp_path / "t" / "crop511" / "scene_0000"
+    for name in ("scene_0009/000000.00.x.jpg", "scene_0000/000999.00.x.jpg"):
+        (folder.parent / name).parent.mkdir(exist_ok=True)
+        (folder.parent / name).write_text("of a killed run")
+    training_only()
+    assert digest(tmp_path / "t") == whole
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["scene_0000", "scene_0001"]
+
+
+def test_a_set_that_another_process_writes_to_is_not_stamped(training_only, tmp_path, monkeypatch):
+    def write(root, plan, index):
+        (root / "crop511/scene_0000").mkdir(parents=True, exist_ok=True)
+        (root / "crop511/scene_0000/000999.00.x.jpg").write_text("of another seed")
+        return real(root, plan, index)
+
+    real = make_synthetic.write_training_video
+    monkeypatch.setattr(make_synthetic, "write_training_video", write)
+    with pytest.raises(RunFailed, match="another process"):
+        training_only()
+    assert json.loads((tmp_path / "t" / STAMP).read_text())["complete"] is False
 
 
 def test_preview_shows_six_frames_per_video(made, tmp_path):

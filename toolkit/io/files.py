@@ -81,7 +81,7 @@ def temporary_path(path: Path) -> Path:
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path.parent.absolute())
+    remove_leftovers(path.parent.absolute())
     end = f".{_machine()}-{os.getpid()}.part{path.suffix}"
     excess = len(os.fsencode(path.stem)) + len(os.fsencode(end)) + 1 - _LONGEST
     short = excess > 0 >= len(os.fsencode(path.name)) - _LONGEST
@@ -100,7 +100,7 @@ def _machine() -> str:
 
 
 @cache
-def _remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove what dead processes of this machine left in a folder; once is enough."""
     if os.name != "posix":  # elsewhere asking for a process may end it
         return
