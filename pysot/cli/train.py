@@ -104,7 +104,7 @@ def train(
     start = time.perf_counter()
     say = print if group.is_main_process else (lambda text: None)
     device = device_of(group, choose_device(cfg.DEVICE, cfg.CUDA))
-    with init_process_group(group, device):
+    with init_process_group(group, device), build.claim_folder(cfg, group):
         logger.info("config \n%s", json.dumps(cfg, indent=4))
         checkpointer = build.build_checkpointer(cfg, group)
         trainer = build.build_trainer(cfg, group, device, seed)

@@ -5,8 +5,13 @@ A wrong configuration, checkpoint or annotation is a ValueError, a missing file 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import math
+import os
+import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +28,16 @@ from pysot.engine.checkpoint import Checkpointer, newest_checkpoint, read_traini
 from pysot.engine.distributed import ProcessGroup, sync_batch_norm
 from pysot.engine.monitor import MetricsLog, Monitor, PairPainter, open_writer
 from pysot.engine.optim import begin_epoch, build_optimizer_plan
-from pysot.engine.trainer import Trainer
+from pysot.engine.trainer import Progress, Trainer
 from pysot.models.model_builder import ModelBuilder, build_model, load_pretrained_backbone
 from pysot.utils.anchor import anchor_shapes, training_anchors
 from pysot.utils.bbox import Corner
 from pysot.utils.model_load import load_weights
+from toolkit.io.files import acquire
 
 logger = logging.getLogger(__name__)
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file systems
 
 
 def build_trainer(cfg: Config, group: ProcessGroup, device: torch.device, seed: int) -> Trainer:
@@ -62,6 +70,55 @@ def build_trainer(cfg: Config, group: ProcessGroup, device: torch.device, seed: 
     if train.COMPILE:
         model.compile()
     return trainer
+
+
+@contextlib.contextmanager
+def claim_folder(cfg: Config, group: ProcessGroup) -> Iterator[None]:
+    """Keep other trainings out of ``TRAIN.SNAPSHOT_DIR`` during the block, which it makes.
+
+    The claim ends with its process, whatever ends that; a file beside the lock says whose it is.
+
+    Raises:
+        OSError: If the folder cannot be written.
+        ValueError: If another training has it.
+    """
+    with contextlib.ExitStack() as stack:
+        problem = (
+            stack.enter_context(_claim(Path(cfg.TRAIN.SNAPSHOT_DIR)))
+            if group.is_main_process
+            else ""
+        )
+        if problem := group.broadcast(problem):
+            raise ValueError(problem)
+        yield
+
+
+@contextlib.contextmanager
+def _claim(folder: Path) -> Iterator[str]:
+    """Claim a folder for this process; yields why it may not have it, or an empty text."""
+    note, me = folder / ".training", f"process {os.getpid()} on {platform.node()}"
+    with contextlib.ExitStack() as stack:
+        try:
+            free = stack.enter_context(acquire(folder / ".training.lock"))
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logger.warning(
+                "%s: %s; see that no other training writes there", folder, error.strerror
+            )
+            free = True
+        before = ""
+        with contextlib.suppress(OSError):
+            before = note.read_text(encoding="utf-8").strip()
+        if not free:
+            owner = before or "a process"
+            yield f"TRAIN.SNAPSHOT_DIR {folder} is that of a training by {owner}, which still runs"
+            return
+        if before and not before.endswith(f" on {platform.node()}"):
+            logger.warning("taking over %s from %s, which must have ended", folder, before)
+        note.write_text(f"{me}\n", encoding="utf-8")
+        stack.callback(note.unlink, missing_ok=True)
+        yield ""
 
 
 def build_checkpointer(cfg: Config, group: ProcessGroup) -> Checkpointer:
@@ -104,15 +161,34 @@ def _checkpoint(cfg: Config, resume: str) -> tuple[Path, dict[str, Any]] | None:
 def build_loader(cfg: Config, trainer: Trainer) -> DataLoader:
     """Build the loader of all pairs yet to come."""
     progress, group = trainer.progress, trainer.group
+    dataset = build_train_dataset(cfg, progress.seed)
+    _continue_epoch(progress, dataset.epoch_length)
     return build_train_loader(
         cfg,
-        build_train_dataset(cfg, progress.seed),
+        dataset,
         progress.epoch,
         pin_memory=trainer.device.type == "cuda",
         rank=group.rank,
         world_size=group.world_size,
         done=progress.pairs,
     )
+
+
+def _continue_epoch(progress: Progress, length: int) -> None:
+    """Note the pairs of an epoch, and compare them with those of an epoch that goes on."""
+    before, progress.epoch_length = progress.epoch_length or length, length
+    if not progress.pairs or length == before >= progress.pairs:
+        return
+    text = (
+        f"the checkpoint is {progress.pairs} pairs into an epoch, which now has {length} "
+        f"(DATASET.VIDEOS_PER_EPOCH, and the videos of its sets if that is 0 or less)"
+    )
+    if progress.pairs > length:
+        raise ValueError(
+            f"{text}; set DATASET.VIDEOS_PER_EPOCH {max(before, progress.pairs)} as before, or "
+            f"resume from checkpoint_e{progress.epoch}.pth"
+        )
+    logger.warning("%s and had %d: some pairs come again or not at all", text, before)
 
 
 def check_network(cfg: Config, trainer: Trainer, dataset: PairDataset) -> None:

@@ -35,6 +35,14 @@ logger = logging.getLogger(__name__)
 _COUNTS = "label_counts"
 _STAY_ON_CPU = ("bbox", _COUNTS)  # bbox has float64, which some devices lack
 _LARGEST_LOSS = 1e4
+_LACKS = (  # in errors of a loader whose workers were killed, or cannot hand over their batches
+    "DataLoader worker (pid",
+    "shared memory",
+    "No space left on device",
+    "Cannot allocate memory",
+    "Too many open files",
+    "ancillary data",
+)
 _LONGEST = 400  # characters of a reason; torch names every parameter
 _MAX_SKIPPED_IN_A_ROW = 30
 
@@ -47,6 +55,7 @@ class Progress:
     epoch: int = 0  # finished epochs
     pairs: int = 0  # pairs used in the unfinished epoch, over all processes
     step: int = 0  # training steps so far
+    epoch_length: int = 0  # pairs of an epoch; 0 in checkpoints that do not say it
 
     def state_dict(self) -> dict[str, int]:
         """Return all fields."""
@@ -328,10 +337,13 @@ class Trainer:
             reason = textwrap.shorten(str(error), _LONGEST, placeholder=" ...")
             raise ValueError(f"{path} does not fit the configured model: {reason}") from error
         progress.epoch = int(content["epoch"])
-        # the optimizer is that of the last epoch with a step
-        last = progress.epoch if progress.pairs else progress.epoch - 1
-        last = max(0, min(last, self.plan.epochs - 1))
-        self.optimizer = begin_epoch(self.model, self.plan, last)
+        saved = [len(group["params"]) for group in content["optimizer"]["param_groups"]]
+        # the optimizer is that of the last epoch with a step, or of one that ended before its first
+        for epoch in (progress.epoch - (not progress.pairs), progress.epoch):
+            epoch = max(0, min(epoch, self.plan.epochs - 1))
+            self.optimizer = begin_epoch(self.model, self.plan, epoch)
+            if saved == [len(group["params"]) for group in self.optimizer.param_groups]:
+                break
         load_momentum(self.optimizer, content["optimizer"], path)
 
     # ---------------------------------------------------------------------- parts of a step
@@ -479,14 +491,15 @@ class _Source:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGCHLD, before)
             yield from batches
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            died = not isinstance(error, RuntimeError) or str(error).startswith("DataLoader worker")
-            if not (died or self.stop):
+        except (RuntimeError, OSError, EOFError) as error:
+            lost, text = isinstance(error, (ConnectionError, EOFError)), str(error)
+            if not (lost or self.stop or any(lack in text for lack in _LACKS)):
                 raise
             # a signal that stops a run may have reached the workers, too
+            last = text.strip().rpartition("\n")[2]
             self.failure = (
-                "a loader worker died, perhaps for lack of memory or of /dev/shm (fewer "
-                "TRAIN.NUM_WORKERS need less)"
+                f"a loader worker died, perhaps for lack of memory or of /dev/shm ({last}); fewer "
+                "TRAIN.NUM_WORKERS need less"
             )
 
 

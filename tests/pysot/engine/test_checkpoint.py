@@ -13,7 +13,7 @@ from pysot.engine.checkpoint import (
 )
 from pysot.engine.distributed import ProcessGroup
 from pysot.engine.optim import OptimizerPlan, Schedule
-from pysot.engine.trainer import Trainer
+from pysot.engine.trainer import Progress, Trainer
 from pysot.utils.model_load import read_checkpoint
 
 
@@ -83,7 +83,7 @@ def test_everything_comes_back(saved):
     other = trainer_of(lr=0.5)
     other.load_state_dict(read_training_checkpoint(path), path)
     assert torch.equal(torch.rand(3), expected)
-    assert vars(other.progress) == {"seed": 7, "epoch": 4, "pairs": 0, "step": 40}
+    assert vars(other.progress) == vars(Progress(seed=7, epoch=4, step=40))
     assert list(other.error_budget.bad_images) == ["a.jpg"]
     for one, two in ((trainer.model, other.model), (trainer.average, other.average)):
         for key, value in one.state_dict().items():
@@ -114,7 +114,7 @@ def test_a_checkpoint_of_pysot_resumes(tmp_path, caplog):
     other = trainer_of()
     other.load_state_dict(read_training_checkpoint(path), path)
     assert len(other.optimizer.state) == 4
-    assert vars(other.progress) == {"seed": 7, "epoch": 2, "pairs": 0, "step": 0}
+    assert vars(other.progress) == vars(Progress(seed=7, epoch=2))
     assert "step counts from 0" in caplog.text
 
 

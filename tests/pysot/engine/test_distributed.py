@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import socket
 import time
 
 import pytest
@@ -240,6 +241,20 @@ def test_batch_norm_over_processes_is_that_of_one_batch():
             torch.testing.assert_close(group.eval()(x), plain.eval()(x))
 
     assert run_ranks(work) == [0, 0]
+
+
+def test_a_port_in_use_is_named(monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        monkeypatch.setenv("MASTER_PORT", port := str(other.getsockname()[1]))
+        text = rf"port {port} \(MASTER_PORT\) is in use by another program or training; choose"
+        with (
+            pytest.raises(RunFailed, match=text),
+            init_process_group(ProcessGroup(0, 2), torch.device("cpu")),
+        ):
+            pass
 
 
 def test_synchronized_batch_norm_needs_cuda():

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -20,7 +21,11 @@ from training_crops import tiny_config, write_training_set
 from pysot.cli import run
 from pysot.cli.train import main
 from pysot.core import RunFailed
+from pysot.core.config import load_config
+from pysot.datasets.dataset import PairDataset
 from pysot.engine import build, checkpoint
+from pysot.engine.distributed import ProcessGroup
+from pysot.engine.trainer import Progress
 from pysot.utils.model_load import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -211,6 +216,89 @@ def test_a_dead_loader_worker_costs_no_step(crops, whole, tmp_path, ranks, capfd
     errors = check_saved_and_resumed(crops, whole, tmp_path, ranks, capfd)
     assert "a loader worker died, perhaps for lack of memory" in errors[0]
     assert "TRAIN.NUM_WORKERS" in errors[0]
+
+
+@pytest.mark.parametrize("item", [0, STEPS * 2])  # of the first epoch, of the second
+def test_a_full_shared_memory_costs_no_step(crops, whole, tmp_path, monkeypatch, item):
+    def refuse(self, number):
+        if number == item and torch.utils.data.get_worker_info():
+            raise RuntimeError(
+                "unable to allocate shared memory(shm) for file </torch_1>: No space"
+            )
+        return get(self, number)
+
+    get = PairDataset.__getitem__
+    with monkeypatch.context() as patch:
+        patch.setattr(PairDataset, "__getitem__", refuse)
+        with pytest.raises(
+            RunFailed, match=r"for lack of memory or of /dev/shm.*--resume auto goes"
+        ):
+            work(crops, tmp_path, 1, SAVE_MINUTES=0, NUM_WORKERS=1)(0)
+    assert [path.name for path in (tmp_path / "snapshot").glob(f"checkpoint_e{item // 8}.pth")]
+    assert run_ranks(work(crops, tmp_path, 1), 1) == [0]
+    assert_same_end(whole(1), final(tmp_path))
+
+
+def test_a_folder_serves_one_training_at_a_time(crops, whole, tmp_path, caplog, capfd):
+    job, folder = work(crops, tmp_path, 2, EPOCH=1), tmp_path / "snapshot"
+    cfg = load_config(tiny_config(crops), ["TRAIN.SNAPSHOT_DIR", str(folder)])
+    with build.claim_folder(cfg, ProcessGroup()):
+        assert run_ranks(fails(job), 2) == [2, 2]
+        assert [path.name for path in folder.glob("*.pth")] == []
+    owner = f"TRAIN.SNAPSHOT_DIR {folder} is that of a training by process {os.getpid()} on "
+    assert capfd.readouterr().err.count(f"error: {owner}{platform.node()}, which still runs") == 2
+    (folder / ".training").write_text("process 1 on elsewhere\n")  # as a killed one leaves it
+    with build.claim_folder(cfg, ProcessGroup()):
+        assert "from process 1 on elsewhere, which must have ended" in caplog.text
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("reason", ["ENOLCK", "EACCES"])
+def test_a_folder_that_cannot_be_locked(crops, tmp_path, monkeypatch, caplog, reason):
+    def refuse(path):
+        raise OSError(getattr(errno, reason), "no lock")
+
+    monkeypatch.setattr(build, "acquire", refuse)
+    cfg = load_config(tiny_config(crops), ["TRAIN.SNAPSHOT_DIR", str(tmp_path)])
+    if reason == "ENOLCK":  # file systems without locks serve as they did
+        with build.claim_folder(cfg, ProcessGroup()):
+            assert "no lock; see that no other training writes there" in caplog.text
+    else:
+        with pytest.raises(OSError, match="no lock"), build.claim_folder(cfg, ProcessGroup()):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("length", "known", "text"),
+    [
+        (4, True, "6 pairs into an epoch, which now has 4 .*; set DATASET.VIDEOS_PER_EPOCH 8 as "),
+        (4, False, "set DATASET.VIDEOS_PER_EPOCH 6 as before, or resume from checkpoint_e1.pth"),
+        (7, True, ""),
+        (16, True, ""),
+        (8, True, None),
+    ],
+)
+def test_an_epoch_that_goes_on_keeps_its_length(caplog, length, known, text):
+    progress = Progress(0, epoch=1, pairs=6, epoch_length=8 if known else 0)
+    if text:
+        with pytest.raises(ValueError, match=text):
+            build._continue_epoch(progress, length)
+    else:
+        build._continue_epoch(progress, length)
+        assert ("and had 8: some pairs come again or not at all" in caplog.text) == (text == "")
+        assert progress.epoch_length == length
+
+
+def test_a_rest_that_fills_no_step_ends_the_epoch(crops, tmp_path):
+    processes = start_ranks(work(crops, tmp_path, 1, EPOCH=2), 1)
+    wait_for_line(tmp_path, "Epoch: [1][3/")
+    kill(processes)
+    for path in (tmp_path / "snapshot").glob("checkpoint*"):
+        path.unlink()
+    pairs = checkpoint.newest_checkpoint(tmp_path / "snapshot")[1]["run"]["progress"]["pairs"]
+    work(crops, tmp_path, 1, EPOCH=2, BATCH_SIZE=8)(0)
+    assert read_checkpoint(tmp_path / "snapshot" / "checkpoint_e2.pth")["epoch"] == 2
+    assert pairs > 0
 
 
 def test_a_lost_process_costs_no_step(crops, whole, tmp_path, capfd):
