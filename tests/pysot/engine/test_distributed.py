@@ -86,7 +86,7 @@ def test_sums_move_twice_as_far(crops):
     faster = {"BATCH_SIZE": 8, "BASE_LR": 0.01, "GRAD_CLIP": 1e9}
     shared = {"BATCH_SIZE": 4, "SYNC_BN": True, "GRAD_CLIP": 1e9}
     alone, both = curve(crops, "fast", 1, **faster), curve(crops, "sum", 2, **shared)
-    assert_same([[*row[:3], 2 * row[3]] for row in alone], both)
+    assert_same([[*row[:3], 2 * row[3]] for row in alone], both, 1e-4)  # steps magnify rounding
 
 
 @pytest.mark.parametrize("rule", ["sum", "mean"])
