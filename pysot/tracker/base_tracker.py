@@ -113,6 +113,8 @@ class SiameseTracker(BaseTracker):
     """
 
     state_type = TrackState
+    inside_only = True
+    """Whether a first box that lies outside of the frame is an error."""
 
     def __init__(self, model: Any, params: TrackParams) -> None:
         self.model = model
@@ -123,7 +125,7 @@ class SiameseTracker(BaseTracker):
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
         """See :meth:`BaseTracker.init`."""
         check_frame(image)
-        check_box(bbox, image.shape)
+        check_box(bbox, image.shape if self.inside_only else None)
         target, fill = Target.from_xywh(bbox), tuple(image.mean(axis=(0, 1)))
         self.state = self.state_type(target, fill, self.encode(image, [target], fill))
 
@@ -253,16 +255,16 @@ def check_frame(image: NDArray) -> None:
         )
 
 
-def check_box(bbox: Sequence[float], frame_shape: tuple[int, ...]) -> None:
-    """Raise ``ValueError`` for a first box that has no area or lies outside of the frame."""
+def check_box(bbox: Sequence[float], frame_shape: tuple[int, ...] | None) -> None:
+    """Raise ``ValueError`` for a first box without area, or outside of the frame if given."""
     box = np.asarray(bbox, dtype=np.float64).ravel()
     if box.size != 4 or not np.isfinite(box).all():
         raise ValueError(f"the first box must be four finite numbers x, y, w, h; found {bbox}")
     x, y, w, h = box
     if w <= 0 or h <= 0:
         raise ValueError(f"the first box has no area: width {w:g}, height {h:g}")
-    height, width = frame_shape[:2]
-    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+    height, width = frame_shape[:2] if frame_shape else (np.inf, np.inf)
+    if frame_shape and (x >= width or y >= height or x + w <= 0 or y + h <= 0):
         raise ValueError(
             f"the first box ({x:g}, {y:g}, {w:g}, {h:g}) lies outside the {width} x {height} frame"
         )

@@ -80,7 +80,7 @@ def get_axis_aligned_bbox(region: Sequence[float]) -> tuple[float, float, float,
     corners = region.reshape(4, 2)
     span = np.ptp(corners, axis=0)
     sides = np.linalg.norm(corners[:2] - corners[1:3], axis=1)
-    scale = np.sqrt(sides.prod() / span.prod())
+    scale = np.sqrt(sides.prod() / span.prod()) if span.all() else 1.0  # a point, or a line
     cx, cy = corners.mean(axis=0)
     w, h = scale * span + 1
     return cx, cy, w, h

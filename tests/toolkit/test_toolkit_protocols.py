@@ -175,11 +175,38 @@ def test_a_tracker_that_diverges_has_failed(box):
     assert run.codes[1] == LOST
 
 
-def test_reset_needs_the_whole_ground_truth():
-    video = frames(3, truth=[4, 4, 8, 8])
-    video[1] = (video[1][0], [math.nan] * 4)
-    with pytest.raises(ValueError, match="frame 1 has no ground truth"):
-        reset(video, GOOD)
+@pytest.mark.parametrize(
+    "nothing",
+    [[math.nan] * 4, [math.nan] * 8, [4, 4, math.inf, 8], [4, 4, 4, 8, math.nan, 8, 8, 4]],
+)
+def test_without_ground_truth_a_tracker_fails_and_a_start_waits(nothing):
+    video = frames(12, truth=[4, 4, 8, 8])
+    for index in (0, 3, 8, 9):
+        video[index] = (video[index][0], nothing)
+    run, tracker = reset(video, GOOD, GOOD, GOOD)
+    assert run.codes == [0, STARTED, REGION, LOST, *[SKIPPED] * 6, STARTED, REGION]
+    assert [frame for frame, _ in tracker.starts] == [1, 10]
+
+
+def test_a_start_needs_a_ground_truth_somewhere():
+    with pytest.raises(ValueError, match="no frame has a ground truth to start on"):
+        reset(frames(3, truth=[math.nan] * 4))
+
+
+class Insider(Scripted):
+    """Says whether a box may lie outside of the frame."""
+
+    inside_only = True
+
+    def init(self, image, bbox):
+        self.starts.append(self.inside_only)
+
+
+@pytest.mark.parametrize(("protocol", "inside"), [("reset", False), ("one_pass", True)])
+def test_a_restart_may_lie_outside_of_the_frame(protocol, inside):
+    tracker = Insider()
+    run_protocol(protocol, lambda: tracker, frames(1, truth=[40, 4, 8, 8]))
+    assert tracker.starts == [inside]
 
 
 # ----------------------------------------------------------------------------------------- masks

@@ -20,7 +20,9 @@ _RESTART = 5  # frames between a failure and the new start
 class Tracker(Protocol):
     """What a protocol needs of a tracker; frames are BGR uint8 (H, W, 3).
 
-    An attribute ``deterministic`` that is false means that two runs may differ.
+    An attribute ``deterministic`` that is false means that two runs may differ. One
+    ``inside_only`` that is true means that ``init`` refuses a box outside of the frame; it is set
+    to false for benchmarks that restart there.
     """
 
     def init(self, image: NDArray, bbox: Sequence[float]) -> Any:
@@ -93,8 +95,8 @@ class OnePass:
         """
         self._check_size(image)
         if self._tracker is None:
-            box, seconds = self._start(image, truth)
-            self.trajectory.append(box, seconds=seconds)
+            box = list(self.options.start(truth))
+            self.trajectory.append(box, seconds=self._start(image, box))
             return
         output, seconds = timed(self._tracker.track, image)
         self.trajectory.append(list(output["bbox"]), seconds=seconds, score=score(output))
@@ -105,15 +107,15 @@ class OnePass:
             raise ValueError("the video has no frame")
         return self.trajectory
 
-    def _start(self, image: NDArray, truth: Sequence[float]) -> tuple[list[float], float]:
-        """Start the tracker; return its box and the seconds that it took."""
-        box = list(self.options.start(truth))
-        if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
+    def _start(self, image: NDArray, box: list[float]) -> float:
+        """Start the tracker; return the seconds that it took."""
+        if not _has_size(box):
             wanted = "finite x, y and positive w, h"
             raise ValueError(f"cannot start on the box {box}: expected {wanted}")
         self._tracker = self._tracker or self.build()
-        _, seconds = timed(self._tracker.init, image, box)
-        return box, seconds
+        if self.restarts and hasattr(self._tracker, "inside_only"):
+            self._tracker.inside_only = False
+        return timed(self._tracker.init, image, box)[1]
 
     def _check_size(self, image: NDArray) -> None:
         size = image.shape[:2]
@@ -128,7 +130,8 @@ class Reset(OnePass):
 
     A failure is a frame where region (polygon, if given) and ground truth do not overlap, by
     `toolkit.utils.region` within the frame. It is marked 2, the next four frames 0, and the
-    tracker starts on the fifth, marked 1.
+    tracker starts on the fifth, marked 1, also where the target is outside of the frame. Where
+    there is no ground truth (NaN), a tracked frame is a failure, and a start waits, marked 0.
     """
 
     restarts = True
@@ -138,30 +141,40 @@ class Reset(OnePass):
         """Take the next frame, BGR uint8 (H, W, 3), and its ground truth, a box or a polygon.
 
         Raises:
-            ValueError: As `OnePass.step`, and if the frame has no ground truth.
+            ValueError: As `OnePass.step`.
         """
         self._check_size(image)
-        index = len(self.trajectory)
-        if not all(map(math.isfinite, truth)):
-            raise ValueError(
-                f"frame {index} has no ground truth, which this protocol needs to see failures"
-            )
-        corners = vot_corners(truth)
-        if index < self._next_start:
-            self.trajectory.append(code=Code.SKIPPED)
-        elif index == self._next_start:
-            _, seconds = self._start(image, corners)
-            self.trajectory.append(code=Code.STARTED, seconds=seconds)
+        index, corners = len(self.trajectory), vot_corners(truth)
+        known = all(map(math.isfinite, corners))
+        if index > self._next_start:
+            self._track(image, corners if known else [])
+            return
+        box = list(self.options.start(corners)) if known and index == self._next_start else []
+        if _has_size(box):
+            self.trajectory.append(code=Code.STARTED, seconds=self._start(image, box))
         else:
-            self._track(image, corners)
+            self._next_start = max(self._next_start, index + 1)
+            self.trajectory.append(code=Code.SKIPPED)
+
+    def finish(self, video: Any) -> Trajectory:
+        """Return what the tracker did; ValueError if there was no frame to start on."""
+        if len(self.trajectory) and self._tracker is None:
+            raise ValueError("no frame has a ground truth to start on")
+        return super().finish(video)
 
     def _track(self, image: NDArray, corners: Sequence[float]) -> None:
         output, seconds = timed(self._tracker.track, image)
         region, code = list(output.get("polygon", output["bbox"])), Code.REGION
-        if not vot_overlap(region, corners, (image.shape[1], image.shape[0])) > 0:
+        size = image.shape[1], image.shape[0]
+        if not (corners and vot_overlap(region, corners, size) > 0):
             self._next_start = len(self.trajectory) + _RESTART
             region, code = [], Code.LOST
         self.trajectory.append(region, code, seconds, score(output))
+
+
+def _has_size(box: Sequence[float]) -> bool:
+    """Return whether a box x, y, w, h is finite and w, h are positive."""
+    return len(box) == 4 and all(map(math.isfinite, box)) and min(box[2:]) > 0
 
 
 def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:

@@ -14,6 +14,9 @@ from pysot.core.registry import TRACKERS
 from pysot.models.model_builder import build_model
 from pysot.tracker.api import MultiTracker
 from pysot.tracker.tracker_builder import build_tracker
+from pysot.utils.bbox import initial_rect
+from toolkit.protocols import PROTOCOLS
+from toolkit.protocols.one_pass import ProtocolOptions
 
 HEADS = {"SiamFCTracker": "{TYPE: FC, KWARGS: {}}"}
 DEFAULT_HEAD = "{TYPE: DepthwiseRPN, KWARGS: {anchor_num: 5, in_channels: 12, out_channels: 12}}"
@@ -205,3 +208,36 @@ def test_unusable_input_is_refused(build, videos):
     tracker.init(frames[0], (5, 5, 20, 20))
     with pytest.raises(ValueError, match="a frame must be"):
         tracker.track(frames[0][..., 0])
+
+
+NAN = float("nan")
+UNUSUAL = {
+    "right of the frame": [300, 10, 20, 20],
+    "above the frame": [10, -200, 20, 20],
+    "polygon outside": [-90.5, -40, -60, -40, -60, -10, -90.5, -10],
+    "polygon partly outside": [130, 90, 230, 90, 230, 180, 130, 180],
+    "no size": [30, 30, 0, 0],
+    "one pixel": [30, 30, 1, 1],
+    "one row": [30, 30, 12, 1],
+    "line": [30, 30, 50, 30, 50, 30, 30, 30],
+    "absent": [NAN] * 4,
+    "absent corner": [30, 20, NAN, 20, 60, 44, 30, 44],
+}
+
+
+def test_a_reset_run_is_complete_wherever_the_target_is(build, draw_frame):
+    frame, away = draw_frame([30, 20, 30, 24], size=(160, 120)), [500, 10, 30, 24]
+    for kind, truth in UNUSUAL.items():
+        session = PROTOCOLS["reset"](build, ProtocolOptions(initial_rect))
+        run = session.run([(frame, box) for box in (away, away, *[truth] * 6, [1, 2, 30, 24])])
+        # a start waits where there is nothing to start on
+        expected = [1, 2, 0, 0, 0, 0, 0, 0, 1] if "absent" in kind else [1, 2, 0, 0, 0, 0, 1]
+        assert list(run.codes)[: len(expected)] == expected, kind
+        assert len(run) == 9
+        assert all(np.isfinite(region).all() for region in run.regions if region)
+
+
+@pytest.mark.parametrize("box", [[300, 10, 20, 20]])
+def test_a_first_box_of_a_user_lies_in_the_frame(build, draw_frame, box):
+    with pytest.raises(ValueError, match="outside the 160 x 120 frame"):
+        build().init(draw_frame([30, 20, 30, 24], size=(160, 120)), box)
