@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -93,6 +93,14 @@ def _message(error: BaseException) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-100:]}"
+
+
+def progress_bar(title: str, items: Iterable[Any] | None = None, **options: Any) -> Any:
+    """Show on a terminal, as wide as that is, how many ``items`` or frames are done."""
+    from tqdm import tqdm  # takes as long as the whole of some commands
+
+    options = {"unit": "frame", "dynamic_ncols": True, "leave": False, "disable": None, **options}
+    return tqdm(items, title, **options)
 
 
 @contextmanager

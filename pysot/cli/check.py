@@ -26,9 +26,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from pysot.cli import Parser
+from pysot.cli import Parser, progress_bar
 from toolkit.datasets import Benchmark, Video, find_benchmark
 from toolkit.datasets.dataset import annotation_file, doubt_of_name, make_video, read_json
 from toolkit.datasets.formats import read_records
@@ -133,7 +132,7 @@ def _check_set(
 ) -> dict[str, Video]:
     """Check every video of a set, and the set as a whole; return the videos that can be made."""
     videos, found, listing = {}, False, cache(_list_folder)
-    for name in tqdm(sorted(records), desc="check", ncols=100, leave=False, disable=None):
+    for name in progress_bar("check", sorted(records), unit="it"):
         try:
             videos[name] = video = make_video(name, records[name], root, benchmark)
         except ValueError as error:

@@ -27,9 +27,8 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from pysot.cli import Parser, positive, stop_requests
+from pysot.cli import Parser, positive, progress_bar, stop_requests
 from pysot.core import RunFailed, StopRequest
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from toolkit.io.files import atomic_write
@@ -99,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stop_requests(hangup=True) as stop:
         with _noting(errors, trajectory):
             with screen, _noting(errors, trajectory):
-                frames = takewhile(lambda _: not stop, _with_bar(frames, source))
+                bar = progress_bar("track", frames, total=source.num_frames or None)
+                frames = takewhile(lambda _: not stop, bar)
                 _follow(tracker, rect, frames, trajectory, screen.write)
             written += [output] if output and screen.num_frames else []
         with _noting(errors, trajectory):
@@ -133,11 +133,6 @@ def _check_outputs(source: FrameSource, output: Path | None, boxes: Path | None)
 def _choose_box(title: str, frame: Frame) -> tuple[float, ...]:
     with Window(title) as window:
         return window.select_box(frame.image)
-
-
-def _with_bar(frames: Iterable[Frame], source: FrameSource) -> Iterable[Frame]:
-    total = source.num_frames or None
-    return tqdm(frames, "track", total, unit="frame", leave=False, dynamic_ncols=True, disable=None)
 
 
 @contextmanager

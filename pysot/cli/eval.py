@@ -20,7 +20,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from pysot.cli import Parser, find_dataset_root, positive
+from pysot.cli import Parser, find_dataset_root, positive, progress_bar
 from pysot.core import RunFailed
 from toolkit.datasets import BENCHMARKS, Dataset
 from toolkit.evaluation import INCOMPLETE, Evaluation, build_evaluation
@@ -111,9 +111,7 @@ def score(evaluation: Evaluation, trackers: Sequence[str], num_workers: int) -> 
     """Score all trackers that have results; returns their names, best first."""
     progress = evaluation.evaluate(trackers, num_workers)
     if sys.stderr.isatty():  # importing tqdm takes as long as many scores
-        from tqdm import tqdm
-
-        progress = tqdm(progress, "eval", len(trackers), ncols=100, leave=False)
+        progress = progress_bar("eval", progress, total=len(trackers), unit="it")
     for _ in progress:
         pass
     return evaluation.ranked(evaluation.scored(trackers))
@@ -175,7 +173,7 @@ def write_outputs(
         try:
             if path:
                 write(path, evaluation, trackers)
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             raise RunFailed(str(error)) from error
 
 

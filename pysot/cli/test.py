@@ -27,9 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from pysot.cli import Parser, find_dataset_root
+from pysot.cli import Parser, find_dataset_root, progress_bar
 from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
@@ -152,7 +150,7 @@ def _run(
     """Run the tracker over videos by number, with a line per run as in PySOT, or an error."""
     frames = sum(map(len, videos.values()))
     results = []
-    with tqdm(total=frames, desc="test", unit="frame", ncols=100, leave=False, disable=None) as bar:
+    with progress_bar("test", total=frames) as bar:
         done = run_parallel(partial(_run_and_draw, job, vis_dir), list(videos.values()), workers)
         for (number, video), result in zip(videos.items(), done, strict=True):
             for line in result.lines:

@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from pysot.cli import Parser, find_dataset_root, positive
+from pysot.cli import Parser, find_dataset_root, positive, progress_bar
 from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
@@ -220,7 +219,7 @@ def _search(jobs: list[Job], videos: Sequence[Video], workers: int) -> int:
 def _follow(work: list[Work], workers: int) -> Iterator[tuple[Work, list[JobResult]]]:
     """Run groups of settings, print a line for every run, and yield the results of each group."""
     total = sum(len(group) * len(video) for group, video in work)
-    bar = tqdm(total=total, desc="search", unit="frame", ncols=100, leave=False, disable=None)
+    bar = progress_bar("search", total=total)
     with bar:
         done = run_parallel(_run_group, work, workers)
         for (group, video), results in zip(work, done, strict=True):

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from pysot.datasets.anchor_target import POSITIVE, draw_pair
 from pysot.models.loss import log_softmax_cls
 from pysot.utils.anchor import decode_boxes
+from toolkit.io.packages import load_package
 
 logger = logging.getLogger(__name__)
 
@@ -78,11 +79,11 @@ def open_writer(folder: str, step: int = 0) -> Any:
     if not folder:
         return None
     try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        logger.warning("no TensorBoard files: tensorboardX is missing (pip install pysot[train])")
+        package = load_package("tensorboardX", "tensorboardX", "TensorBoard files need")
+    except ImportError as error:
+        logger.warning("%s", error)
         return None
-    return SummaryWriter(folder, purge_step=step or None)
+    return package.SummaryWriter(folder, purge_step=step or None)
 
 
 class MetricsLog:
@@ -215,7 +216,7 @@ class Monitor:
         try:
             self.writer.add_image("pairs", image[:, :, ::-1], step, dataformats="HWC")
         except ImportError:
-            logger.warning("no pictures in TensorBoard: Pillow is missing (pysot[train])")
+            logger.warning("no pictures in TensorBoard: they need Pillow: pip install Pillow")
 
     def record_gradients(self, model: nn.Module) -> None:
         """Write the norm of every gradient and weight, and of all gradients, to TensorBoard."""

@@ -124,6 +124,7 @@ class SiameseTracker(BaseTracker):
     @torch.inference_mode()
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
         """See :meth:`BaseTracker.init`."""
+        bbox = as_box(bbox)
         check_frame(image)
         check_box(bbox, image.shape if self.inside_only else None)
         target, fill = Target.from_xywh(bbox), tuple(image.mean(axis=(0, 1)))
@@ -253,6 +254,21 @@ def check_frame(image: NDArray) -> None:
             "a frame must be BGR uint8 of shape (H, W, 3), found "
             f"{image.dtype} of shape {image.shape}; toolkit.io.images.read_image reads any file so"
         )
+
+
+def as_box(bbox: Sequence[float] | NDArray | Tensor) -> NDArray:
+    """Return four numbers that may come as an array of shape (1, 4) or a tensor as (4,).
+
+    Raises:
+        ValueError: If they are anything else, such as text.
+    """
+    try:
+        box = np.asarray(bbox.detach().cpu() if isinstance(bbox, Tensor) else bbox)
+    except (TypeError, ValueError):  # of lists of lists, or of numbers that NumPy lacks
+        box = np.array(None)
+    if box.shape not in ((4,), (1, 4)) or box.dtype.kind not in "iuf":
+        raise ValueError(f"the first box must be four finite numbers x, y, w, h; found {bbox!r}")
+    return box.ravel()
 
 
 def check_box(bbox: Sequence[float], frame_shape: tuple[int, ...] | None) -> None:

@@ -1,6 +1,7 @@
 """The command ``pysot``, and the names that its commands share."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -184,3 +185,20 @@ def test_an_error_is_one_printable_line(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(r"error: bad name 'a\x1b[31m' second line x")
     assert line.isprintable() and len(line) < 3000
+
+
+@pytest.mark.parametrize("value", ["-1", "-1e-3", "-.5", "-5,-5,10,10", "-5 -5 10 10"])
+def test_a_value_may_begin_with_a_minus(value):
+    parser = Parser("")
+    parser.add_argument("--given")
+    parser.add_overrides()
+    args = parser.parse_intermixed_args(["--given", value, "TRACK.KEY", value])
+    assert (args.given, args.opts) == (value, ["TRACK.KEY", value])
+
+
+def test_no_advice_names_another_project_of_the_package_index():
+    folders = ("pysot", "toolkit", "tools", "docs", "training_dataset", "testing_dataset")
+    texts = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    for path in [*texts, *ROOT.glob("*.md")]:
+        if path.suffix in (".py", ".md", ".jinja"):
+            assert not re.search(r"install +['\"]?pysot", path.read_text(encoding="utf-8")), path

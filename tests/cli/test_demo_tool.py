@@ -121,6 +121,13 @@ def test_a_video_file_under_each_name_of_the_option(arguments, images, tmp_path,
     assert (written.fps, written.num_frames) == (12, 8)
 
 
+@pytest.mark.parametrize("rect", ["-5,-5,30.5,30", "-.5,-5,30,30", "-5 -5 30 30"])
+def test_a_box_may_begin_outside_of_the_frame(arguments, rect):
+    tool.main([*replaced(arguments, "--init-rect", rect), "--json", "t.json", "TRACK.LR", "1e-3"])
+    first = json.loads(Path("t.json").read_text())["frames"][0]["bbox"]
+    assert first == [float(number) for number in rect.replace(",", " ").split()]
+
+
 def test_max_frames_stops_early(arguments):
     tool.main([*arguments, "--max-frames", "3", "--json", "t.json"])
     assert len(json.loads(Path("t.json").read_text())["frames"]) == 3

@@ -106,7 +106,7 @@ def test_a_lock_is_free_again_after_the_block(tmp_path):
 
 def test_without_filelock_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "filelock", None)
-    with pytest.raises(ValueError, match=r"pysot\[search\]"), acquire(tmp_path / "a"):
+    with pytest.raises(ValueError, match=r"pip install filelock"), acquire(tmp_path / "a"):
         pass
 
 

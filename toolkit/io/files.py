@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from toolkit.io.packages import load_package
+
 _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,9})\.part(\.[^.]*)?", re.DOTALL)
 _LONGEST = 255  # bytes of a file's name
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # reading never fails so
@@ -150,15 +152,15 @@ def acquire(path: str | os.PathLike) -> Iterator[bool]:
         Whether the lock was free. Look again, under the lock, whether there is work left.
     """
     try:
-        from filelock import FileLock, Timeout
-    except ImportError:
-        raise ValueError("this needs filelock: pip install 'pysot[search]'") from None
+        locks = load_package("filelock", "filelock", "this needs")
+    except ImportError as error:
+        raise ValueError(str(error)) from error
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = locks.FileLock(path)
     try:
         lock.acquire(timeout=0)
-    except Timeout:
+    except locks.Timeout:
         yield False
         return
     try:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from toolkit.io.files import atomic_write
 from toolkit.io.image_header import Header, read_header
+from toolkit.io.packages import load_package
 
 _KINDS = "bmp jp2 jpe jpeg jpg pbm pgm png ppm tif tiff webp"
 #: Suffixes of frames, in lower case; OpenCV reads all of them.
@@ -544,9 +545,6 @@ def mask_box(mask: NDArray) -> list[int]:
 
 def _pillow() -> ModuleType:
     try:
-        from PIL import Image
-    except ImportError:
-        raise ValueError(
-            "masks need Pillow, which is not installed: pip install 'pysot[masks]'"
-        ) from None
-    return Image
+        return load_package("PIL.Image", "Pillow", "masks need")
+    except ImportError as error:
+        raise ValueError(str(error)) from error

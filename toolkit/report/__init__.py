@@ -17,6 +17,7 @@ from toolkit.evaluation import METRICS, Evaluation
 from toolkit.evaluation.metrics import Metric, Scores, plain
 from toolkit.evaluation.tables import places_of
 from toolkit.io.files import atomic_write
+from toolkit.io.packages import load_package
 from toolkit.report.figures import Plot, attribute_plots, main_plots
 from toolkit.report.filmstrips import encoded, filmstrips, frame_overlaps
 from toolkit.visualization.plots import bgr_color, drawn
@@ -40,7 +41,7 @@ def write_report(
         trackers: Their names, in the order of the tables, best first.
 
     Raises:
-        ModuleNotFoundError: If Jinja2 is not installed.
+        ImportError: If Jinja2 is not installed, or broken.
         OSError: If the file cannot be written.
     """
     page = report_page(evaluation, trackers)
@@ -50,14 +51,9 @@ def write_report(
 
 def report_page(evaluation: Evaluation, trackers: Sequence[str]) -> str:
     """The page as text; see `write_report`."""
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "the report needs Jinja2: pip install 'pysot[report]'", name=error.name
-        ) from error
+    jinja2 = load_package("jinja2", "Jinja2", "the report needs")
     text = {path.suffix: path.read_text(encoding="utf-8") for path in _HERE.glob("page.*")}
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(text[".jinja"])
     return page.render(_content(evaluation, trackers), style=text[".css"], script=text[".js"])
 
@@ -178,7 +174,7 @@ def _plots(evaluation: Evaluation, trackers: Sequence[str]) -> dict[str, Any]:
             "plots": [_image(plot) for plot in main_plots(evaluation, trackers)],
             "more_plots": [_image(plot) for plot in attribute_plots(evaluation, trackers)],
         }
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         logger.warning("the report has no plots: %s", error)
         return {"no_plots": str(error)}
 

@@ -29,7 +29,7 @@ def main_plots(evaluation: Evaluation, trackers: Sequence[str]) -> Iterator[Plot
     """Draw the plots over the whole data set; trackers have the same color in all of them.
 
     Raises:
-        ModuleNotFoundError: If matplotlib is not installed.
+        ImportError: If matplotlib is not installed, or broken.
     """
     scores = {name: evaluation.scores(name) for name in trackers}
     yield from _PLOTTERS[evaluation.dataset.benchmark.evaluation](evaluation, scores)
@@ -45,7 +45,7 @@ def attribute_plots(
     Attributes for which a tracker has no result are left out.
 
     Raises:
-        ModuleNotFoundError: If matplotlib is not installed.
+        ImportError: If matplotlib is not installed, or broken.
     """
     if evaluation.dataset.benchmark.evaluation != "ope":
         return

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from toolkit.evaluation.metrics import CURVES, f1_of, score_of_curve
 from toolkit.io.files import write_bytes
+from toolkit.io.packages import load_package
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -400,16 +401,11 @@ def new_figure(window: bool, size: tuple[float, float] = (6.4, 4.8)) -> "Figure"
     to the caller alone: nothing to close, no display needed.
 
     Raises:
-        ModuleNotFoundError: If matplotlib is not installed.
+        ImportError: If matplotlib is not installed, or broken.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "plots need matplotlib: pip install 'pysot[plot]'", name=error.name
-        ) from error
+    matplotlib = load_package("matplotlib.figure", "matplotlib", "plots need")
     if not window:
-        return Figure(figsize=size, layout="constrained")
+        return matplotlib.Figure(figsize=size, layout="constrained")
     from matplotlib import pyplot
 
     return pyplot.figure(figsize=size, layout="constrained")

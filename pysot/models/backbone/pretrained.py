@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pysot.utils.model_load import mismatches, read_checkpoint, shortened, state_dict_of
+from toolkit.io.packages import load_package
 
 logger = logging.getLogger(__name__)
 
@@ -140,12 +141,11 @@ def _download(source: str) -> Weights:
             + ", ".join(TORCHVISION + model for model in _MODELS)
         )
     try:
-        from torchvision.models import get_model_weights
-    except (ImportError, RuntimeError, OSError, AttributeError) as error:
-        # a torchvision built for another torch fails in any of these ways
+        models = load_package("torchvision.models", "torchvision", f"{source!r} needs")
+        get_model_weights = models.get_model_weights
+    except (ImportError, AttributeError) as error:  # old versions lack it
         raise ValueError(
-            f"BACKBONE.PRETRAINED: {source!r} needs torchvision, which cannot be imported "
-            f"({error}); install pysot[pretrained], or give the path of a state_dict file"
+            f"BACKBONE.PRETRAINED: {error}; or give the path of a state_dict file"
         ) from error
     try:
         return get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=False)

@@ -208,11 +208,20 @@ def test_a_failing_download_names_the_way_out(monkeypatch):
         load_backbone(nn.Identity(), "torchvision://resnet18")
 
 
-@pytest.mark.parametrize("broken", [None, types.ModuleType("torchvision.models")])
-def test_missing_torchvision_names_the_extra(monkeypatch, broken):
-    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
-    monkeypatch.setitem(sys.modules, "torchvision.models", broken)
-    with pytest.raises(ValueError, match=r"cannot be imported .* install pysot\[pretrained\]"):
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ({"torchvision": None}, "'torchvision://resnet50' needs torchvision: pip install torchv"),
+        ({"torchvision": {}, "torchvision.models": None}, r"which is installed but broken \("),
+        ({"torchvision": {}, "torchvision.models": {}}, "no attribute 'get_model_weights'"),
+    ],
+)
+def test_torchvision_may_be_absent_or_broken_or_old(monkeypatch, modules, message):
+    monkeypatch.delitem(sys.modules, "torchvision.models", raising=False)
+    for name, content in modules.items():
+        module = None if content is None else types.ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
+    with pytest.raises(ValueError, match=rf"{message}.*; or give the path of a state_dict file"):
         load_backbone(nn.Identity(), "torchvision://resnet50")
 
 

@@ -2,10 +2,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from golden import fill
 from pysot.tracker.base_tracker import (
     Target,
+    as_box,
     change_penalty,
     check_box,
     check_frame,
@@ -97,3 +99,43 @@ def test_odd_frames_are_refused(image):
 def test_odd_boxes_are_refused(bbox, words):
     with pytest.raises(ValueError, match=words):
         check_box(bbox, (48, 64, 3))
+
+
+@pytest.mark.parametrize(
+    "bbox",
+    [
+        (20, 15.5, 24, 18),
+        [[20, 15.5, 24, 18]],
+        np.array([[20, 15.5, 24, 18]], np.float32),
+        torch.tensor([20, 15.5, 24, 18], requires_grad=True),
+        torch.tensor([[20, 15.5, 24, 18]]),
+    ],
+)
+def test_a_first_box_may_be_an_array_of_one_or_a_tensor(bbox):
+    assert Target.from_xywh(as_box(bbox)) == Target(31.5, 24.0, 24.0, 18.0)
+
+
+@pytest.mark.parametrize(
+    "bbox",
+    [
+        "20,15,24,18",
+        ["20", "15", "24", "18"],
+        b"1234",
+        None,
+        7,
+        (1, 2, 3),
+        (1, 2, 3, 4, 5),
+        [[1, 2], [3, 4]],
+        [[1, 2], [3]],
+        [[1, 2, 3, 4], [1, 2, 3, 4]],
+        (1, 2, None, 4),
+        (1, 2, 3j, 4),
+        (True, True, True, True),
+        {"x": 1, "y": 2, "w": 3, "h": 4},
+        np.zeros((4, 1)),
+        torch.zeros(4, dtype=torch.bfloat16),
+    ],
+)
+def test_what_is_no_first_box_gets_the_usual_message(bbox):
+    with pytest.raises(ValueError, match="the first box must be four finite numbers x, y, w, h"):
+        as_box(bbox)
