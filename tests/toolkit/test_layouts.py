@@ -253,6 +253,34 @@ def test_det_is_read_once_as_distributed_and_with_links(tmp_path, links):
     assert all(Path(found.images[0]).is_file() for found in videos) and not log
 
 
+@pytest.mark.parametrize("name", ["x", "../1", "", "1.5"])
+def test_a_frame_of_vid_without_a_number_is_named(tmp_path, name):
+    write(tmp_path, vid_files(DISTRIBUTED[0]))
+    bad = tmp_path / "Annotations/VID" / DISTRIBUTED[0] / "000001.xml"
+    bad.write_text(XML.format(name=name).replace(".jpg", ""))
+    reading = Reading(tmp_path, IssueLog(), training=True)
+    (found,) = voc.read_vid(reading)
+    assert [Path(image).name for image in found.images] == ["000000.JPEG"]
+    assert [(i.level, i.where) for i in reading.log] == [("error", str(bad))]
+
+
+def test_coordinates_beyond_integers_stay_floats(tmp_path):
+    text = XML.replace("30</xmax>", "1e30</xmax>").format(name="1.jpg")
+    write(tmp_path, {"1.xml": text, "1.jpg": ""})
+    (found,), _ = read(custom.read_any, tmp_path)
+    assert found.regions[0][0] == (5, 6, 1e30, 40) and type(found.regions[0][0].x2) is float
+
+
+@pytest.mark.parametrize(
+    "meta", ["{", "[]", '{"videos": 1}', '{"videos": {"v": {"objects": {"a": {}}}}}']
+)
+def test_damaged_names_of_categories_are_reported_and_not_needed(tmp_path, meta):
+    write(tmp_path, {**video("train/JPEGImages/v", ""), "train/meta.json": meta})
+    masks(tmp_path / "train/Annotations/v", (1, 1, 1))
+    videos, log = read(davis.read_youtube_vos, tmp_path, split="train")
+    assert names(videos) == ["v"] and [Path(i.where).name for i in log] == ["meta.json"]
+
+
 # ----------------------------------------------------------------------------------------- links
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toolkit.datasets.formats import custom, davis, tracking
-from toolkit.datasets.formats.testing import read_vot
+from toolkit.datasets.formats.testing import read_otb, read_vot
 from toolkit.datasets.reading import Reading
 from toolkit.io.images import write_labels
 from toolkit.io.issues import IssueLog
@@ -88,6 +88,7 @@ LINES = {
     "UTF-16 without a mark": (TEXT.encode("utf-16-le"), LEFT_OUT),
     "header alone": ("x,y,w,h\n", LEFT_OUT),
     "nothing": ("", LEFT_OUT),
+    "brackets": ("[" * 5000, LEFT_OUT),
 }
 
 
@@ -208,6 +209,20 @@ def test_trackingnet_and_vot_know_their_first_number(tmp_path):
     write(tmp_path, {"a/groundtruth.txt": "1,1,2,3\n2,1,2,3\n3,1,2,3\n"})
     found, log = read(read_vot, tmp_path, False)
     assert found == {"00000001.jpg": 1, "00000003.jpg": 3} and log.of("error")
+
+
+@pytest.mark.parametrize(("count", "first"), [(471, 0), (773, 299), (472, None), (770, None)])
+def test_boxes_of_a_video_that_begins_late(tmp_path, count, first):
+    """David counts from image 300 to 770; here the folder has 773."""
+    touch(tmp_path, *(f"David/img/{i:04d}.jpg" for i in range(1, 774)))
+    text = "".join(f"{i + 1},1,2,3\n" for i in range(count))
+    write(tmp_path, {"David/groundtruth_rect.txt": text})
+    reading = Reading(tmp_path, IssueLog())
+    video = next(video for video in read_otb(reading) if video.name == "David")
+    assert len(video) == (0 if first is None else 471)
+    if len(video):
+        found = [(video.images[i].name, video.regions[i][0][0]) for i in (0, -1)]
+        assert found == [("0300.jpg", first), ("0770.jpg", first + 470)]
 
 
 # ------------------------------------------------------------------------------------------ masks

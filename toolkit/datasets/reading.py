@@ -387,8 +387,9 @@ def _pair(
         advice = "give each image a line, nan,nan,nan,nan where it has no box"
         raise ValueError(f"{text} in {source.truth}, and it is not known which belong: {advice}")
     missing = sorted(set(range(count)) - set(places))
-    text += f" in {source.truth}: images {spans([n + numbers[0] - places[0] for n in missing])}"
-    reading.report(kind, source.truth, f"{text} are missing in {source.images}")
+    if source.frames == (None, None):
+        text += f" in {source.truth}: images {spans([n + numbers[0] - places[0] for n in missing])}"
+        reading.report(kind, source.truth, f"{text} are missing in {source.images}")
     return images, places
 
 
@@ -407,10 +408,12 @@ def _places(numbers: list[int] | None, count: int, source: BoxFile) -> list[int]
     """Return the places of the boxes of numbered images; None if they are not certain."""
     if numbers is None:
         return None
-    first = source.start if source.frames[0] is None else source.frames[0]
-    if first is None and numbers[-1] - numbers[0] + 1 == count:
-        first = numbers[0]
-    if first is None or numbers[0] < first or numbers[-1] >= first + count:
+    first, known = source.start, numbers
+    if source.frames != (None, None):  # there may be boxes of all images in the folder
+        first, known = None, frame_numbers(path.name for path in list_images(source.images)) or []
+    if first is None and known[-1] - known[0] + 1 == count:
+        first = known[0]
+    if first is None or known[0] < first or known[-1] >= first + count:
         return None
     return [number - first for number in numbers]
 

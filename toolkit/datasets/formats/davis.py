@@ -47,12 +47,23 @@ def read_youtube_vos(reading: Reading, split: str = "valid") -> Iterator[Sequenc
     Few frames are annotated: each fifth in ``train``, the first with an object in ``valid``.
     """
     root = reading.root / split if (reading.root / split).is_dir() else reading.root
-    meta = root / "meta.json"
-    content = json.loads(read_text(meta)) if reading.training and meta.is_file() else {}
+    names = _categories(root / "meta.json", reading) if reading.training else {}
     for masks in without_links(subfolders(root / "Annotations")):
-        objects = content.get("videos", {}).get(masks.name, {}).get("objects", {})
-        names = {int(number): str(item.get("category", "")) for number, item in objects.items()}
-        yield read_labels(masks.name, root / "JPEGImages" / masks.name, masks, reading, names)
+        images = root / "JPEGImages" / masks.name
+        yield read_labels(masks.name, images, masks, reading, names.get(masks.name))
+
+
+def _categories(path: Path, reading: Reading) -> dict[str, dict[int, str]]:
+    """Categories by video and label; {} without the file, or if it is damaged."""
+    try:
+        videos = json.loads(read_text(path)).get("videos", {}) if path.is_file() else {}
+        return {
+            name: {int(n): str(o.get("category", "")) for n, o in video.get("objects", {}).items()}
+            for name, video in videos.items()
+        }
+    except (ValueError, AttributeError, RecursionError) as error:
+        reading.report("unusable annotation", path, f"{error}: no categories")
+        return {}
 
 
 _MARKS = ("Annotations/480p/*/*.png",)

@@ -178,9 +178,12 @@ def _vid_video(folder: Path, reading: Reading) -> VidVideo:
 
 def _vid_frame(path: Path) -> VidFrame:
     tree = ElementTree.parse(path).getroot()
+    name = _text(tree, "filename")
+    if not name.isdecimal():
+        raise ValueError(f"expected the number of an image as <filename>, got {name[:60]!r}")
     return {
         "frame_sz": [int(_text(tree, f"size/{side}")) for side in ("width", "height")],
-        "img_path": f"{_text(tree, 'filename')}.JPEG",
+        "img_path": f"{name}.JPEG",
         "objs": [
             {
                 "c": _text(item, "name"),
@@ -238,7 +241,8 @@ def _text(item: ElementTree.Element, path: str) -> str:
 def _box(item: ElementTree.Element) -> Corners:
     """Read ``<bndbox>``; whole numbers are integers."""
     values = [float(_text(item, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
-    return Corners(*(int(value) if value.is_integer() else value for value in values))
+    whole = (value.is_integer() and abs(value) < 1 << 53 for value in values)
+    return Corners(*(int(v) if is_whole else v for v, is_whole in zip(values, whole, strict=True)))
 
 
 TRAINING = {
