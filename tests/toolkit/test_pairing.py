@@ -129,6 +129,38 @@ def test_boxes_are_paired_by_number_where_images_are_missing(tmp_path, case, pat
     assert read_own(tmp_path, training=False)[1].of("error")  # which leaves the video out
 
 
+ABSENT_FIRST, ABSENT_LAST = "\n" + "\n".join(FIVE[1:]), "\n".join(FIVE[:4])
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers", "expected"),
+    [  # blank lines may be frames or not, and images are missing
+        (TEXT.replace("26,15,20,15", ""), (1, 2, 4, 5), {1: 10, 2: 18, 4: 34, 5: 42}),
+        (ABSENT_FIRST, (1, 2, 4, 5), {2: 18, 4: 34, 5: 42}),
+        (TEXT.replace("26,15,20,15", ""), (1, 2, 3, 4), {}),
+        (TEXT + "\n\n", (1, 2, 4, 5), {1: 10, 2: 18, 4: 34, 5: 42}),
+        (ABSENT_LAST + "\n\n", (1, 3, 4, 5), {1: 10, 3: 26, 4: 34}),
+        (ABSENT_LAST + "\n\n\n\n", (1, 3, 4, 5), {}),
+        ("x,y,w,h\n" + ABSENT_FIRST, (1, 2, 3, 4, 5), {}),
+        ("x,y,w,h\n\n" + ABSENT_LAST + "\n\n", (1, 2, 3, 4, 5), {}),
+    ],
+)
+def test_blank_lines_beside_missing_images(tmp_path, text, numbers, expected):
+    touch(tmp_path, *(f"v/{i:04d}.jpg" for i in numbers))
+    write(tmp_path, {"v/groundtruth.txt": text})
+    for training in (False, True):
+        found, log = read_own(tmp_path, training)
+        found = {name: x for name, x in found.items() if x == x}
+        assert found == {f"{i:04d}.jpg": x for i, x in expected.items()} and log.of("error")
+
+
+def test_a_blank_line_above_boxes_that_is_not_counted_is_reported(tmp_path):
+    touch(tmp_path, *(f"v/{i:04d}.jpg" for i in range(1, 6)))
+    write(tmp_path, {"v/groundtruth.txt": "\n" + TEXT})
+    found, log = read_own(tmp_path, training=True)
+    assert found == ALL and [issue.level for issue in log] == ["warning"]
+
+
 @pytest.mark.parametrize("names", [("a", "b", "c", "d"), ("1", "1a", "3", "4"), ("x1", "y1", "x2")])
 def test_images_without_numbers_are_not_paired_where_boxes_are_more(tmp_path, names):
     touch(tmp_path, *(f"v/{name}.jpg" for name in names))
@@ -198,6 +230,13 @@ def test_got10k_pairs_boxes_and_its_lists_by_number(tmp_path):
     assert found == {"00000001.jpg": 10, "00000003.jpg": 26, "00000004.jpg": 34}
     (tested,) = tracking.read_got10k(Reading(tmp_path, IssueLog()), "train")
     assert tested.flags == {"cover": [8, 7, 6, 0]}
+
+
+def test_known_sets_have_no_gaps_to_share_with_their_boxes(tmp_path):
+    touch(tmp_path, *(f"cat/cat-1/img/{i:08d}.jpg" for i in (1, 2, 4, 5, 6)))
+    write(tmp_path, {"cat/cat-1/groundtruth.txt": TEXT})
+    found, log = read(tracking.read_lasot, tmp_path, True, split="all")
+    assert not found and "numbers are missing" in log.of("error")[0].text
 
 
 def test_trackingnet_and_vot_know_their_first_number(tmp_path):

@@ -374,8 +374,9 @@ def _pair(
     excess = count - len(images)
     text = f"{len(images)} images but {count} boxes"
     gap = numbers is not None and numbers[-1] - numbers[0] >= len(images)
-    if not excess:
-        _note_gap(numbers or [], source, reading)
+    uneven = _is_uneven(numbers)
+    if not excess and not (uneven and source.start is not None):
+        _note_gap(numbers or [], uneven, source, reading)
         return images, range(count)
     if not gap and (abs(excess) <= source.slack or (excess < 0 and source.surplus)):
         what = f"the last {abs(excess)} {'boxes' if excess > 0 else 'images'} are left out"
@@ -384,8 +385,9 @@ def _pair(
         return images[:length], range(length)
     places = _places(numbers, count, source) if excess > 0 else None
     if places is None:
+        text += f" in {source.truth}" + (", and numbers are missing" if uneven else "")
         advice = "give each image a line, nan,nan,nan,nan where it has no box"
-        raise ValueError(f"{text} in {source.truth}, and it is not known which belong: {advice}")
+        raise ValueError(f"{text}; it is not known which belong together: {advice}")
     missing = sorted(set(range(count)) - set(places))
     if source.frames == (None, None):
         text += f" in {source.truth}: images {spans([n + numbers[0] - places[0] for n in missing])}"
@@ -393,15 +395,18 @@ def _pair(
     return images, places
 
 
-def _note_gap(numbers: list[int], source: BoxFile, reading: Reading) -> None:
+def _is_uneven(numbers: list[int] | None) -> bool:
+    """Return whether numbers are missing: not all steps are equal, as where a few are annotated."""
+    return len({later - number for number, later in pairwise(numbers or ())}) > 1
+
+
+def _note_gap(numbers: list[int], uneven: bool, source: BoxFile, reading: Reading) -> None:
     """Report numbers without an image, where the boxes are as many as the images."""
     missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers)) if numbers else []
     if missing:
-        even = len({b - a for a, b in pairwise(numbers)}) == 1
         text = f"{source.images}: the numbers {spans(missing)} are left out"
-        reading.report(
-            "gap in the numbers", source.images, text, "warning", None if even else "warning"
-        )
+        level = "warning" if uneven else None
+        reading.report("gap in the numbers", source.images, text, "warning", level)
 
 
 def _places(numbers: list[int] | None, count: int, source: BoxFile) -> list[int] | None:
@@ -427,7 +432,8 @@ def _regions(
     if source.boxes is not None:
         regions = _numbered(source, images, numbers)
     else:
-        regions = _read_regions(source, len(images), reading)
+        span = numbers[-1] - numbers[0] + 1 if _is_uneven(numbers) else len(images)
+        regions = _read_regions(source, len(images), span, reading)
     if len(regions) > 2 * len(images) > 0 or (not images and not reading.training):
         regions = regions[:: source.step]
     if source.first_only and len(regions) == 1 < len(images) and not reading.training:
@@ -439,23 +445,25 @@ def _regions(
     return regions
 
 
-def _read_regions(source: BoxFile, num_images: int, reading: Reading) -> list[Region]:
+def _read_regions(source: BoxFile, num_images: int, span: int, reading: Reading) -> list[Region]:
     """Read the lines of a file; NaN for a blank one that stands for a frame."""
     text = read_text(source.truth)
     with suppress(ValueError):  # nearly all files have a box in each line
         body = text.rstrip()
         regions = source.parse(body)
-        if len(regions) >= num_images or len(text[len(body) :].splitlines()) < 2:
+        if len(regions) == num_images == span or len(text[len(body) :].splitlines()) < 2:
             return regions
     try:
         count = 0 if source.surplus or source.slack else num_images
-        lines = box_lines(text, count)
+        lines = box_lines(text, count, span)
         used = {number: line for number, line in lines.items() if line}
         if not used:
             source.parse(text.strip())  # which names the first line
         regions = _parse_lines(source, used, reading)
     except ValueError as error:
         raise ValueError(f"{source.truth}: {error}") from None
+    if not text.splitlines()[0].strip() and next(iter(lines.values())):
+        reading.report("blank lines at the top", source.truth, "not counted", "warning", "warning")
     return [regions.get(number, ABSENT) for number in lines]
 
 

@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -186,30 +187,38 @@ def parse_regions(text: str) -> list[list[float]]:
     return check_regions(lines)
 
 
-def box_lines(text: str, num_frames: int) -> dict[int, str]:
+def box_lines(text: str, num_frames: int, span: int) -> dict[int, str]:
     """Lines of a text of boxes by number from 1, without comments and a header.
 
-    A blank line is a frame without a box where all lines, with some that end the text, are as many
-    as the frames; it does not count where the others are. ``num_frames`` 0 keeps those between.
+    A blank line is a frame without a box where all lines, with those that end the text, are
+    as many as the frames or the numbers that they ``span``. Where no number is missing, blank lines
+    above the first box, or as many behind each, do not count if the others are as many as the
+    frames. ``num_frames`` 0 keeps all.
 
     Raises:
         ValueError: If there are blank lines and neither holds, or a header names other columns.
     """
     lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1)}
     first = next((n for n, line in lines.items() if line and not _is_text(line)), len(lines) + 1)
-    _check_header([line for n, line in lines.items() if n < first])
-    texts = [n for n, line in lines.items() if line and (n < first or line.startswith(_COMMENTS))]
-    lines = {n: line for n, line in lines.items() if n not in texts}
+    header = [line for n, line in lines.items() if line and n < first]
+    _check_header(header)
+    above = [n for n, line in lines.items() if n < first and header]
+    lines = {n: line for n, line in lines.items() if n not in above}
+    lines = {n: line for n, line in lines.items() if not line.startswith(_COMMENTS)}
     used = {n: line for n, line in lines.items() if line}
     until = {n: line for n, line in lines.items() if n <= max(used, default=0)}
-    if len(until) < num_frames <= len(lines):
-        return dict(list(lines.items())[:num_frames])
-    if len(until) in (num_frames, len(used)) or not num_frames:
+    padded = len(lines) > len(until)
+    if padded and len(until) < span == len(lines) and len(above) == len(header):
+        return lines
+    if not num_frames or len(until) == (span if padded else num_frames):
         return until
-    if len(used) == num_frames:
+    if len(until) in (span, len(used)) and not (padded and span > num_frames):
+        return until
+    places = [place for place, line in enumerate(until.values()) if line]
+    if len(used) == num_frames == span and len({b - a for a, b in pairwise(places)}) < 2:
         return used
-    blank = len(until) - len(used)
-    raise ValueError(f"{num_frames} images but {len(used)} boxes, with {blank} blank lines between")
+    blank = len(lines) - len(used)
+    raise ValueError(f"{num_frames} images but {len(used)} boxes and {blank} blank lines")
 
 
 def _is_text(line: str) -> bool:
