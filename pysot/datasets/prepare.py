@@ -271,7 +271,7 @@ def _targets(
             found = f"{labels.shape[1]} x {labels.shape[0]}, image {shape[1]} x {shape[0]}"
             log.add("mask of another size than its image", frame.labels, found)
             return {}, {}
-        if labels[:: shape[0] - 1 or 1, :: shape[1] - 1 or 1].all() and not labels.all():
+        if labels[:: shape[0] - 1 or 1, :: shape[1] - 1 or 1].all():
             log.warn("mask with an object in all corners", frame.labels, "is it inverted?")
         boxes = {track: list(box) for track, box in label_boxes(labels).items()}
         return boxes, {track: labels == track for track in boxes}

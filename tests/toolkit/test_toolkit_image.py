@@ -159,7 +159,7 @@ def encoded(suffix, pixels=NOISE, orientation=None, **options):
         options["exif"] = exif = pillow.Exif()
         exif[0x0112] = orientation
     file = io.BytesIO()
-    names = {"jpg": "JPEG", "jp2": "JPEG2000", "pgm": "PPM", "tif": "TIFF"}
+    names = {"jpg": "JPEG", "jp2": "JPEG2000", "pfm": "PPM", "pgm": "PPM", "tif": "TIFF"}
     pillow.fromarray(pixels).save(file, names.get(suffix, suffix.upper()), **options)
     return file.getvalue()
 
@@ -235,6 +235,8 @@ def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path, value):
         ("pgm", {}, 8),
         ("png", {"pixels": NOISE[..., 0].astype(np.uint16)}, 16),
         ("tif", {"pixels": NOISE[..., 0].astype(np.float32)}, 32),
+        ("pgm", {"pixels": NOISE[..., 0].astype(np.uint16)}, 16),
+        ("pfm", {"pixels": NOISE[..., 0].astype(np.float32)}, 32),
     ],
 )
 def test_a_head_states_size_and_depth(suffix, options, bits):
@@ -380,13 +382,15 @@ def test_deep_images_are_stretched_by_the_range_of_the_first(tmp_path, first, na
 
 
 def test_one_range_serves_a_whole_video(tmp_path):
-    for number, rise in enumerate((0, 200, 5000)):
+    for number, rise in enumerate((0, 200, 600, 5000)):
         cv2.imwrite(str(tmp_path / f"{number}.png"), deep(7000 + rise, 8000 + rise))
     images = [read_image(tmp_path / f"{n}.png", first=tmp_path / "0.png") for n in range(3)]
     shift = images[1].astype(int) - images[0]
     assert shift.min() in (33, 34, 35)  # brightness changes as it did: 200 * 256 / 1500
     assert shift.max() in (33, 34, 35)
-    assert images[2].min() == 255
+    assert images[2].max() == 255
+    with pytest.raises(ValueError, match=r"3\.png: most of its values are not within 675\d to 82"):
+        read_image(tmp_path / "3.png", first=tmp_path / "0.png")
     assert not (read_image(tmp_path / "1.png") == images[1]).all()
 
 

@@ -12,7 +12,7 @@ from mmap import mmap
 from typing import NamedTuple
 
 _ORIENTATION = 0x0112
-_PNM = re.compile(rb"P([1-6])\s+" + rb"(?:#[^\n]*\s+)*(\d+)\s+" * 2 + rb"(?:#[^\n]*\s+)*(\d*)")
+_PNM = re.compile(rb"P([1-6Ff])\s+" + rb"(?:#[^\n]*\s+)*(\d+)\s+" * 2 + rb"(?:#[^\n]*\s+)*(\d*)")
 _CODESTREAM = b"\xff\x4f\xff\x51"  # start and size of JPEG 2000
 _WINDOW = 1 << 16  # bytes in which the size stands, where it has no fixed place
 
@@ -126,7 +126,7 @@ def _pnm(content: bytes | mmap) -> Header:
         raise ValueError("no header")
     kind, width, height, highest = match.groups()
     deep = kind in b"2356" and int(highest or 0) > 255
-    return Header(int(width), int(height), 16 if deep else 8)
+    return Header(int(width), int(height), 32 if kind in b"Ff" else 16 if deep else 8)
 
 
 def _tiff(content: bytes | mmap) -> Header:
@@ -174,5 +174,5 @@ _PARSERS: dict[bytes, Callable[[bytes | mmap], Header]] = {
     b"MM": _tiff,
     b"\0\0\0\x0cjP  ": _jpeg2000,
     _CODESTREAM[:2]: _jpeg2000,
-    **dict.fromkeys((b"P%d" % kind for kind in range(1, 7)), _pnm),
+    **dict.fromkeys((b"P" + bytes([kind]) for kind in b"123456Ff"), _pnm),
 }

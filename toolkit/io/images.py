@@ -8,6 +8,7 @@ read as label 1. Gray images of 16 bits are uint16. `read_labels` says how other
 import math
 import os
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -159,6 +160,8 @@ def read_image(
     if not deep:
         return image
     low, high = value_range(first)
+    if first != path and RANGE_VARIABLE not in os.environ:
+        _check_range(image, low, high, path)
     levels = (image - np.float64(low)) * (256 / (high - low))
     return np.nan_to_num(levels, posinf=255, neginf=0).clip(0, 255).astype(np.uint8)
 
@@ -271,6 +274,17 @@ def is_deep(path: str) -> bool:
     return header is not None and header.bits > 8
 
 
+def _check_range(image: NDArray, low: float, high: float, path: str) -> None:
+    """Refuse an image of more than 8 bits that its video's range leaves black or white."""
+    void = (0, _DEEPEST) if image.dtype == np.uint16 else ()
+    outside = ((image < low) | (image >= high)) & ~np.isin(image, void)
+    if 2 * np.count_nonzero(outside) > image.size:
+        raise ValueError(
+            f"{path}: most of its values are not within {low:.6g} to {high:.6g}, the range of the "
+            f"first image of its video; give one in the environment, {RANGE_VARIABLE}=LOW,HIGH"
+        )
+
+
 def depth_note(firsts: Iterable[str | os.PathLike]) -> str:
     """Text on the first deep image among the first ones of some videos; empty without one."""
     for path in map(os.fspath, firsts):
@@ -349,7 +363,7 @@ def read_labels(path: str | os.PathLike, exact: bool = False, value: int | None 
     """Read a label image (H, W): uint8, or uint16 if it has 16 bits.
 
     A gray image with 255 (of 16 bits: 65535), or one color on black, is one object, label 1, where
-    it has half of that or more: the rest is a soft edge. Else values are labels; in 8 bits 255
+    it has half of that or more: the rest is a soft edge. Else values are labels; in a palette 255
     is then not annotated (DAVIS, PASCAL VOC), in 16 bits 10000 beside 1000 to 2999 (MOTS).
 
     Args:
@@ -363,51 +377,56 @@ def read_labels(path: str | os.PathLike, exact: bool = False, value: int | None 
     """
     values, kind = _read_values(path)
     try:
-        one = _is_one_object(values, kind)
+        least = _least_of_one(values, kind)
     except ValueError as error:
-        raise ValueError(f"the mask {os.fspath(path)} {error}") from None
-    if value is not None and not (one and value in (1, _VOID, _DEEPEST)):
+        if value is None:
+            raise ValueError(f"the mask {os.fspath(path)} {error}") from None
+        least = 0
+    if value is not None and not (least and value in (1, _VOID, _DEEPEST)):
         return (values == value).astype(np.uint8)
-    if not one:
+    if not least:
         return _without_void(values)
-    highest = int(values.max(initial=0))
-    if exact and (kind == "JPEG" or not np.isin(values, (0, highest)).all()):
+    if exact and (kind == "JPEG" or not np.isin(values, (0, values.max())).all()):
         raise ValueError(f"the mask {os.fspath(path)} has soft edges or is a JPEG; expected labels")
-    half = 128 if highest <= _VOID else 128 * 257
-    return (values >= (half if highest > 1 else 1)).astype(np.uint8)
+    return (values >= least).astype(np.uint8)
 
 
-def _is_one_object(values: NDArray, kind: str) -> bool:
-    """Return whether values (H, W) are one object, with soft edges perhaps, and not labels."""
+def _least_of_one(values: NDArray, kind: str) -> int:
+    """Least value of the one object that values (H, W) show; 0 if they are labels."""
     highest = int(values.max(initial=0))
     between = np.unique(values[(values > 0) & (values < highest)])
-    if values.dtype == bool or (kind != "JPEG" and not len(between)):
-        return values.dtype == bool or (kind != "P" and highest in (_VOID, _DEEPEST))
-    # compression and blurring spread 0 and 255 a little
+    if kind != "JPEG" and not len(between):
+        one = values.dtype == bool or (kind != "P" and highest in (_VOID, _DEEPEST))
+        return highest if one else 0
     bright = (values.dtype == np.uint8 and highest >= _BRIGHT) or highest == _DEEPEST
+    # compression and blurring spread 0 and 255 a little
     spread = kind == "JPEG" or (len(between) > _FEW_LABELS and bright)
     if kind == "P" or not (spread or highest in (_VOID, _DEEPEST)):
         soft = kind != "P" and values.dtype == np.uint8 and highest >= 128
         _check_plausible(values, between, few=2 if soft else 16)
-        return False
+        return 0
     unit = 257 if highest > _VOID else 1
-    if kind != "JPEG" and between[-1] <= 20 * unit:
-        return False
-    if len(between) == 1 and 126 <= between[0] / unit <= 129:  # a trimap: perhaps the object
-        return True
+    if len(between) == 1 and 126 <= between[0] / unit <= 129 and not _touches_0(values, highest):
+        return highest  # a trimap: what is perhaps the object lies all around it
     solid = _solid_values(values) / unit
     if not (solid >= _BRIGHT).any():
         _check_plausible(values, between, few=16)
     low, high = (16, _BRIGHT) if spread else (0, 255)
-    inner = solid[(solid > low) & (solid < high)]
-    if len(inner) and kind != "JPEG" and 255 not in solid:
-        return False
-    if len(inner) or highest < 128:
+    soft = not ((solid > low) & (solid < high)).any() and highest >= 128
+    if soft and (kind == "JPEG" or between[-1] > 20 * unit):
+        return 128 * unit
+    if values.dtype == np.uint8:
         raise ValueError(
-            "has gray areas and may be one object or labels; save 0 and 255, or labels as a PNG "
-            "with a palette"
+            "may be one object, or labels with 255; save 0 and 255, or labels as a PNG with a "
+            "palette, where 255 is not annotated, or of 16 bits, where it is a label"
         )
-    return True
+    return 0
+
+
+def _touches_0(values: NDArray, value: int) -> bool:
+    """Return whether a value has 0 as a neighbor to the left, right, above or below in (H, W)."""
+    pairs = ((values[1:], values[:-1]), (values[:, 1:], values[:, :-1]))
+    return any(((a == value) & (b == 0) | (a == 0) & (b == value)).any() for a, b in pairs)
 
 
 def _check_plausible(values: NDArray, between: NDArray, few: int) -> None:
@@ -444,22 +463,7 @@ def _without_void(labels: NDArray) -> NDArray:
 
 def _read_values(path: str | os.PathLike) -> tuple[NDArray, str]:
     """Stored values (H, W) bool, uint8 or uint16, and "P" for indices of a palette, or "JPEG"."""
-    pillow = _pillow()
-    try:
-        image_header(path)  # what it allows, Pillow shall not refuse
-        most, pillow.MAX_IMAGE_PIXELS = pillow.MAX_IMAGE_PIXELS, None
-        try:
-            with pillow.open(path, formats=_MASK_FORMATS) as image:
-                kind = "P" if image.mode == "P" else str(image.format)
-                if kind == "P" and _is_shuffled_gray(np.reshape(image.getpalette(), (-1, 3))):
-                    image, kind = image.convert("L"), ""
-                values = np.array(image.convert("RGB") if image.mode == "CMYK" else image)
-        finally:
-            pillow.MAX_IMAGE_PIXELS = most
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # a damaged file raises almost anything in Pillow
-        raise ValueError(f"cannot decode the mask {os.fspath(path)}: {error}") from None
+    values, kind = _decode_mask(path)
     if values.ndim == 3:
         values = _one_channel(values)
     if values is None:
@@ -467,16 +471,34 @@ def _read_values(path: str | os.PathLike) -> tuple[NDArray, str]:
             f"the mask {os.fspath(path)} is a color image; expected palette, gray or one color"
         )
     if values.dtype not in (bool, np.uint8):  # Pillow has 16 bits as such or as 32
-        deep = values.astype(np.uint16)
+        with np.errstate(invalid="ignore"):
+            deep = values.astype(np.uint16)
         if not np.array_equal(deep, values):
             raise ValueError(f"the mask {os.fspath(path)} has other values than 0 to {_DEEPEST}")
         values = deep
     return values, kind
 
 
-def _is_shuffled_gray(palette: NDArray) -> bool:
-    """Return whether a palette (N, 3) has grays only, whose indices are no labels."""
-    return _is_gray(palette) and (palette[:, 0] != np.arange(len(palette))).any()
+def _decode_mask(path: str | os.PathLike) -> tuple[NDArray, str]:
+    """Pixels (H, W) or (H, W, C), and "P" for indices of a palette, or the format of the file."""
+    pillow, name = _pillow(), os.fspath(path)
+    most, pillow.MAX_IMAGE_PIXELS = pillow.MAX_IMAGE_PIXELS, None
+    try:
+        image_header(path)  # what it allows, Pillow shall not refuse
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged parts that hold no pixel
+            with pillow.open(path, formats=_MASK_FORMATS) as image:
+                kind = "P" if image.mode == "P" else str(image.format)
+                if kind == "P" and _is_gray(np.reshape(image.getpalette(), (-1, 3))):
+                    image, kind = image.convert("L"), ""
+                return np.array(image.convert("RGB") if image.mode == "CMYK" else image), kind
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file raises almost anything in Pillow
+        text = str(error).removeprefix(f"cannot decode the image {name}: ")
+        raise ValueError(f"cannot decode the mask {name}: {text}") from None
+    finally:
+        pillow.MAX_IMAGE_PIXELS = most
 
 
 def _is_gray(colors: NDArray) -> bool:
@@ -499,7 +521,8 @@ def _one_channel(values: NDArray) -> NDArray | None:
     share = brightest / brightest[y, x]
     if np.abs(values - share[..., None] * values[y, x]).max() > 2:
         return None
-    return np.rint(255 * share).astype(np.uint8)
+    bright = brightest[y, x] > 64  # else labels, in one channel
+    return np.rint((255 if bright else brightest[y, x]) * share).astype(np.uint8)
 
 
 def write_labels(path: str | os.PathLike, labels: NDArray) -> None:

@@ -310,7 +310,7 @@ def test_labels_of_both_kinds(tmp_path):
     assert label_boxes(read_labels(tmp_path / "gray.png")) == {1: (3, 4, 13, 9)}
     write_labels(tmp_path / "two.png", [(3, 4, 10, 5), (20, 4, 1, 1)])
     assert label_boxes(read_labels(tmp_path / "two.png")) == {1: (3, 4, 13, 9), 2: (20, 4, 21, 5)}
-    Image.fromarray(np.full((4, 4), 255, np.uint8)).convert("P").save(tmp_path / "void.png")
+    write_labels(tmp_path / "void.png", [(0, 0, 4, 4)] * 255, (4, 4))
     assert not read_labels(tmp_path / "void.png").any()
     write_image(tmp_path / "photo.png")
     with pytest.raises(ValueError, match=r"photo\.png is a color image"):
