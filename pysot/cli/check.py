@@ -134,7 +134,7 @@ def _check_set(
     videos, found, listing = {}, False, cache(_list_folder)
     for name in progress_bar("check", sorted(records), unit="it"):
         try:
-            videos[name] = video = make_video(name, records[name], root, benchmark)
+            videos[name] = video = make_video(name, records[name], root, benchmark, log)
         except ValueError as error:
             log.add("", name, str(error))
             continue

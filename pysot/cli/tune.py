@@ -31,6 +31,7 @@ from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Dataset, Video
+from toolkit.datasets.dataset import require_images
 from toolkit.evaluation import build_evaluation
 from toolkit.io.pool import run_parallel
 from toolkit.protocols.one_pass import ProtocolOptions
@@ -77,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = TrackerSpec.read(args.config, args.snapshot, args.opts)
     spec()  # a tracker that cannot be built fails here, once
     jobs = _make_jobs(args, dataset, spec, settings)
+    pending = (v for v in dataset if not all(job.is_finished(v) for job in jobs.values()))
+    require_images(args.dataset, list(pending))
     record = spec.record()
     for setting, job in jobs.items():
         track = {**record["settings"]["TRACK"], **setting.track()}

@@ -190,7 +190,7 @@ def test_frames_are_read_once_for_all_settings(command, monkeypatch):
 
     read = []
     original = video.read_image
-    monkeypatch.setattr(video, "read_image", lambda path: read.append(path) or original(path))
+    monkeypatch.setattr(video, "read_image", lambda *a: read.append(a[0]) or original(*a))
     tool.main([*command, *TWO])
     assert len(read) == 18  # 3 videos of 6 frames
 

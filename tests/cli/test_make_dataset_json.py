@@ -84,7 +84,10 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({"gt_rect": [[1, 2, 3, 4]] * 2}, "error    a gt_rect has 2 entries for 3 img_names"),
+        (
+            {"gt_rect": [[1, 2, 3, 4]] * 2},
+            "warning  a 3 img_names but 2 gt_rect, the last 1 images",
+        ),
         ({"gt_rect": [[0, 0, 0, 9]] * 3}, "error    a cannot start on the box [0, 0, 0, 9]"),
         ({"gt_rect": [[NAN] * 4] * 3}, "error    a cannot start on the box [nan, nan, nan, nan]"),
         (

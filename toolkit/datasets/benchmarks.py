@@ -34,6 +34,8 @@ class Benchmark:
     # Videos for which a folder holds more images than count: numbers of the first and last that do.
     frames: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     other_names: Mapping[str, str] = field(default_factory=dict)  # of videos in other toolkits
+    folders: Mapping[str, str] = field(default_factory=dict)  # of videos, where two share one
+    sizes: str = ""  # their table in `frame_sizes.json`, of frames that are not at hand
     prefix: str = ""  # that other toolkits put before the names of videos, in small letters
 
     def spelling(self, name: str) -> str:
@@ -53,6 +55,13 @@ OTB = replace(
         "Tiger1": (6, None),
     },
     other_names={"Human4-2": "Human4"},
+    folders={
+        "Jogging-1": "Jogging",
+        "Jogging-2": "Jogging",
+        "Skating2-1": "Skating2",
+        "Skating2-2": "Skating2",
+        "Human4-2": "Human4",
+    },
 )
 UAV = replace(OPE, prefix="uav")
 NFS = replace(OPE, prefix="nfs")
@@ -67,6 +76,7 @@ VOT = Benchmark(
     repetitions=15,
     tags=("camera_motion", "illum_change", "motion_change", "size_change", "occlusion"),
     other_names={"pedestrian1": "pedestrain1", "pedestrain1": "pedestrian1"},
+    sizes="VOT",
 )
 GOT10K = Benchmark("one_pass", "got10k", ("ao", "sr50", "sr75"), evaluation="got10k", repetitions=3)
 DAVIS = Benchmark("masks", "masks", ("j", "f"), evaluation="davis")

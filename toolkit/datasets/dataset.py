@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import index as as_index
@@ -14,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.benchmarks import Benchmark, find_benchmark, near_benchmarks
-from toolkit.datasets.video import Labels, MaskBoxes, Video
+from toolkit.datasets.video import Labels, MaskBoxes, Video, image_number
 from toolkit.io.boxes import ABSENT, NAN, Region, parse_numbers
+from toolkit.io.images import list_images
+from toolkit.io.issues import IssueLog
 from toolkit.io.names import fold, safe_name
 
 logger = logging.getLogger("toolkit")
@@ -79,12 +82,16 @@ def load_videos(root: str | os.PathLike, name: str) -> dict[str, Video]:
         logger.warning("%s", doubt)
     path = annotation_file(root, name)
     records = _native_records(root, name) if path is None else read_json(path)
-    videos = {}
+    videos, log = {}, IssueLog()
     for video in sorted(records):
         try:  # popped, since the lists of a large set take a lot of memory
-            videos[video] = make_video(video, records.pop(video), root, benchmark)
+            videos[video] = make_video(video, records.pop(video), root, benchmark, log)
         except ValueError as error:
             raise ValueError(f"{path or root}: video {video!r}: {error}") from None
+    for kind, count in Counter(issue.kind for issue in log).items():
+        first = next(issue for issue in log if issue.kind == kind)
+        text = "%s: %d video(s) with %s; %s: %s"
+        logger.warning(text, path or root, count, kind, first.where, first.text)
     _warn_of_set(path or root, name, videos)
     return videos
 
@@ -100,6 +107,27 @@ def _warn_of_set(place: Path, name: str, videos: dict[str, Video]) -> None:
     if (expected := find_benchmark(name).num_videos) not in (0, len(videos)):
         text = "%s has %d videos here, but %d belong to it; scores are not those of the benchmark"
         logger.warning(text, name, len(videos), expected)
+
+
+def require_images(name: str, videos: Sequence[Video]) -> None:
+    """Warn of videos of a set that have no images, see `toolkit.datasets.locating`.
+
+    Raises:
+        FileNotFoundError: If none of them has any; says what was looked for and what is there.
+    """
+    lost = [video for video in videos if not os.path.exists(video.first_image)]
+    if not lost:
+        return
+    root, more = lost[0].root, f" and {len(lost) - 1} more" if lost[1:] else ""
+    text = f"{len(lost)} of {len(videos)} videos of {name} have no images ({lost[0].name}{more})"
+    there = sorted(entry for entry in os.listdir(root)) if root.is_dir() else []
+    text += (
+        f": there is no {lost[0].first_image}, also without or with a folder img or color; "
+        f"{root} holds {', '.join(there[:5]) or 'nothing'}{', ...' if there[5:] else ''}"
+    )
+    if len(lost) == len(videos):
+        raise FileNotFoundError(f"{text}; name the folder of the set with --dataset-root")
+    logger.warning("%s", text)
 
 
 def doubt_of_name(name: str) -> str:
@@ -128,6 +156,8 @@ def read_json(path: Path, make_object: Callable[..., Any] | None = None) -> dict
         records = parse_records(_unpack(path), make_object)
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: is nested too deeply") from None
     if not isinstance(records, dict) or not records:
         raise ValueError(f"{path}: expected an object of at least one video by name")
     return records
@@ -222,8 +252,10 @@ def _native_records(root: Path, name: str) -> dict[str, Any]:
 # ------------------------------------------------------------------------- checking a record
 
 
-def make_video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Video:
-    """Check the record of a video and make it.
+def make_video(
+    name: str, record: Any, root: Path, benchmark: Benchmark, log: IssueLog | None = None
+) -> Video:
+    """Check the record of a video and make it; ``log`` receives what is wrong but of no harm.
 
     Raises:
         ValueError: If the record is not of PySOT's format, naming the field.
@@ -232,13 +264,15 @@ def make_video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Vide
         raise ValueError("its name cannot name a file of results")
     if not isinstance(record, dict):
         raise ValueError(f"expected an object of fields, got {type(record).__name__}")
-    names = _texts(_list_field(record, "img_names"), "img_names", {str})
+    log = IssueLog() if log is None else log
+    record = _as_pysot_has_it(name, record, root, log)
     given = _list_field(record, "gt_rect")
     regions = _regions(given) if isinstance(given, list) else given
-    if len(regions) == 1 < len(names):  # enough to track, as in the test sets of servers
-        regions = [*regions, *[[NAN] * len(regions[0])] * (len(names) - 1)]
-    if len(names) != len(regions):
-        raise ValueError(f"gt_rect has {len(regions)} entries for {len(names)} img_names")
+    names = _texts(_list_field(record, "img_names"), "img_names", {str})
+    if "" in names:
+        raise ValueError(f"img_names[{names.index('')}] is empty")
+    lengths = {len(names), len(regions)}
+    names, regions = _paired(name, names, regions, benchmark, log)
     return Video(
         name,
         root,
@@ -248,8 +282,79 @@ def make_video(name: str, record: Any, root: Path, benchmark: Benchmark) -> Vide
         record.get("init_rect") or regions[0],
         _texts(_list_field(record, "attr"), "attr", {str}) if record.get("attr") else [],
         _size(record),
-        _labels(record, benchmark, len(names)),
+        _labels(_cut(record, lengths, len(names)), benchmark, len(names)),
+        benchmark,
     )
+
+
+def _paired(
+    video: str, names: list[str], regions: Any, benchmark: Benchmark, log: IssueLog
+) -> tuple[list[str], Any]:
+    """Bring images and boxes to one length, and say what was left out."""
+    number, surplus = len(regions), len(names) - len(regions)
+    if number == 1 < len(names):  # enough to track, as in the test sets of servers
+        return names, [*regions, *[[NAN] * len(regions[0])] * surplus]
+    first, _ = benchmark.frames.get(video, (1, None))
+    if surplus == first - 1 > 0 and image_number(names[0]) == 1:
+        names, what = names[surplus:], f"the first {surplus} images are before the annotation"
+    elif surplus:
+        what = f"the last {abs(surplus)} {'images' if surplus > 0 else 'boxes'} are left out"
+    if surplus:
+        text = f"{number + surplus} img_names but {number} gt_rect, {what}"
+        log.warn("boxes and images that differ in number", video, text)
+    length = min(len(names), number)
+    return names[:length], regions[:length]
+
+
+def _cut(record: dict[str, Any], lengths: set[int], length: int) -> dict[str, Any]:
+    """Cut the other lists of a record that are as long as that of its images or of its boxes."""
+    if lengths == {length}:
+        return record
+    return {
+        field: values[:length] if isinstance(values, list) and len(values) in lengths else values
+        for field, values in record.items()
+    }
+
+
+def _as_pysot_has_it(name: str, record: dict[str, Any], root: Path, log: IssueLog) -> dict:
+    """Turn records of other layouts into PySOT's, or say what they are.
+
+    DaSiamRPN's OTB2015.json has names of images without their folder, and counts pixels from 1.
+    """
+    boxes = record.get("gt_rect")
+    if "img_names" not in record and "image_files" in record and boxes is not None:
+        folder = record.get("name", name)
+        names = _texts(_list_field(record, "image_files"), "image_files", {str})
+        names = [file if "/" in file else f"{folder}/img/{file}" for file in names]
+        given = _list_field(record, "gt_rect")
+        boxes = [[x - 1, y - 1, *rest] for x, y, *rest in _regions(list(map(list, given)))]
+        log.note("the layout of DaSiamRPN", name, "boxes count from pixel 1 and were moved to 0")
+        return {**record, "gt_rect": boxes, "img_names": names, "init_rect": None}
+    tracks = [track for track in record.values() if isinstance(track, dict)]
+    if record and len(tracks) == len(record) and "gt_rect" not in record:
+        raise ValueError(
+            "holds tracks, as annotation to train on: name the file in DATASET.<NAME>.ANNO, and to "
+            "test on the set give its folders, or a JSON with img_names and gt_rect"
+        )
+    names = record.get("img_names")
+    if isinstance(names, list) and not any(names) and boxes is not None and len(boxes):
+        return {**record, "img_names": _image_names(name, record, root, len(boxes), log)}
+    return record
+
+
+def _image_names(
+    name: str, record: dict[str, Any], root: Path, length: int, log: IssueLog
+) -> list[str]:
+    """Name the images of a video whose JSON does not: those in its folder, if they are as many."""
+    from toolkit.datasets.reading import image_folder  # most sets need not wait for it
+
+    folder = image_folder(root / str(record.get("video_dir") or name))
+    found = [os.path.relpath(path, root) for path in list_images(folder)]
+    if len(found) == length:
+        return found
+    text = f"there are {len(found)} images in {folder} for {length} boxes: enough to score only"
+    log.warn("no names of images", name, text)
+    return [f"{name}/{number:08d}.jpg" for number in range(1, length + 1)]
 
 
 def _labels(record: dict[str, Any], benchmark: Benchmark, length: int) -> Labels:
@@ -326,6 +431,6 @@ def _size(record: dict[str, Any]) -> tuple[int, int] | None:
     size = record.get("width"), record.get("height")
     if size == (None, None):
         return None
-    if not all(type(side) is int and side > 0 for side in size):
+    if not all(type(side) in (int, float) and side > 0 and side % 1 == 0 for side in size):
         raise ValueError(f"width, height: expected two positive integers, got {size}")
-    return size
+    return int(size[0]), int(size[1])

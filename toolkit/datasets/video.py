@@ -6,6 +6,7 @@ and frames, from which training preparation cuts crops.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,15 @@ from collections.abc import Sequence as Items
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.datasets.benchmarks import OPE, Benchmark
+from toolkit.datasets.locating import locate_images
 from toolkit.io.boxes import ABSENT, Region, as_regions, box_around, boxes_around
 from toolkit.io.images import image_size, mask_box, read_image, read_labels
 
@@ -207,6 +211,7 @@ class Video:
         attr: Items[str] = (),
         size: tuple[int, int] | None = None,
         labels: Labels = Labels(),
+        benchmark: Benchmark = OPE,
     ) -> None:
         self.name, self.root = name, Path(os.path.abspath(root))
         self._regions = gt_traj
@@ -216,6 +221,7 @@ class Video:
         self.cover = None if labels.cover is None else list(labels.cover)
         self.mask_value = labels.mask_value
         self._names, self._labels, self._size = img_names, labels, size
+        self._benchmark = benchmark
 
     def __len__(self) -> int:
         return len(self._names)
@@ -233,15 +239,25 @@ class Video:
     def __iter__(self) -> Iterator[tuple[NDArray, Items[float]]]:
         return (self[i] for i in range(len(self)))
 
-    @property
+    @cached_property
     def first_image(self) -> str:
         """Absolute path of the first image; its values say how deep images are stretched."""
-        return os.path.join(self.root, self._names[0])
+        return self._located(self._names[:1])[0]
 
     @cached_property
     def img_names(self) -> list[str]:
-        """Absolute paths of the images; names are relative to the data-set root."""
-        return [os.path.join(self.root, name) for name in self._names]
+        """Absolute paths of the images, see `locate_images`; names are relative to the root."""
+        return self._located(self._names)
+
+    def _located(self, names: Items[str]) -> list[str]:
+        folders = self._benchmark.folders
+        own = {folders[self.name]: self.name} if self.name in folders else {}  # a copy of its own
+        return locate_images(self.root, names, {**folders, **own})
+
+    @property
+    def first_number(self) -> int:
+        """Number at the end of the first image's name, -1 if there is none."""
+        return image_number(self._names[0])
 
     @cached_property
     def mask_names(self) -> list[str | None] | None:
@@ -330,11 +346,20 @@ class Video:
         try:
             return image_size(self.first_image, self.stated_size)
         except FileNotFoundError:
+            if size := _usual_size(self.name, self._benchmark.sizes):
+                return size
             raise FileNotFoundError(
                 f"video {self.name!r}: its frame size is not known: the annotation has no width "
                 f"and height, and there is no image {self.first_image}; only the overlaps of VOT, "
                 "long-term and GOT-10k sets need it"
             ) from None
+
+
+def _usual_size(video: str, table: str) -> tuple[int, int] | None:
+    """Size (w, h) of the frames of a public video, if it is known."""
+    path = files("toolkit.datasets") / "data" / "frame_sizes.json"
+    found = json.loads(path.read_bytes())[table].get(video) if table else None
+    return found and tuple(found)
 
 
 def image_number(name: str | os.PathLike) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.datasets.dataset import Dataset
-from toolkit.datasets.video import Video, image_number
+from toolkit.datasets.video import Video
 from toolkit.evaluation.metrics import Comparison, Curve, Measures, Metric, Scores, Totals
 from toolkit.evaluation.tables import TableColumn, metric_table, print_tables
 from toolkit.io.issues import IssueLog
@@ -371,7 +371,7 @@ class Evaluation(ABC):
             ValueError: If there are more lines than frames and it is not clear which to leave out.
         """
         first, _ = self.dataset.benchmark.frames.get(video.name, (1, None))
-        before = max(first, image_number(video.img_names[0])) - 1
+        before = max(first, video.first_number) - 1
         surplus = len(run) - len(video)
         if surplus <= 0 or before <= 0:
             return run

@@ -21,14 +21,6 @@ from toolkit.io.boxes import Region, check_regions, split_fields
 # --------------------------------------------------------------------------------------------- OTB
 
 _TRUTH = "groundtruth_rect.txt"
-# Videos that share a folder with another target: folder and file of the boxes.
-_TARGETS = {
-    "Jogging-1": ("Jogging", "groundtruth_rect.1.txt"),
-    "Jogging-2": ("Jogging", "groundtruth_rect.2.txt"),
-    "Skating2-1": ("Skating2", "groundtruth_rect.1.txt"),
-    "Skating2-2": ("Skating2", "groundtruth_rect.2.txt"),
-    "Human4-2": ("Human4", "groundtruth_rect.2.txt"),
-}
 _SURPLUS = frozenset({"Football1", "Diving", "Freeman3", "Freeman4"})
 _PATTERNS = {"Board": "%05d.jpg"}
 _MARKS = ("*/groundtruth_rect*.txt",)
@@ -37,10 +29,11 @@ _MARKS = ("*/groundtruth_rect*.txt",)
 def read_otb(reading: Reading, subset: str | None = None) -> Iterator[Sequence]:
     """OTB: ``<name>/img`` and ``<name>/groundtruth_rect.txt``, numbered where there are two."""
     root = reading.root
-    shared = {folder for folder, _ in _TARGETS.values()}
+    shared = set(OTB.folders.values())
     folders = {path.name for path in subfolders(root) if any(path.glob("groundtruth_rect*.txt"))}
-    for name in table("otb_splits")[subset] if subset else folders - shared | set(_TARGETS):
-        folder, truth = _TARGETS.get(name, (name, _TRUTH))
+    for name in table("otb_splits")[subset] if subset else folders - shared | set(OTB.folders):
+        folder = OTB.folders.get(name, name)
+        truth = _TRUTH if folder == name else f"groundtruth_rect.{name[-1]}.txt"
         if folder not in folders and name in folders:  # a copy, as PySOT's users made it
             folder, truth = name, first_file(root / name, (truth, _TRUTH))
         source = BoxFile(
