@@ -204,7 +204,7 @@ def link(root, target, *names):
         (root / name).symlink_to(target, target_is_directory=True)
 
 
-@pytest.mark.parametrize("links", ["", "Annotations", "Data", "both", "copies"])
+@pytest.mark.parametrize("links", ["", "Annotations", "Data", "both", "copies", "texts"])
 def test_vid_is_read_once_as_distributed_and_with_links(tmp_path, links):
     write(tmp_path, vid_files(*DISTRIBUTED))
     for root in ("Annotations", "Data"):
@@ -213,10 +213,12 @@ def test_vid_is_read_once_as_distributed_and_with_links(tmp_path, links):
             link(train, f"{TRAIN}0", "a")
             link(train, train / f"{TRAIN}1", "b")
             link(train, "../val", "e")
+        if links == "texts":
+            write(train, {"a": f"{TRAIN}0", "b": f"{TRAIN}1\n", "e": "../val"})
     if links == "copies":
         write(tmp_path, vid_files("train/a/ILSVRC2015_train_1", "train/b/ILSVRC2015_train_2"))
     videos, log = read(voc.TRAINING["vid"].read, tmp_path, split="train")
-    linked = links in ("Annotations", "both", "copies")
+    linked = links in ("Annotations", "both", "copies", "texts")
     parts = ("a", "b") if linked else (f"{TRAIN}0", f"{TRAIN}1")
     assert names(videos) == [f"{parts[i]}/ILSVRC2015_train_{i + 1}" for i in (0, 1)] and not log
     videos, _ = read(voc.TRAINING["vid"].read, tmp_path, split="val")
@@ -228,7 +230,7 @@ def test_vid_is_read_once_as_distributed_and_with_links(tmp_path, links):
     )
 
 
-@pytest.mark.parametrize("links", ["", "Annotations", "both"])
+@pytest.mark.parametrize("links", ["", "Annotations", "both", "texts"])
 def test_det_is_read_once_as_distributed_and_with_links(tmp_path, links):
     parts = {
         "ILSVRC2013_train/n01/x1": "a",
@@ -243,9 +245,11 @@ def test_det_is_read_once_as_distributed_and_with_links(tmp_path, links):
     )
     for part, letter in (*parts.items(), ("../val", "i")):
         for root in ("Annotations", "Data"):
+            target = part if letter == "i" else part.split("/")[0]
             if links in (root, "both"):
-                target = part if letter == "i" else part.split("/")[0]
                 link(tmp_path / root / "DET/train", target, letter)
+            elif links == "texts":
+                write(tmp_path / root / "DET/train", {letter: target})
     videos, log = read(voc.TRAINING["det"].read, tmp_path)
     shown = [part.split("/")[0] for part in parts]
     expected = ["a", "b", "c", "i"] if links else [*shown, "val"]

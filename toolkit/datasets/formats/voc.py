@@ -72,10 +72,10 @@ def read_det(reading: Reading) -> Iterator[Sequence]:
     Part "a" has one more level of folders, which is not part of a video's name. Without PySOT's
     links the parts have the names in which they are distributed, and "val" is one of them.
     """
-    for part in _parts(reading.root, "DET"):
+    for name, part in _parts(reading.root, "DET").items():
         for folder in folders_below(part):
             images = _images(folder, reading.root)
-            yield from _stills(files_of(folder, ".xml"), images, part.name, reading)
+            yield from _stills(files_of(folder, ".xml"), images, name, reading)
 
 
 def _stills(
@@ -93,23 +93,28 @@ def _stills(
             reading.report("unreadable annotation", path, error)
 
 
-def _parts(root: Path, name: str) -> list[Path]:
-    """Return the folders of annotations of a set's parts, each once; PySOT's links come first.
+def _parts(root: Path, name: str) -> dict[str, Path]:
+    """Return the folders of annotations of a set's parts by name, each once; PySOT's links first.
 
-    A part of another name is left out if a link names it, or a copy: one of the same files. The
-    validation set beside ``train`` is a part where there are no links.
+    A link may be a text file that names its target, as where a file system has no links. A part of
+    another name is left out if a link names it, or a copy: one of the same files. The validation
+    set beside ``train`` is a part where there are no links.
     """
     annotations = root / "Annotations" / name
-    parts = subfolders(annotations / "train")
-    linked = [part for part in parts if len(part.name) == 1]
-    if not linked:
-        return [*parts, *([annotations / "val"] if (annotations / "val").is_dir() else [])]
-    known = [(os.path.realpath(part), sorted(os.listdir(part))) for part in linked]
-    for part in (part for part in parts if part not in linked):
+    parts = {part.name: part for part in subfolders(annotations / "train")}
+    found = {key: part for key, part in parts.items() if len(key) == 1}
+    for file in (path for path in (annotations / "train").glob("?") if path.is_file()):
+        target = file.read_bytes()[:200].decode("utf-8", "replace").strip()
+        if target and (file.parent / target).is_dir():
+            found[file.name] = Path(os.path.normpath(file.parent / target))
+    if not found:
+        return parts | ({"val": annotations / "val"} if (annotations / "val").is_dir() else {})
+    known = [(os.path.realpath(part), sorted(os.listdir(part))) for part in found.values()]
+    for key, part in parts.items():
         real, names = os.path.realpath(part), sorted(os.listdir(part))
-        if not any(real == other or names == found for other, found in known):
-            linked.append(part)
-    return linked
+        if not any(real == other or names == listed for other, listed in known):
+            found[key] = part
+    return dict(sorted(found.items(), key=lambda item: (len(item[0]) > 1, item[0])))
 
 
 def _images(folder: Path, root: Path) -> Path:
@@ -137,10 +142,12 @@ def read_vid(reading: Reading, split: str = "", shortest: int = 1) -> Iterator[S
 
     Without PySOT's links "a" to "e" the parts have the names in which they are distributed.
     """
-    for folder in (folder for part in _vid_parts(reading.root) for folder in part):
-        video = vid_sequence(_vid_video(folder, reading), _images(folder, reading.root))
-        if split in folder.name:
-            yield keep_runs(video, shortest)
+    for name, folders in _vid_parts(reading.root).items():
+        for folder in folders:
+            video = _vid_video(name, folder, reading)
+            video = vid_sequence(video, _images(folder, reading.root))
+            if split in folder.name:
+                yield keep_runs(video, shortest)
 
 
 def _shown(videos: Iterable[Sequence]) -> Iterator[Sequence]:
@@ -152,28 +159,28 @@ def _shown(videos: Iterable[Sequence]) -> Iterator[Sequence]:
 
 def parse_vid(reading: Reading) -> list[list[VidVideo]]:
     """Read the videos of VID's parts, as ``vid.json`` holds them; [] for a missing one of five."""
-    parts = _vid_parts(reading.root)
-    return [[_vid_video(folder, reading) for folder in part] for part in parts]
+    parts = _vid_parts(reading.root).items()
+    return [[_vid_video(name, folder, reading) for folder in folders] for name, folders in parts]
 
 
-def _vid_parts(root: Path) -> list[list[Path]]:
-    """Return the folders of the videos in ``Annotations/VID/train/<part>``."""
-    parts = {part.name: subfolders(part) or [part] for part in _parts(root, "VID")}
+def _vid_parts(root: Path) -> dict[str, list[Path]]:
+    """Return the folders of the videos in ``Annotations/VID/train/<part>`` by part."""
+    parts = {name: subfolders(part) or [part] for name, part in _parts(root, "VID").items()}
     if not parts:
         raise FileNotFoundError(f"{root / 'Annotations' / 'VID' / 'train'}: found no folder in it")
     if parts.keys() & set(_VID_PARTS):
         parts = {name: [] for name in _VID_PARTS} | parts
-    return list(parts.values())
+    return parts
 
 
-def _vid_video(folder: Path, reading: Reading) -> VidVideo:
+def _vid_video(part: str, folder: Path, reading: Reading) -> VidVideo:
     frames = []
     for path in files_of(folder, ".xml"):
         try:
             frames.append(_vid_frame(path))
         except _UNREADABLE as error:
             reading.report("unreadable annotation", path, error)
-    return {"base_path": f"{folder.parent.name}/{folder.name}", "frame": frames}
+    return {"base_path": f"{part}/{folder.name}", "frame": frames}
 
 
 def _vid_frame(path: Path) -> VidFrame:
