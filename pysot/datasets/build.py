@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from pysot.core.registry import RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget, CenterTarget
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
-from pysot.datasets.crop_store import CropFolder
+from pysot.datasets.crop_store import CropFolder, UnreadableImage
 from pysot.datasets.dataset import Labeler, PairDataset, RunBatches, TrainingSet, collate
 from pysot.utils.anchor import anchor_shapes, training_anchors
 
@@ -85,7 +86,7 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
     found = num_use, len(annotations), annotations.left_out
     logger.info("%s loaded: %d of %d videos per pass, %d entries left out", name, *found)
     subset = TrainingSet(name, CropFolder(root), annotations, node.FRAME_RANGE, num_use)
-    _check_crops(subset)
+    _check_crops(subset, cfg.TRAIN.SEARCH_SIZE)
     return subset
 
 
@@ -99,17 +100,25 @@ def _places(subset: TrainingSet, rows: NDArray) -> list[tuple[str, int, str]]:
     ]
 
 
-def _check_crops(subset: TrainingSet) -> None:
-    """Look for the crops of some boxes, and warn of missing ones; OSError if none is there."""
+def _check_crops(subset: TrainingSet, search_size: int) -> None:
+    """Look for the crops of some boxes, and warn of what is odd; OSError if none is there."""
     rows = np.unique(np.linspace(0, len(subset.annotations.frames) - 1, _CROP_PROBES).astype(int))
-    missing = [place for place in _places(subset, rows) if not subset.crops.has(*place)]
-    if not missing:
-        return
-    text = f"{len(missing)} of {len(rows)} crops looked for are missing, the first:"
-    text = f"DATASET.{subset.name}.ROOT: {text} {subset.crops.path(*missing[0])}"
-    if len(missing) == len(rows):
-        raise FileNotFoundError(text)
-    logger.warning(text)
+    found: dict[bool, list[tuple[str, int, str]]] = {True: [], False: []}
+    for place in _places(subset, rows):
+        found[subset.crops.has(*place)].append(place)
+    if missing := found[False]:
+        text = f"{len(missing)} of {len(rows)} crops looked for are missing, the first:"
+        text = f"DATASET.{subset.name}.ROOT: {text} {subset.crops.path(*missing[0])}"
+        if not found[True]:
+            raise FileNotFoundError(text)
+        logger.warning(text)
+    with contextlib.suppress(UnreadableImage):  # counted when it is needed
+        height, width, _ = subset.crops.open(*found[True][0]).shape
+        if height != width or height < search_size:
+            logger.warning(
+                "%s has %d x %d pixels; expected a square crop of at least TRAIN.SEARCH_SIZE %d",
+                *(subset.crops.path(*found[True][0]), width, height, search_size),
+            )
 
 
 def _check_negatives(sets: Sequence[TrainingSet], neg: float, same_category: float) -> None:

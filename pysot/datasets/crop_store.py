@@ -99,8 +99,8 @@ class CropFolder:
         try:
             with open(path, "rb", buffering=0) as file:
                 return file.read(), kind, path
-        except OSError as error:
-            raise UnreadableImage(f"{path}: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+            raise UnreadableImage(f"{path}: {getattr(error, 'strerror', error)}") from error
 
 
 def decode_crop(content: bytes, kind: str, name: str) -> NDArray:

@@ -72,10 +72,20 @@ class Crop:
         """Read the image without decoding it."""
         return self.crops.open(self.video, self.frame, self.track)
 
-    def mask(self) -> NDArray | None:
-        """Read the mask, (H, W) uint8, 0 outside of the target; None where there is none."""
+    def mask(self, shape: tuple[int, int]) -> NDArray | None:
+        """Read the mask, (H, W) uint8, 0 outside of the target; None where there is none.
+
+        Raises:
+            UnreadableImage: If it cannot be read, or its shape is not the crop's.
+        """
         place = self.video, self.frame, self.track, "m"
-        return self.crops.read(*place) if self.crops.has(*place) else None
+        mask = self.crops.read(*place) if self.crops.has(*place) else None
+        if mask is not None and mask.shape != shape:
+            raise UnreadableImage(
+                f"{self.crops.path(*place)}: {mask.shape[1]} x {mask.shape[0]} pixels, its crop "
+                f"has {shape[1]} x {shape[0]}"
+            )
+        return mask
 
 
 @dataclass(eq=False, repr=False)
@@ -183,7 +193,7 @@ class PairDataset(Dataset):
         size = self.exemplar_size
         template, template_offset, *_ = self.template.in_bytes(image, box, None, size, rng, gray)
         image, box = self._read(search_crop)
-        mask = search_crop.mask() if self.masks and not neg else None
+        mask = search_crop.mask(image.shape[:2]) if self.masks and not neg else None
         size = self.search_size
         search, offset, box, mask = self.search.in_bytes(image, box, mask, size, rng, gray)
         labels = self.labels(box, rng, neg)

@@ -496,10 +496,10 @@ class _Source:
             if not (lost or self.stop or any(lack in text for lack in _LACKS)):
                 raise
             # a signal that stops a run may have reached the workers, too
-            last = text.strip().rpartition("\n")[2]
+            reason = "" if lost else f": {text.strip().rpartition(chr(10))[2]}"
             self.failure = (
-                f"a loader worker died, perhaps for lack of memory or of /dev/shm ({last}); fewer "
-                "TRAIN.NUM_WORKERS need less"
+                "a loader worker died, perhaps for lack of memory or of /dev/shm (fewer "
+                f"TRAIN.NUM_WORKERS need less){reason}"
             )
 
 

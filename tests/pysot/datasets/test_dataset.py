@@ -164,6 +164,16 @@ def test_crops_that_are_missing_are_counted_before_the_training(folder, caplog):
         build(folder, "DATASET.MINI.ROOT", str(folder))
 
 
+@pytest.mark.parametrize("shape", [(511, 300), (254, 254)])
+def test_odd_crops_are_a_warning(folder, caplog, shape):
+    for path in (folder / "crop511").glob("*/*.jpg"):
+        cv2.imwrite(str(path), np.zeros((*shape, 3), np.uint8))
+    sample = build(folder)[0]
+    text = f"v0/000000.00.x.jpg has {shape[1]} x {shape[0]} pixels; expected a square crop of at"
+    assert text in caplog.text
+    assert sample["search"].shape == (3, 255, 255)
+
+
 def test_missing_annotations_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
         read_annotations(tmp_path / "nowhere.json")
@@ -374,6 +384,13 @@ def test_a_damaged_mask_is_an_unreadable_image(masked):
         path.write_bytes(b"broken")
     sample = with_masks(masked)[0]
     assert any(".m.png" in message for message in sample["bad_images"])
+
+
+def test_a_mask_of_another_size_than_its_crop_is_an_unreadable_image(masked):
+    for path in (masked / "crop511").glob("*/*.m.png"):
+        cv2.imwrite(str(path), np.zeros((255, 511), np.uint8))
+    messages = with_masks(masked)[0]["bad_images"]
+    assert any(".m.png: 511 x 255 pixels, its crop has 511 x 511" in text for text in messages)
 
 
 def test_sets_without_masks_cannot_teach_them(folder):
