@@ -217,12 +217,11 @@ def check_network(cfg: Config, trainer: Trainer, dataset: PairDataset) -> None:
 def _nothing_learns(cfg: Config, epoch: int) -> str:
     train, backbone = cfg.TRAIN, cfg.BACKBONE
     return (
-        f"nothing learns in epoch {epoch + 1}: TRAIN.FROZEN is {train.FROZEN}; of the backbone, "
-        f"BACKBONE.TRAIN_LAYERS {backbone.TRAIN_LAYERS} learn once BACKBONE.TRAIN_EPOCH "
-        f"{backbone.TRAIN_EPOCH} epochs are over; set it to {epoch}, or free a part. Rates are "
-        f"TRAIN.BASE_LR {train.BASE_LR:g} and, for the backbone, LAYERS_LR {backbone.LAYERS_LR:g} "
-        f"of it; losses weigh TRAIN.CLS_WEIGHT {train.CLS_WEIGHT:g}, LOC_WEIGHT "
-        f"{train.LOC_WEIGHT:g} and MASK_WEIGHT {train.MASK_WEIGHT:g}"
+        f"nothing learns in epoch {epoch + 1}: TRAIN.FROZEN {train.FROZEN}, BACKBONE.TRAIN_LAYERS "
+        f"{backbone.TRAIN_LAYERS} from BACKBONE.TRAIN_EPOCH {backbone.TRAIN_EPOCH} on, "
+        f"TRAIN.BASE_LR {train.BASE_LR:g}, BACKBONE.LAYERS_LR {backbone.LAYERS_LR:g}, "
+        f"TRAIN.CLS_WEIGHT {train.CLS_WEIGHT:g}, LOC_WEIGHT {train.LOC_WEIGHT:g}, MASK_WEIGHT "
+        f"{train.MASK_WEIGHT:g}; free a part, or set BACKBONE.TRAIN_EPOCH {epoch}"
     )
 
 

@@ -237,14 +237,14 @@ def test_too_many_corrupt_images_end_the_run(folder, capsys):
         (["ANCHOR.STRIDE", "16"], "are 8 pixels apart; set ANCHOR.STRIDE 8"),
         (["TRAIN.SEARCH_SIZE", "111"], "SEARCH_SIZE 111 and EXEMPLAR_SIZE 127 do not suit"),
         (["TRAIN.EXEMPLAR_SIZE", "9"], "EXEMPLAR_SIZE 9 do not suit the network"),
-        (["TRAIN.FROZEN", "[rpn_head]"], "nothing learns in epoch 1: TRAIN.FROZEN is ['rpn_head']"),
+        (["TRAIN.FROZEN", "[rpn_head]"], "nothing learns in epoch 1: TRAIN.FROZEN ['rpn_head'], B"),
         (
             ["TRAIN.FROZEN", "[rpn_head]", "TRAIN.START_EPOCH", "1", "BACKBONE.LAYERS_LR", "0"],
             "nothing learns in epoch 2",
         ),
-        (["TRAIN.BASE_LR", "0"], "Rates are TRAIN.BASE_LR 0 and"),
+        (["TRAIN.BASE_LR", "0"], "TRAIN.BASE_LR 0, BACKBONE.LAYERS_LR"),
         (["TRAIN.CLS_WEIGHT", "0", "TRAIN.LOC_WEIGHT", "0"], "CLS_WEIGHT 0, LOC_WEIGHT 0"),
-        (["TRAIN.FROZEN", "[rpn_head]", "BACKBONE.TRAIN_LAYERS", "[]"], "TRAIN_LAYERS [] learn"),
+        (["TRAIN.FROZEN", "[rpn_head]", "BACKBONE.TRAIN_LAYERS", "[]"], "TRAIN_LAYERS [] from"),
     ],
 )
 def test_wrong_input_is_one_line(folder, capsys, options, text):
