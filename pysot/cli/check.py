@@ -87,7 +87,8 @@ def _write_json(path: Path, records: Mapping[str, Any], videos: Mapping[str, Vid
     """Write the records in PySOT's format, with the sizes of the frames where they are known."""
     complete = {}
     for name, video in videos.items():
-        record = {**records[name], "gt_rect": [list(region) for region in video.gt_traj]}
+        record = _fitting(records[name], video)
+        record["gt_rect"] = [list(region) for region in video.gt_traj]
         record["init_rect"] = record.get("init_rect") or record["gt_rect"][0]
         if size := _frame_size(video):
             record["width"], record["height"] = size
@@ -118,6 +119,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         output = args.output or args.dataset_root / f"{args.dataset}.json"
         _write_json(output, records, videos)
         print(f"wrote {output}")
+
+
+def _fitting(record: Mapping[str, Any], video: Video) -> dict[str, Any]:
+    """Return a record with images where they were found, and lists as long as the video."""
+    names = record.get("img_names", record.get("image_files", ()))
+    other = ("image_files", "name", "init_rect") if "image_files" in record else ()
+    fitting = {key: value for key, value in record.items() if key not in other}
+    if [os.path.join(video.root, name) for name in names] != video.img_names:
+        paths = (os.path.relpath(path, video.root) for path in video.img_names)
+        fitting["img_names"] = [path.replace(os.sep, "/") for path in paths]
+    return {
+        key: value[: len(video)] if isinstance(value, list) and len(value) == len(names) else value
+        for key, value in fitting.items()
+    }
 
 
 # ---------------------------------------------------------------------------------- what is wrong

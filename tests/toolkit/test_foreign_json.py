@@ -52,6 +52,10 @@ def draw(folder, count=3, suffix=".jpg", digits=8):
         ("v/img/{}.jpg", "sequences/v/img"),
         ("v/{}.jpg", "sequences/v/color"),
         ("v/{}.jpg", "../v/color"),
+        ("{}.jpg", "v"),
+        ("img/{}.jpg", "v/color"),
+        ("v/img/000{}.jpg", "v/img"),
+        ("D:\\data\\set\\v\\img\\{}.jpg", "v/img"),
     ],
 )
 def test_images_are_found_where_names_and_disk_differ(tmp_path, names, disk):
@@ -62,6 +66,15 @@ def test_images_are_found_where_names_and_disk_differ(tmp_path, names, disk):
     assert [int(image.mean()) for image, _ in video] == pytest.approx([10, 20, 30], abs=1)
     require_images("Mine", [video])
     assert (video.width, video.height) == (40, 30)
+
+
+def test_of_two_folders_that_fit_none_is_taken(tmp_path):
+    write_set(tmp_path, "VOT2019", ["v/00000001.jpg"])
+    draw(tmp_path / "VOT2019" / "v", 1)
+    assert load_videos(tmp_path, "VOT2019")["v"][0][0].mean() == pytest.approx(10, abs=1)
+    draw(tmp_path / "VOT2018" / "v", 1)
+    with pytest.raises(FileNotFoundError):
+        load_videos(tmp_path, "VOT2019")["v"][0]
 
 
 @pytest.mark.parametrize("folder", ["Human4", "human4", "Human4-2", "Human4_2"])
@@ -224,6 +237,23 @@ def test_the_layout_of_dasiamrpn(tmp_path, caplog):
     assert video.init_rect == [111, 98, 25, 101]
     assert video[1][0].shape == (30, 40, 3)
     assert "boxes count from pixel 1 and were moved to 0" in caplog.text
+
+
+@pytest.mark.parametrize("given", ["img_names", "image_files"])
+def test_the_checker_writes_what_was_found(tmp_path, given):
+    names = [f"{'v/color/' if given == 'img_names' else ''}{i:08d}.jpg" for i in (1, 2, 3)]
+    record = {given: names, "gt_rect": [[5, 6, 7, 8]] * 2, "cover": [8] * 3, "name": "v"}
+    (tmp_path / "Mine.json").write_text(json.dumps({"v": record, "w": {**record, "name": "v"}}))
+    draw(tmp_path / "v")
+    argv = ["--dataset", "Mine", "--dataset-root", str(tmp_path)]
+    check_tool.main([*argv, "--output", str(tmp_path / "new" / "Again.json")])
+    made, again = json.loads((tmp_path / "new" / "Again.json").read_text())["v"], tmp_path / "again"
+    assert made["img_names"] == ["v/00000001.jpg", "v/00000002.jpg"]
+    assert made["init_rect"] == made["gt_rect"][0] == load_videos(tmp_path, "Mine")["v"].gt_traj[0]
+    assert made["cover"] == [8, 8] and "image_files" not in made
+    again.mkdir()
+    (again / "Mine.json").write_text(json.dumps({"v": made}))
+    assert len(load_videos(again, "Mine")["v"]) == 2
 
 
 def test_annotation_to_train_on_is_told_apart(tmp_path):

@@ -84,6 +84,7 @@ def test_names_of_other_toolkits(tmp_path, names):
         ("TrackingNet", "0-6LB4FqxoE_0", "0-6lb4fqxoe_0.txt"),
         ("Mine", "my video.2", "my_video-2.txt"),
         ("Mine", "v", "v/v_001.txt"),
+        ("Mine", "v", "V.TXT"),
         ("GOT-10k", "GOT-10k_Val_000001", "GOT-10k_Val_000001_001.txt"),
         ("GOT-10k", "GOT-10k_Val_000001", "GOT-10k_Val_000001.txt"),
         ("GOT-10k", "GOT-10k_Val_000001", "GOT-10k_Val_000001/GOT-10k_Val_000001.txt"),

@@ -231,9 +231,12 @@ def _native_records(root: Path, name: str) -> dict[str, Any]:
     try:
         records, log = read_records(root, name)
     except FileNotFoundError as error:
-        near = ", ".join(sorted(p.name for p in root.glob("*.json"))) or "no JSON file"
+        places = (root / name, root.parent)
+        near = [path.name for path in sorted(root.glob("*.json"))]
+        near += [str(path) for place in places if (path := annotation_file(place, name))]
         raise FileNotFoundError(
-            f"no annotation file {root / name}.json: there is {near}; {error}"
+            f"no annotation file {root / name}.json: there is {', '.join(near) or 'no JSON file'}; "
+            f"{error}"
         ) from None
     errors = log.of("error")
     if errors:
@@ -327,7 +330,8 @@ def _as_pysot_has_it(name: str, record: dict[str, Any], root: Path, log: IssueLo
         names = _texts(_list_field(record, "image_files"), "image_files", {str})
         names = [file if "/" in file else f"{folder}/img/{file}" for file in names]
         given = _list_field(record, "gt_rect")
-        boxes = [[x - 1, y - 1, *rest] for x, y, *rest in _regions(list(map(list, given)))]
+        given = given.tolist() if isinstance(given, np.ndarray) else given
+        boxes = [[x - 1, y - 1, *rest] for x, y, *rest in _regions(given)]
         log.note("the layout of DaSiamRPN", name, "boxes count from pixel 1 and were moved to 0")
         return {**record, "gt_rect": boxes, "img_names": names, "init_rect": None}
     tracks = [track for track in record.values() if isinstance(track, dict)]

@@ -8,7 +8,7 @@ one level too high or too low. Other names of the video's folder must be known.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,59 +17,83 @@ from toolkit.io.images import IMAGE_SUFFIXES
 _BELOW = ("img", "color", "imgs", "images")  # folders of images in that of a video
 
 
-def locate_images(root: Path, names: Sequence[str], folders: Mapping[str, str]) -> list[str]:
+def locate_images(
+    root: Path, names: Sequence[str], video: str, folders: Mapping[str, str]
+) -> list[str]:
     """Return absolute paths of images, by the rule above if the first is not where it is named.
 
     Args:
         root: Folder of the data set.
         names: Paths relative to it.
+        video: Folder of the video, for names that have none.
         folders: Other names of folders, by those in ``names``.
     """
     paths = [os.path.join(root, name) for name in names]
     if os.path.exists(paths[0]):
         return paths
-    found: dict[str, dict[str, str]] = {}  # by folder of the names: paths by stem
+    found: dict[str, dict[str, str]] = {}  # by folder of the names: paths by number or stem
     for index, name in enumerate(names):
         folder, _, file = name.replace("\\", "/").rpartition("/")
-        stem = os.path.splitext(file)[0].lower()
         if folder not in found:
-            found[folder] = _images_of(root, folder, stem, folders)
-        paths[index] = found[folder].get(stem, paths[index])
+            parts = [part for part in folder.split("/") if part not in ("", ".")]
+            parts = parts if {*parts} - {*_BELOW} else [video, *parts]
+            found[folder] = _images_of(root, parts, _key(file), folders)
+        paths[index] = found[folder].get(_key(file), paths[index])
     return paths
 
 
-def _images_of(root: Path, folder: str, stem: str, folders: Mapping[str, str]) -> dict[str, str]:
-    """Return the images of the first folder with one of that stem, by stem in small letters."""
+def _images_of(
+    root: Path, parts: Sequence[str], image: str, folders: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the images of the folder that has a certain one, by `_key`; none if several have."""
     listing = cache(_entries)  # which is read often, but may change between calls
-    for base, parts in _candidates(root, [part for part in folder.split("/") if part != "."]):
-        place = str(base)
-        for part in parts:
-            there, other = listing(place), folders.get(part, part)
-            spellings = (part, _alike(part), other, _alike(other))
-            entry = next(filter(None, map(there.get, spellings)), None)
-            place = os.path.join(place, entry) if entry else os.devnull
-        images = {
-            os.path.splitext(entry)[0].lower(): os.path.join(place, entry)
-            for entry in listing(place).values()
-            if os.path.splitext(entry)[1].lower() in IMAGE_SUFFIXES
-        }
-        if stem in images:
-            return images
+    below = (root / entry for entry in sorted(set(listing(str(root)).values())))
+    for bases in ([root], [root.parent], [path for path in below if path.is_dir()]):
+        found = {}
+        for base in bases:
+            places = (_walk(str(base), path, listing, folders) for path in _paths(parts))
+            images = next((of for of in map(_images, places) if image in of), {})
+            found |= {images[image]: images} if images else {}
+        if found:
+            return next(iter(found.values())) if len(found) == 1 else {}
     return {}
 
 
-def _candidates(root: Path, parts: Sequence[str]) -> Iterator[tuple[Path, list[str]]]:
-    """Yield folders that exist, and what of the path of a folder to look for below them."""
-    last = next((i for i in reversed(range(len(parts))) if parts[i] not in _BELOW), -1)
-    if last < 0 or ".." in parts:  # no folder that names the video
-        return
-    below = (root / entry for entry in sorted(set(_entries(str(root)).values())))
-    for base in (root, root.parent, *(path for path in below if path.is_dir())):
-        for first in range(last + 1):
-            video = list(parts[first : last + 1])
-            yield base, [*video, *parts[last + 1 :]]
-            yield base, video
-            yield from ((base, [*video, name]) for name in _BELOW)
+def _paths(parts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield paths below which the images may lie; each has the folder that names the video."""
+    last = max(i for i, part in enumerate(parts) if part not in _BELOW)
+    for first in range(last + 1 if ".." not in parts else 0):
+        video = list(parts[first : last + 1])
+        yield from ([*video, *parts[last + 1 :]], video, *([*video, name] for name in _BELOW))
+
+
+def _walk(
+    place: str,
+    parts: Sequence[str],
+    listing: Callable[[str], Mapping[str, str]],
+    folders: Mapping[str, str],
+) -> str:
+    """Go down from a folder by names that are alike; empty if there is no such path."""
+    for part in parts:
+        there, other = listing(place), folders.get(part, part)
+        spellings = (part, _alike(part), other, _alike(other))
+        entry = next(filter(None, map(there.get, spellings)), None)
+        if entry is None:
+            return ""
+        place = os.path.join(place, entry)
+    return place
+
+
+def _images(folder: str) -> dict[str, str]:
+    entries = _entries(folder).values() if folder else ()
+    images = (e for e in entries if os.path.splitext(e)[1].lower() in IMAGE_SUFFIXES)
+    return {_key(entry): os.path.join(folder, entry) for entry in images}
+
+
+def _key(file: str) -> str:
+    """What two names of one image share: the number, or the stem in small letters."""
+    stem = os.path.splitext(file)[0].lower()
+    return str(int(stem)) if stem.isdecimal() else stem
 
 
 def _entries(folder: str) -> dict[str, str]:

@@ -252,7 +252,8 @@ class Video:
     def _located(self, names: Items[str]) -> list[str]:
         folders = self._benchmark.folders
         own = {folders[self.name]: self.name} if self.name in folders else {}  # a copy of its own
-        return locate_images(self.root, names, {**folders, **own})
+        folder = self.video_dir if isinstance(self.video_dir, str) else ""
+        return locate_images(self.root, names, folder or self.name, {**folders, **own})
 
     @property
     def first_number(self) -> int:

@@ -155,8 +155,10 @@ class ResultStore:
         for place in LAYOUTS[self.layout].places():
             base, pattern = self._listed(place)
             for entry in sorted(os.listdir(base)) if base.is_dir() else ():
-                match = re.fullmatch(pattern, entry)
+                match = re.fullmatch(pattern, entry, re.IGNORECASE)
                 found = self._find(place, match[1]) if match else []
+                if match and not found and entry.lower().endswith(".txt"):  # .TXT
+                    found = [ResultFiles(base / entry)]
                 if found and found[0].regions not in taken:
                     yield match[1], found
 
