@@ -177,6 +177,7 @@ class ResultStore:
         paths += [self.files(video).regions for video in runs]
         paths += [path for several in doubtful.values() for path in several]
         known = {path.relative_to(base).parts[0] for path in paths if path.is_relative_to(base)}
+        known |= {f"{path.stem}_time.txt" for path in paths}  # of pytracking
         there = os.listdir(base) if base.is_dir() else []
         return sorted(name for name in there if name not in known and not name.startswith("."))
 
