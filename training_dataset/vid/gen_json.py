@@ -15,7 +15,10 @@ def main() -> None:
     parts = json.loads(Path("vid.json").read_text(encoding="utf-8"))
     videos = (keep_runs(vid_sequence(video, Path())) for part in parts for video in part)
     log = IssueLog()
-    annotations = annotate(frames_of(videos, log))
+    try:
+        annotations = annotate(frames_of(videos, log))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"vid.json: expected what parse_vid.py writes ({error!r})") from error
     for name in ("train", "val"):
         part = annotations.part(lambda video, name=name: name in video)
         part.write(Path(f"{name}.json"))

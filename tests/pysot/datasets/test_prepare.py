@@ -724,6 +724,122 @@ def test_entries_of_coco_that_make_no_sense_are_named(tmp_path):
         read_coco(tmp_path, "no.json")
 
 
+VOC_OBJECT = OBJECT.format(5, 6, 30, 40, kind="cat")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "boxes", "kind", "place"),
+    [
+        ("<xmin>5<", "<xmin>five<", 1, "unusable annotation", ", object 0"),
+        ("<xmin>5<", "<xmin>nan<", 1, "unusable annotation", ", object 0"),
+        ("<ymax>40<", "<ymax>1e999<", 1, "unusable annotation", ", object 0"),
+        ("<xmin>5</xmin>", "", 1, "unusable annotation", ", object 0"),
+        ("<name>cat</name>", "", 2, "unusable category", ", object 0"),
+        ("<width>80<", "<width>wide<", 2, "unusable size of an image", ""),
+        ("<width>80<", "<width>80.0<", 2, None, ""),
+        ("<width>80</width>", "", 2, None, ""),
+    ],
+)
+def test_damage_in_voc_leaves_the_other_boxes(tmp_path, old, new, boxes, kind, place):
+    write_image(tmp_path / "a.jpg")
+    other = OBJECT.format(1, 2, 9, 9, kind="dog")
+    text = XML.format(name="a.jpg", objects=VOC_OBJECT + other)
+    write_text(tmp_path / "a.xml", text.replace(old, new, 1))
+    (frame,), log = own(tmp_path)
+    assert len(frame.boxes) == boxes and frame.boxes[1] == (1, 2, 9, 9)
+    assert kinds(log, "error", "warning") == ([kind] if kind else [])
+    assert not kind or log[0].where == f"{tmp_path / 'a.xml'}{place}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "tracks"),
+    [
+        ({"trackid": "1.5"}, [2**53]),
+        ({"trackid": "9007199254740993"}, [2**53, 2**53 + 1]),  # floats of one value
+        ({"trackid": f"{2**53}"}, [2**53]),  # the first one stays
+        ({"occluded": "x"}, [2**53]),
+        ({"name": None}, [1, 2**53]),
+        ({"occluded": None}, [1, 2**53]),
+    ],
+)
+def test_damage_in_vid_leaves_the_other_boxes(vid, changes, tracks):
+    path = min((vid / "ILSVRC2015" / "Annotations").rglob("*.xml"))
+    write_text(path, XML.format(name="000000", objects=""))
+    fields = {"name": "n1", "trackid": "1", "occluded": "0", **changes}
+    objects = ""
+    for values in ({**fields, "name": "n1", "trackid": f"{2**53}", "occluded": "0"}, fields):
+        inner = "".join(f"<{k}>{v}</{k}>" for k, v in values.items() if v is not None)
+        objects += VOC_OBJECT.replace("<name>cat</name>", inner)
+    write_text(path, XML.format(name="000000", objects=objects))
+    frames, log = read(read_vid, vid / "ILSVRC2015")
+    assert sorted(frames[0].boxes) == tracks
+    where = [issue.where for issue in log]
+    assert where == ([] if len(tracks) == 2 else [f"{path}, object 1"])
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"videos": {"v": {"objects": {"1": {"category": "ape"}}}}}, {1: "ape"}),
+        ({"videos": {"v": {"objects": {"x": {"category": "ape"}}}}}, {}),
+        ({"videos": {"v": {"objects": {"1": "ape"}}}}, {}),
+        ({"videos": {"v": {"objects": ["ape"]}}}, {}),
+        ({"videos": {"v": 5}}, {}),
+        ({"videos": ["v"]}, None),
+        (["v"], None),
+        ("{", None),
+    ],
+)
+def test_damage_in_the_categories_of_youtube_vos_leaves_the_masks(tmp_path, content, expected):
+    write_image(tmp_path / "train/JPEGImages/v/00000.jpg")
+    write_labels(tmp_path / "train/Annotations/v/00000.png", [(1, 2, 9, 9)])
+    text = content if content == "{" else json.dumps(content)
+    write_text(tmp_path / "train/meta.json", text)
+    (frame,), log = read(davis.read_youtube_vos, tmp_path, "train")
+    assert frame.categories == (expected or {})
+    assert kinds(log, "warning") == (["unusable category"] if expected == {} else [])
+    assert kinds(log) == (["unusable annotation"] if expected is None else [])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "v,x,0.jpg,1,2,3,4,0",
+        "v,1.5,0.jpg,1,2,3,4,0",
+        "v,1_0,0.jpg,1,2,3,4,0",
+        "v,,0.jpg,1,2,3,4,0",
+        "v,1,0.jpg,1,2,3,inf,0",
+        "v,1,0.jpg,1,2,3,1_0,0",
+        "v,1,0.jpg,1,2,3",
+        "v,1,,1,2,3,4,0",
+        ",1,0.jpg,1,2,3,4,0",
+        "v,1,0.jpg,1,2,3,4,0,more",
+        "v,1,0.jpg,1,2,3,4,cat",
+        "v,1,0.jpg,1,2,3,4,-1",
+        "v,1,0.jpg,1,2,3,4,0.5",
+        f"v,{'9' * 5000},0.jpg,1,2,3,4,0",
+    ],
+    ids=lambda row: row[:30],
+)
+def test_unusable_lines_of_a_table_are_named(tmp_path, row):
+    text = f"video,frame,image,x,y,w,h,track\nv,0,0.jpg,1,2,3,4,7.0\n\n{row}\n"
+    write_text(tmp_path / "t.csv", text)
+    (frame,), log = own(tmp_path / "t.csv")
+    assert frame.boxes == {7: (1, 2, 4, 6)}
+    assert [(issue.kind, issue.where) for issue in log] == [
+        ("unusable line", f"{tmp_path / 't.csv'}, line 4")
+    ]
+
+
+@pytest.mark.parametrize(
+    "data", [b"video,frame\xff", "video".encode("utf-16"), b'a,"' + b"b" * 200_000]
+)
+def test_what_is_no_table_is_one_error(tmp_path, data):
+    (tmp_path / "t.csv").write_bytes(data)
+    with pytest.raises(ValueError, match=r"t\.csv: expected a CSV file in UTF-8"):
+        own(tmp_path / "t.csv")
+
+
 GOOD = {"id": 5, "image_id": 1, "bbox": [10, 10, 20, 20]}
 POLYGON = [[10, 10, 30, 10, 30, 30]]
 

@@ -15,6 +15,7 @@ from toolkit.datasets.reading import (
     without_links,
 )
 from toolkit.datasets.video import Sequence
+from toolkit.io.boxes import whole_number
 
 
 def read(reading: Reading, year: int | str, split: str = "val") -> Iterator[Sequence]:
@@ -54,16 +55,22 @@ def read_youtube_vos(reading: Reading, split: str = "valid") -> Iterator[Sequenc
 
 
 def _categories(path: Path, reading: Reading) -> dict[str, dict[int, str]]:
-    """Categories by video and label; {} without the file, or if it is damaged."""
+    """Categories by video and label; {} without the file, and of what is damaged."""
+    names = {}
     try:
         videos = json.loads(read_text(path)).get("videos", {}) if path.is_file() else {}
-        return {
-            name: {int(n): str(o.get("category", "")) for n, o in video.get("objects", {}).items()}
-            for name, video in videos.items()
-        }
+        videos = list(videos.items())
     except (ValueError, AttributeError, RecursionError) as error:
         reading.report("unusable annotation", path, f"{error}: no categories")
         return {}
+    for name, video in videos:
+        try:
+            objects = video.get("objects", {}).items()
+            names[name] = {whole_number(n): str(item.get("category") or "") for n, item in objects}
+        except (AttributeError, ValueError):
+            text = 'expected {"objects": {number: {"category": name}}}'
+            reading.report("unusable category", f"{path}: videos: {name}", text, "warning", "warning")
+    return names
 
 
 _MARKS = ("Annotations/480p/*/*.png",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import xml.etree.ElementTree as ElementTree
@@ -11,6 +12,7 @@ from typing import Any
 
 from toolkit.datasets.reading import Reading, TrainingSet, files_of, folders_below, subfolders
 from toolkit.datasets.video import Corners, Sequence
+from toolkit.io.boxes import whole_number
 from toolkit.io.images import list_images
 
 _VID_PARTS = ("a", "b", "c", "d", "e")
@@ -43,10 +45,8 @@ def read_voc(reading: Reading) -> Iterator[Sequence]:
                 if tree.tag != "annotation":
                     reading.report("XML file of another kind", path, tree.tag, "note", "note")
                     continue
-                sides = ("size/width", "size/height")
-                size = tuple(int(tree.findtext(side) or 0) for side in sides)
                 image = _voc_image(path, tree, names, reading)
-                yield _still(name, image, tree, size)
+                yield _still(name, image, path, tree, reading)
             except _UNREADABLE as error:
                 reading.report("unreadable annotation", path, error)
 
@@ -84,10 +84,12 @@ def _stills(
     for path in paths:
         try:
             tree = ElementTree.parse(path).getroot()
-            size = tuple(int(_text(tree, f"size/{side}")) for side in ("width", "height"))
-            video = _still(path.stem, images / f"{path.stem}.JPEG", tree, size, group)
-            boxes = video.regions[0].items()
-            video.regions = [{t: b for t, b in boxes if b.x2 > b.x1 and b.y2 > b.y1}]
+            video = _still(path.stem, images / f"{path.stem}.JPEG", path, tree, reading, group)
+            for track, box in [*video.regions[0].items()]:
+                if not (box.x2 > box.x1 and box.y2 > box.y1):
+                    del video.regions[0][track]
+                    where = f"{path}, object {track}"
+                    reading.report("box without area", where, [*box], "note", "note")
             yield video
         except _UNREADABLE as error:
             reading.report("unreadable annotation", path, error)
@@ -126,12 +128,40 @@ def _images(folder: Path, root: Path) -> Path:
 
 
 def _still(
-    name: str, image: Path, tree: ElementTree.Element, size: tuple[int, ...], group: str = ""
+    name: str,
+    image: Path,
+    path: Path,
+    tree: ElementTree.Element,
+    reading: Reading,
+    group: str = "",
 ) -> Sequence:
-    items = list(tree.iter("object"))
-    boxes = dict(enumerate(map(_box, items)))
-    categories = {track: _text(item, "name") for track, item in enumerate(items)}
+    boxes: dict[int, Corners] = {}
+    categories: dict[int, str] = {}
+    for track, item in enumerate(tree.iter("object")):
+        where = f"{path}, object {track}"
+        try:
+            boxes[track] = _box(item)
+        except ValueError as error:
+            reading.report("unusable annotation", where, error)
+            continue
+        try:
+            categories[track] = _text(item, "name")
+        except ValueError as error:
+            reading.report("unusable category", where, error, "warning", "warning")
+    size = _size(path, tree, reading)
     return Sequence(name, [image], [boxes], group=group, categories=categories, sizes=[size])
+
+
+def _size(path: Path, tree: ElementTree.Element, reading: Reading) -> tuple[int, ...]:
+    """Return width and height as annotated, 0 where they are not."""
+    try:
+        return tuple(
+            whole_number(tree.findtext(f"size/{side}") or 0) for side in ("width", "height")
+        )
+    except ValueError as error:
+        text = f"{error}; the true size is taken"
+        reading.report("unusable size of an image", path, text, "warning", "warning")
+        return (0, 0)
 
 
 # ----------------------------------------------------------------------------------------- VID
@@ -177,29 +207,31 @@ def _vid_video(part: str, folder: Path, reading: Reading) -> VidVideo:
     frames = []
     for path in files_of(folder, ".xml"):
         try:
-            frames.append(_vid_frame(path))
+            frames.append(_vid_frame(path, reading))
         except _UNREADABLE as error:
             reading.report("unreadable annotation", path, error)
     return {"base_path": f"{part}/{folder.name}", "frame": frames}
 
 
-def _vid_frame(path: Path) -> VidFrame:
+def _vid_frame(path: Path, reading: Reading) -> VidFrame:
     tree = ElementTree.parse(path).getroot()
     name = _text(tree, "filename")
     if not name.isdecimal():
         raise ValueError(f"expected the number of an image as <filename>, got {name[:60]!r}")
+    objects: dict[int, dict[str, Any]] = {}
+    for index, item in enumerate(tree.iter("object")):
+        try:
+            found = {"c": (item.findtext("name") or "").strip(), "bbox": list(_box(item))}
+            found["trackid"] = whole_number(_text(item, "trackid"))
+            found["occ"] = whole_number(item.findtext("occluded") or 0)
+            if objects.setdefault(found["trackid"], found) is not found:
+                raise ValueError(f"track {found['trackid']} is there twice")
+        except ValueError as error:
+            reading.report("unusable annotation", f"{path}, object {index}", error)
     return {
-        "frame_sz": [int(_text(tree, f"size/{side}")) for side in ("width", "height")],
+        "frame_sz": list(_size(path, tree, reading)),
         "img_path": f"{name}.JPEG",
-        "objs": [
-            {
-                "c": _text(item, "name"),
-                "bbox": list(_box(item)),
-                "trackid": int(_text(item, "trackid")),
-                "occ": int(_text(item, "occluded")),
-            }
-            for item in tree.iter("object")
-        ],
+        "objs": list(objects.values()),
     }
 
 
@@ -213,7 +245,7 @@ def vid_sequence(video: VidVideo, folder: Path) -> Sequence:
         [{o["trackid"]: Corners(*o["bbox"]) for o in frame["objs"]} for frame in frames],
         numbers=[int(Path(frame["img_path"]).stem) for frame in frames],
         group=group,
-        categories={o["trackid"]: o["c"] for frame in frames for o in frame["objs"]},
+        categories={o["trackid"]: o["c"] for frame in frames for o in frame["objs"] if o["c"]},
         sizes=[tuple(frame["frame_sz"]) for frame in frames],
     )
 
@@ -248,6 +280,8 @@ def _text(item: ElementTree.Element, path: str) -> str:
 def _box(item: ElementTree.Element) -> Corners:
     """Read ``<bndbox>``; whole numbers are integers."""
     values = [float(_text(item, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"expected four finite numbers in <bndbox>, got {values}")
     whole = (value.is_integer() and abs(value) < 1 << 53 for value in values)
     return Corners(*(int(v) if is_whole else v for v, is_whole in zip(values, whole, strict=True)))
 
