@@ -1,11 +1,19 @@
 import csv
+import io
 
 import pytest
 
 from pysot.cli.eval import write_csv, write_latex
 from toolkit.datasets import DatasetFactory
 from toolkit.evaluation import METRICS, build_evaluation
-from toolkit.evaluation.tables import CSV_HEADER, latex_table, places_of
+from toolkit.evaluation.metrics import Scores
+from toolkit.evaluation.tables import (
+    CSV_HEADER,
+    csv_text,
+    latex_table,
+    metric_table,
+    places_of,
+)
 
 NAN = float("nan")
 
@@ -71,6 +79,43 @@ def test_every_evaluation_is_written(scored_set, tmp_path, name):
         r"<b>bad \& \_co",
     ]
     assert METRICS[evaluation.key].label in lines[2].replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("=1+1", "'=1+1"),
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("+x", "'+x"),
+        ("-x", "'-x"),
+        (" =1", "' =1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("-1.5", "-1.5"),
+        ("+3", "+3"),
+        ("a=1", "a=1"),
+        ("\t=1", r"\t=1"),
+        ("\r=1", r"\r=1"),
+        ("a\x1b[31m\n\ud800", r"a\x1b[31m\n\ud800"),
+    ],
+)
+def test_names_in_a_table_are_no_formulas(name, expected):
+    levels = {"success": -0.5}, {name: {"success": -1.0}}, {name: {"success": NAN}}
+    scores = Scores(*levels, {}, None, [])
+    rows = list(csv.DictReader(io.StringIO(csv_text(name, {name: scores}))))
+    assert {row["tracker"] for row in rows} | {row["dataset"] for row in rows} == {expected}
+    assert [(row["name"], row["value"]) for row in rows] == [
+        (expected, "-0.5"),
+        (expected, ""),
+        (expected, "-1.0"),
+    ]
+
+
+def test_names_in_tables_and_latex_have_no_effect():
+    table = metric_table({"a\x1b[2Jb\nc": {"success": 0.5}}, ["success"])
+    assert r"a\x1b[2Jb\nc" in table and len(table.splitlines()) == 5
+    rows = latex_table({"a": {"success": 1.0}, "[b]\x1b": {"success": 0.5}}, ["success"])
+    assert "{}[b]\\textbackslash{}x1b & " in rows  # a bracket after a line end is an option
 
 
 def test_latex_marks_the_best_two_and_escapes_names():

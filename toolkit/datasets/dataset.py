@@ -19,7 +19,7 @@ from toolkit.datasets.video import Labels, MaskBoxes, Video, image_number
 from toolkit.io.boxes import ABSENT, NAN, Region, parse_numbers
 from toolkit.io.images import list_images
 from toolkit.io.issues import IssueLog
-from toolkit.io.names import fold, safe_name
+from toolkit.io.names import fold, printable, safe_name
 
 logger = logging.getLogger("toolkit")
 
@@ -283,7 +283,9 @@ def make_video(
         regions,
         record.get("video_dir", ""),
         record.get("init_rect") or regions[0],
-        _texts(_list_field(record, "attr"), "attr", {str}) if record.get("attr") else [],
+        [*map(printable, _texts(_list_field(record, "attr"), "attr", {str}))]
+        if record.get("attr")
+        else [],
         _size(record),
         _labels(_cut(record, lengths, len(names)), benchmark, len(names)),
         benchmark,

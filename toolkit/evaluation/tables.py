@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from toolkit.evaluation.metrics import METRICS, Column, Comparison, Metric, Scores, plain
+from toolkit.io.names import printable
 
 RED, NORMAL = "\x1b[31m", "\x1b[0m"
 VIDEO_TABLE_LIMIT = 9  # trackers that fit side by side, as in PySOT
@@ -26,6 +27,9 @@ _LATEX_ESCAPES = str.maketrans(
     }
 )
 
+#: With what a cell begins that spreadsheets calculate, wide characters included.
+_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
 Values = Mapping[str, float]  # by metric
 TableColumn = tuple[str, Column]  # metric and how it is shown
 
@@ -38,7 +42,8 @@ class Cell(NamedTuple):
 
     def centered(self, width: int) -> str:
         """Text in a column."""
-        return f"{RED}{self.text:^{width}}{NORMAL}" if self.red else f"{self.text:^{width}}"
+        text = f"{printable(self.text):^{width}}"
+        return f"{RED}{text}{NORMAL}" if self.red else text
 
 
 def format_table(
@@ -49,7 +54,7 @@ def format_table(
     Each header line is of (text, column width); the first sets the length of the rules, the last
     the columns of the rows.
     """
-    head = [_line(f"{text:^{width}}" for text, width in header) for header in headers]
+    head = [_line(f"{printable(text):^{width}}" for text, width in header) for header in headers]
     rule = "-" * len(head[0])
     widths = [width for _, width in headers[-1]]
     lines = [part for line in head for part in (rule, line)]
@@ -177,8 +182,25 @@ def csv_text(dataset: str, scores: Mapping[str, Scores]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_HEADER)
     for tracker, of in scores.items():
-        writer.writerows([dataset, tracker, *row] for row in _csv_rows(dataset, of))
+        rows = ([dataset, tracker, *row] for row in _csv_rows(dataset, of))
+        writer.writerows(map(_inert, row) for row in rows)
     return text.getvalue()
+
+
+def _inert(cell: object) -> object:
+    """Mark a name that a spreadsheet would take for a formula as text: by an apostrophe."""
+    if not isinstance(cell, str):
+        return cell
+    text = printable(cell)
+    return f"'{text}" if text.lstrip().startswith(_FORMULAS) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _csv_rows(dataset: str, scores: Scores) -> Iterator[list]:
@@ -196,15 +218,20 @@ def _csv_rows(dataset: str, scores: Scores) -> Iterator[list]:
 
 def latex_table(scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:
     r"""Write a ``tabular`` that needs no package: the best values bold, the second underlined."""
-    columns = [[name.translate(_LATEX_ESCAPES) for name in scores]]
+    columns = [[_latex_text(name) for name in scores]]
     heads = ["Tracker"]
     for metric in (METRICS[key] for key in metrics):
         columns.append(_marked_texts([of[metric.key] for of in scores.values()], metric))
         arrow = r"$\uparrow$" if metric.higher_is_better else r"$\downarrow$"
-        heads.append(f"{metric.label.translate(_LATEX_ESCAPES)} {arrow}")
+        heads.append(f"{_latex_text(metric.label)} {arrow}")
     head, *rows = (" & ".join(row) + r" \\" for row in (heads, *zip(*columns, strict=True)))
     begin = r"\begin{tabular}{l" + "c" * len(metrics) + "}"
     return "\n".join([begin, r"\hline", head, r"\hline", *rows, r"\hline", r"\end{tabular}", ""])
+
+
+def _latex_text(text: str) -> str:
+    r"""Escape a text; ``{}`` parts a ``[`` or ``*`` at its start from the ``\\`` before it."""
+    return "{}" * text.startswith(("[", "*")) + printable(text).translate(_LATEX_ESCAPES)
 
 
 def _marked_texts(values: Sequence[float], metric: Metric) -> list[str]:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 # control characters, marks that reorder text, and halves of characters that UTF-8 cannot hold
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _DRIVE = re.compile("^([A-Za-z]):")
 _LONGEST_PART, _LONGEST = 200, 1000  # bytes; systems allow 255 and, with all folders, 4096
 
@@ -18,16 +18,21 @@ def safe_name(name: str) -> str:
     A name without roots, drives, ``..``, backslashes, blanks or dots at the end of a part,
     unprintable characters and overlong parts is returned as it is; others lose these.
     """
-    text = _DRIVE.sub(r"\1/", UNPRINTABLE.sub("_", name.replace("\\", "/")))
+    text = _DRIVE.sub(r"\1/", _UNPRINTABLE.sub("_", name.replace("\\", "/")))
     parts = [_shortened(part, _LONGEST_PART) for part in text.split("/")]
     return (
         _shortened("/".join(filter(None, (part.rstrip(" .") for part in parts))), _LONGEST) or "_"
     )
 
 
-def printable(text: str) -> str:
-    r"""Return a text on one line without effects on a terminal: ``\n`` becomes ``\\n``."""
-    return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+def printable(text: str, keep: str = "") -> str:
+    r"""Return a text without effects on a terminal or a parser: ESC becomes ``\x1b``.
+
+    So do line ends and tabs, but for the characters to ``keep``.
+    """
+    return _UNPRINTABLE.sub(
+        lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text
+    )
 
 
 def _shortened(text: str, longest: int) -> str:

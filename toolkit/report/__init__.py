@@ -17,6 +17,7 @@ from toolkit.evaluation import METRICS, Evaluation
 from toolkit.evaluation.metrics import Metric, Scores, plain
 from toolkit.evaluation.tables import places_of
 from toolkit.io.files import atomic_write
+from toolkit.io.names import printable
 from toolkit.io.packages import load_package
 from toolkit.report.figures import Plot, attribute_plots, main_plots
 from toolkit.report.filmstrips import encoded, filmstrips, frame_overlaps
@@ -55,7 +56,8 @@ def report_page(evaluation: Evaluation, trackers: Sequence[str]) -> str:
     text = {path.suffix: path.read_text(encoding="utf-8") for path in _HERE.glob("page.*")}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(text[".jinja"])
-    return page.render(_content(evaluation, trackers), style=text[".css"], script=text[".js"])
+    content = _content(evaluation, trackers)
+    return printable(page.render(content, style=text[".css"], script=text[".js"]), keep="\n\t")
 
 
 class _Cell(NamedTuple):

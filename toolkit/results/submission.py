@@ -46,7 +46,7 @@ def write_archive(path: str | os.PathLike, store: ResultStore, videos: Iterable[
         for item in sorted(paths):
             # without the time of the file, and readable for whoever unpacks it
             info = ZipInfo(item.relative_to(store.folder).as_posix())
-            info.external_attr = 0o644 << 16
+            info.external_attr, info.create_system = 0o644 << 16, 3  # as on Unix
             archive.writestr(info, item.read_bytes(), ZIP_DEFLATED)
     return len(paths)
 

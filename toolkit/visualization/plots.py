@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from toolkit.evaluation.metrics import CURVES, f1_of, score_of_curve
 from toolkit.io.files import write_bytes
+from toolkit.io.names import printable
 from toolkit.io.packages import load_package
 
 if TYPE_CHECKING:
@@ -442,7 +443,7 @@ def bgr_color(index: int) -> tuple[int, int, int]:
 
 def plain_text(text: str) -> str:
     """Text that matplotlib shows as it is, dollars included."""
-    return text.replace("$", r"\$")
+    return printable(text, keep="\n").replace("$", r"\$")
 
 
 def add_legend(axes: "Axes", location: str, bold_name: str | None = None) -> None:
@@ -451,13 +452,14 @@ def add_legend(axes: "Axes", location: str, bold_name: str | None = None) -> Non
     ``location`` is the corner as matplotlib names it, or ``"outside"``.
     """
     handles, labels = axes.get_legend_handles_labels()
+    labels = list(map(printable, labels))
     if location != "outside" and not _covers(axes, location, labels):
         legend = axes.legend(handles, labels, loc=location, fontsize=9, framealpha=0.9)
     else:
         legend = _legend_beside(axes, handles, labels)
     for text in legend.get_texts():
         text.set_parse_math(False)
-        if bold_name and text.get_text().endswith(f"] {bold_name}"):
+        if bold_name and text.get_text().endswith(f"] {printable(bold_name)}"):
             text.set_weight("bold")
 
 

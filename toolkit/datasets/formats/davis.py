@@ -69,7 +69,9 @@ def _categories(path: Path, reading: Reading) -> dict[str, dict[int, str]]:
             names[name] = {whole_number(n): str(item.get("category") or "") for n, item in objects}
         except (AttributeError, ValueError):
             text = 'expected {"objects": {number: {"category": name}}}'
-            reading.report("unusable category", f"{path}: videos: {name}", text, "warning", "warning")
+            reading.report(
+                "unusable category", f"{path}: videos: {name}", text, "warning", "warning"
+            )
     return names
 
 
