@@ -42,7 +42,6 @@ from toolkit.io.images import (
     RANGE_VARIABLE,
     depth_note,
     image_size,
-    is_cut_jpeg_file,
     mask_box,
     read_image,
     read_labels,
@@ -250,7 +249,7 @@ def _crop_frame(root: Path, form: CropForm, frame: Frame, log: IssueLog) -> Boxe
     try:
         image = read_image(frame.image, size, frame.first)
     except (ValueError, OSError) as error:
-        log.add("unreadable image", frame.image, error)
+        log.add("unreadable image", frame.image, _reason(error, frame.image))
         return {}
     boxes, masks = _targets(frame, image.shape[:2], log)
     write_crops(root / frame.video, image, boxes, frame.number, masks, form)
@@ -265,7 +264,7 @@ def _targets(
         try:
             labels = read_labels(frame.labels)
         except (ValueError, OSError) as error:
-            log.add("unreadable mask", frame.labels, error)
+            log.add("unreadable mask", frame.labels, _reason(error, frame.labels))
             return {}, {}
         if labels.shape != tuple(shape):
             found = f"{labels.shape[1]} x {labels.shape[0]}, image {shape[1]} x {shape[0]}"
@@ -281,6 +280,11 @@ def _targets(
         if _usable(box, shape, f"{frame.image}, track {track}", log)
     }
     return boxes, _masks(frame, boxes, shape, log)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Return what an error says, without the file that it names at its beginning."""
+    return re.sub(rf"^(cannot decode )?the (image|mask) {re.escape(str(path))}:? ", "", str(error))
 
 
 def label_boxes(labels: NDArray) -> dict[int, tuple[int, ...]]:
@@ -382,13 +386,9 @@ def _checked_size(frame: Frame, log: IssueLog) -> tuple[int, int] | None:
             return None
         stated = _stated_size(frame)
         size = image_size(frame.image, stated)
-        cut = is_cut_jpeg_file(frame.image)
         undecided = undecided_turn(frame.image, stated)
     except (ValueError, OSError) as error:
-        log.add("unreadable image", frame.image, error)
-        return None
-    if cut:
-        log.add("unreadable image", frame.image, "JPEG file is cut short")
+        log.add("unreadable image", frame.image, _reason(error, frame.image))
         return None
     if stated and stated == frame.size != size:
         text = f"annotated as {stated[0]} x {stated[1]}"
@@ -567,7 +567,7 @@ def _boxes(frame: Frame, log: IssueLog) -> Mapping[int, Sequence[float]]:
     try:
         return label_boxes(read_labels(frame.labels))
     except (ValueError, OSError) as error:
-        log.add("unreadable mask", frame.labels, error)
+        log.add("unreadable mask", frame.labels, _reason(error, frame.labels))
         return {}
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 _ORIENTATION = 0x0112
 _PNM = re.compile(rb"P([1-6Ff])\s+" + rb"(?:#[^\n]*\s+)*(\d+)\s+" * 2 + rb"(?:#[^\n]*\s+)*(\d*)")
 _CODESTREAM = b"\xff\x4f\xff\x51"  # start and size of JPEG 2000
+_PADDING = 4096  # bytes that some cameras write behind the end of a JPEG
 _WINDOW = 1 << 16  # bytes in which the size stands, where it has no fixed place
 
 
@@ -26,7 +27,7 @@ class Header(NamedTuple):
     orientation: int = 1
     # whether OpenCV turns the image even if it is told not to
     always_turned: bool = False
-    is_cut: bool = False  # whether the file is seen to end early; only of PNG
+    is_cut: bool = False  # whether the file is seen to end early; only of JPEG and PNG
 
     @property
     def turned_size(self) -> tuple[int, int]:
@@ -64,14 +65,15 @@ def _png(content: bytes | mmap) -> Header:
 
 def _jpeg(content: bytes | mmap) -> Header:
     at, orientation = 2, 0
-    while content[at] == 0xFF:
+    while (at := content.find(b"\xff", at)) >= 0:  # other bytes between segments do not count
         marker = content[at + 1]
-        if marker == 0xFF:  # padding
+        if marker in (0, 0xFF):
             at += 1
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             bits, height, width = struct.unpack_from(">BHH", content, at + 4)
-            return Header(width, height, bits, orientation or 1)
+            cut = b"\xff\xd9" not in bytes(content[-_PADDING:])
+            return Header(width, height, bits, orientation or 1, is_cut=cut)
         (length,) = struct.unpack_from(">H", content, at + 2)
         if marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
             orientation = orientation or _orientation(content[at + 10 : at + 2 + length])

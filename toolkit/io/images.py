@@ -35,7 +35,6 @@ _DEEP_SUFFIXES = IMAGE_SUFFIXES - {".bmp", ".jpe", ".jpeg", ".jpg", ".pbm", ".we
 _MOST_PIXELS = 1 << 27  # a square of 11585
 _AS_THEY_ARE = ((0, 256), (0, 65536))  # ranges: of 8 bits, and of 16 that keep their upper 8
 _TAIL, _MARGIN = 1e-4, 0.25  # see `value_range`
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _NUMBER, _SIGNED = re.compile(r"(\d+)"), re.compile(r"(-?\d+)")
 _VOID = 255  # "not annotated" in 8 bits, the object in a gray image of two values
 _DEEPEST = 65535
@@ -43,7 +42,6 @@ _MOTS_VOID = 10000
 _MASK_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _BRIGHT = 239  # what compression may make of 255
 _FEW_LABELS = 8  # so many values beside 0 and 255 need not come from soft edges
-_PADDING = 4096  # bytes that some cameras write behind the end marker
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -151,6 +149,7 @@ def read_image(
     first = os.fspath(first or path)
     deep = image.dtype != np.uint8
     if deep != is_deep(first):
+        os.stat(first)  # it must be there to be compared with
         if value_range(path if deep else first) not in _AS_THEY_ARE:
             raise ValueError(
                 f"{path} and the first image of its video, {first}, differ in depth: one has 8 "
@@ -160,7 +159,7 @@ def read_image(
     if not deep:
         return image
     low, high = value_range(first)
-    if first != path and RANGE_VARIABLE not in os.environ:
+    if first != path and not os.environ.get(RANGE_VARIABLE):
         _check_range(image, low, high, path)
     levels = (image - np.float64(low)) * (256 / (high - low))
     return np.nan_to_num(levels, posinf=255, neginf=0).clip(0, 255).astype(np.uint8)
@@ -198,29 +197,29 @@ def decode_image(content: bytes, name: str, flags: int) -> NDArray:
     """
     import cv2
 
-    check_pixels(read_header(content), name)
+    check_header(read_header(content), name)
     image = None
-    # OpenCV 4, and cv2.imread of OpenCV 5, silently fill the rest of a cut JPEG with gray.
-    if content and not is_cut_jpeg(content):
-        with suppress(cv2.error):
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    with suppress(cv2.error):
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if image is None:
         raise ValueError(f"cannot decode the image {name} ({len(content)} bytes)")
     return image
 
 
-def check_pixels(header: Header | None, name: str) -> None:
+def check_header(header: Header | None, name: str) -> None:
     """Raise ValueError for an image that is cut, states no pixel, or more than are allowed."""
     given = os.environ.get(PIXELS_VARIABLE) or str(_MOST_PIXELS)
     if not given.isdecimal():
         raise ValueError(f"{PIXELS_VARIABLE}={given}: expected a whole number")
     limit = int(given)
-    if header and header.is_cut:  # OpenCV would allot what the last chunk states, and fill it
+    # OpenCV 4 and cv2.imread fill the rest of a cut JPEG with gray; OpenCV 5 makes room for what
+    # the last chunk of a PNG states, and fills it
+    if header and header.is_cut:
         raise ValueError(f"cannot decode the image {name}: it is cut short")
     if header and not 0 < header.width * header.height <= limit:
         raise ValueError(
             f"cannot decode the image {name}: it states {header.width} x {header.height} pixels; "
-            f"expected 1 to {limit} in all ({PIXELS_VARIABLE} in the environment allows more)"
+            f"expected 1 to {limit} in all ({PIXELS_VARIABLE} sets the limit)"
         )
 
 
@@ -228,14 +227,14 @@ def image_header(path: str | os.PathLike) -> Header | None:
     """Read the head of an image file; None if it is of no kind known here.
 
     Raises:
-        ValueError: If it states no pixel, or more than are allowed.
+        ValueError: If it is cut short, states no pixel, or more than are allowed.
     """
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return None
         with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             header = read_header(content)
-    check_pixels(header, os.fspath(path))
+    check_header(header, os.fspath(path))
     return header
 
 
@@ -341,19 +340,6 @@ def _given_range(text: str) -> tuple[float, float]:
         text = f"{RANGE_VARIABLE}={text}: expected LOW,HIGH, two rising numbers"
         raise ValueError(text) from None
     return low, high
-
-
-def is_cut_jpeg(content: bytes) -> bool:
-    """Return whether the content of a file is that of a JPEG without its end."""
-    return content[:2] == _JPEG_START and _JPEG_END not in bytes(content[-_PADDING:])
-
-
-def is_cut_jpeg_file(path: str | os.PathLike) -> bool:
-    """Return whether a file is a JPEG without its end, reading little of it."""
-    with open(path, "rb") as file:
-        start = file.read(2)
-        file.seek(max(2, os.path.getsize(path) - _PADDING))
-        return is_cut_jpeg(start + file.read())
 
 
 # ------------------------------------------------------------------------------------ label images
