@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -175,18 +175,19 @@ def crop_set(
     annotations, work = Annotations(), partial(_crop_frames, root, form)
     bar = tqdm(unit=" frames", desc=f"crops in {root}", dynamic_ncols=True)
 
-    def add(job: list[Frame], rows: list[Row]) -> None:
+    def add(job: list[Frame], rows: list[Row], found: list[Issue]) -> None:
         for frame, (_, _, boxes) in zip(job, rows, strict=True):
             annotations.add(frame, boxes)
+        log.extend(found)
         bar.update(len(job))
 
     with _Record(output / _FINISHED, source, stamp) as record, bar:
         jobs = _unfinished(frames, root, form, record, add)
         for job, (rows, found) in _in_parallel(jobs, work, workers):
-            add(job, rows)
-            log.extend(found)
-            record.write(_key(job, form), rows, done=not found)
-            record.failed |= {(v, n) for v, n, boxes in rows if found and not boxes}
+            add(job, rows, found)
+            failed = any(issue.level == "error" for issue in found)
+            record.write(_key(job, form), rows, not failed, found)
+            record.failed |= {(v, n) for v, n, boxes in rows if failed and not boxes}
     record.settle(root, annotations.boxes, whole=not log.of("error"))
     return annotations
 
@@ -217,16 +218,16 @@ def _unfinished(
     root: Path,
     form: CropForm,
     record: _Record,
-    add: Callable[[list[Frame], list[Row]], None],
+    add: Callable[[list[Frame], list[Row], list[Issue]], None],
 ) -> Iterator[list[Frame]]:
     """Yield the jobs whose crops are not there; ``add`` receives the others."""
     for job in _in_jobs(frames):
-        rows = record.done.get(key := _key(job, form))
+        rows, found = record.done.get(key := _key(job, form), (None, []))
         if rows is not None and _whole(root, rows):
             record.keys[key] = None
-            add(job, rows)
+            add(job, rows, found)
         else:
-            record.write(key, [(frame.video, frame.number, {}) for frame in job], done=False)
+            record.write(key, [(frame.video, frame.number, {}) for frame in job], False, [])
             yield job
 
 
@@ -446,7 +447,7 @@ def _whole(root: Path, rows: list[Row]) -> bool:
 
 
 class _Record:
-    """The file of jobs that were begun or done; its lines are [key, rows, source, done].
+    """The file of jobs that were begun or done; its lines are [key, rows, source, done, issues].
 
     A frame is what the last line that names it says, and jobs are only done if all their frames
     are. Lines that an interruption cut short do not count.
@@ -456,14 +457,14 @@ class _Record:
         self._path, self._source, self._stamp = path, source, stamp
         self._last: dict[tuple[str, int], tuple[str, str | None]] = {}  # key and source
         self.keys: dict[str, None] = {}  # of the jobs of this run, in order
-        self.done: dict[str, list[Row]] = {}
+        self.done: dict[str, tuple[list[Row], list[Issue]]] = {}
         self.failed: set[tuple[str, int]] = set()
-        for _, key, rows, source, done in self._lines():
+        for _, key, rows, source, done, found in self._lines():
             self.done.pop(key, None)
             if done:
-                self.done[key] = rows
+                self.done[key] = rows, found
             self._last |= {(video, number): (key, source) for video, number, _ in rows}
-        for key, rows in list(self.done.items()):
+        for key, (rows, _) in list(self.done.items()):
             if any(self._last[video, number][0] != key for video, number, _ in rows):
                 del self.done[key]
 
@@ -476,12 +477,13 @@ class _Record:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def write(self, key: str, rows: list[Row], done: bool) -> None:
+    def write(self, key: str, rows: list[Row], done: bool, found: list[Issue]) -> None:
         """Note a job that is begun, before anything of it is written, or that has ended."""
         if self._stamp:
             self._stamp.unlink(missing_ok=True)
         self.keys[key] = None
-        self._file.write(json.dumps([key, rows, self._source, done]) + "\n")
+        issues = [astuple(issue) for issue in found if done]
+        self._file.write(json.dumps([key, rows, self._source, done, issues]) + "\n")
         self._file.flush()
 
     def settle(self, root: Path, boxes: Annotation, whole: bool) -> None:
@@ -492,7 +494,7 @@ class _Record:
         """
         lines: dict[str, str] = {}
         stale: dict[str, set[int]] = {}
-        for line, key, rows, source, _ in self._lines():
+        for line, key, rows, source, *_ in self._lines():
             lines[key] = line
             if source is None or source != self._source or key in self.keys:
                 continue
@@ -510,15 +512,16 @@ class _Record:
         order = [*(key for key in lines if key not in self.keys), *self.keys]
         write_bytes(self._path, "".join(f"{lines[key]}\n" for key in order).encode())
 
-    def _lines(self) -> Iterator[tuple[str, str, list[Row], str | None, bool]]:
+    def _lines(self) -> Iterator[tuple[str, str, list[Row], str | None, bool, list[Issue]]]:
         """Yield whole lines, and what they hold; earlier versions noted what was done alone."""
         lines = self._path.read_bytes().decode(errors="replace") if self._path.is_file() else ""
         for line in lines.split("\n"):
             with suppress(ValueError, TypeError, AttributeError):
-                key, rows, source, done = [*json.loads(line), None, True][:4]
+                key, rows, *rest = json.loads(line)
+                source, done, found = rest or (None, True, [])
                 rows = [(v, n, {int(t): box for t, box in boxes.items()}) for v, n, boxes in rows]
                 if all(safe_name(v.removeprefix("./")) == v.removeprefix("./") for v, _, _ in rows):
-                    yield line, key, rows, source, done
+                    yield line, key, rows, source, done, [Issue(*issue) for issue in found]
 
 
 _CROP = re.compile(r"(\d{6,})\.(.+)\.[xzm]\.(jpg|png)")

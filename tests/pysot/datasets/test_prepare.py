@@ -16,6 +16,7 @@ from PIL import Image
 
 from pysot.cli.prepare import main as prepare_main
 from pysot.core import RunFailed
+from pysot.datasets import prepare as prepare_module
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.crop import CropForm, crop_mask, crop_pair, write_crops
 from pysot.datasets.prepare import annotate, check_set, crop_set, frames_of, label_boxes
@@ -620,6 +621,33 @@ def test_a_changed_set_is_not_stamped_before_its_end(images, tmp_path, monkeypat
         prepare(*images, tmp_path / "out")
     assert not (tmp_path / "out" / "train.json").exists()
     csv_of_frames(tmp_path)  # whose crops are in part those of the other boxes now
+    assert prepare(*images, tmp_path / "out") == ""
+    assert digest(tmp_path / "out") == whole
+
+
+def test_warnings_are_said_again_and_nothing_is_cut_again(images, tmp_path, monkeypatch):
+    def warned(*args):
+        args[-1].warn("doubt", args[0].image)
+        return targets(*args)
+
+    targets = prepare_module._targets
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, "_targets", warned)
+        assert prepare(*images, tmp_path / "out") == ""
+    report = (tmp_path / "out" / "problems.txt").read_text()
+    assert report.count("doubt") == 6
+    monkeypatch.setattr(prepare_module, "write_crops", stopping(write_crops, 1))
+    assert prepare(*images, tmp_path / "out") == ""
+    assert (tmp_path / "out" / "problems.txt").read_text() == report
+
+
+@pytest.mark.parametrize(
+    "line", ["5", "[]", '["k", 5]', '["k", [["../v", 0, {}]], "s", true, []]', "\xff"]
+)
+def test_a_record_that_makes_no_sense_is_passed_over(images, tmp_path, line):
+    prepare(*images, tmp_path / "out")
+    whole, record = digest(tmp_path / "out"), tmp_path / "out" / ".crops.jsonl"
+    record.write_bytes(record.read_bytes() + line.encode("latin-1"))
     assert prepare(*images, tmp_path / "out") == ""
     assert digest(tmp_path / "out") == whole
 
