@@ -139,7 +139,7 @@ def test_plots_are_written(command, tmp_path):
 
 
 def test_plots_without_matplotlib_say_what_to_install(command, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(tool.RunFailed, match=r"pip install matplotlib"):
         tool.main(command("OTB100", "--plot", str(tmp_path)))
 

@@ -117,6 +117,6 @@ def test_windows_open_on_request(monkeypatch):
 
 
 def test_plotting_without_matplotlib_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install matplotlib"):
         draw_success_precision(SUCCESS, "OTB100", VIDEOS, "ALL", show=False)

@@ -74,7 +74,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def no_plots(monkeypatch):
     """Drawing takes most of the time, and most tests look at something else."""
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
 
 
 def page_of(evaluation):
@@ -131,7 +131,7 @@ def test_names_are_text_and_the_page_needs_nothing_else(scored_set, monkeypatch,
     if plots:
         pytest.importorskip("matplotlib")
     else:
-        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
     evaluation = scored_set("DAVIS2016")
     text = report_page(evaluation, evaluation.dataset.tracker_names)
     page = Page(text)
