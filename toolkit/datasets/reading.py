@@ -25,7 +25,7 @@ from typing import Any
 
 from toolkit.datasets.video import Sequence
 from toolkit.io.boxes import ABSENT, Region, box_lines, parse_regions
-from toolkit.io.images import frame_numbers, list_images
+from toolkit.io.images import frame_numbers, has_images, list_images
 from toolkit.io.issues import IssueLog
 
 _SEPARATORS = re.compile(r"[,;\s]+")
@@ -203,7 +203,7 @@ def table(name: str) -> Mapping[str, Any]:
 def image_folder(folder: Path, below: Iterable[str] = (*_IMAGES, ".")) -> Path:
     """Return the first of some folders that has images, or the first of all."""
     paths = [folder / name for name in below]
-    return next((path for path in paths if list_images(path)), paths[0])
+    return next((path for path in paths if has_images(path)), paths[0])
 
 
 def first_file(folder: Path, names: Iterable[str]) -> str:
@@ -211,14 +211,11 @@ def first_file(folder: Path, names: Iterable[str]) -> str:
     names = list(names)
     if found := next((name for name in names if (folder / name).is_file()), ""):
         return found
-    there = {name: files_of((folder / name).parent, Path(name).suffix) for name in names}
-    near = (
-        (n, p)
-        for n, paths in there.items()
-        for p in paths
-        if p.name.lower() == Path(n).name.lower()
-    )
-    return next((str(Path(name).with_name(path.name)) for name, path in near), "")
+    for name in names:
+        near = {p.name.lower(): p for p in files_of((folder / name).parent, Path(name).suffix)}
+        if found := near.get(Path(name).name.lower()):
+            return os.path.relpath(found, folder)
+    return ""
 
 
 def listed(root: Path, mark: str, levels: int = 1) -> list[str]:
@@ -227,25 +224,34 @@ def listed(root: Path, mark: str, levels: int = 1) -> list[str]:
     if listing.is_file():
         lines = map(str.strip, read_text(listing).splitlines())
         return list(dict.fromkeys(filter(None, lines)))
-    return sorted({path.name for path in _shown(p.parents[levels - 1] for p in root.glob(mark))})
+    names = {path.parents[levels - 1].name for path in root.glob(mark)}
+    return sorted(filter(_is_shown, names))
 
 
-def _shown(paths: Iterable[Path]) -> Iterator[Path]:
-    """Leave out hidden files and folders, and those that systems add to a user's."""
-    return (path for path in paths if path.name[:1] not in ".@$" and path.name != "__MACOSX")
+def _is_shown(name: str) -> bool:
+    """Return whether a file or folder is neither hidden nor one that systems add to a user's."""
+    return name[:1] not in ".@$" and name != "__MACOSX"
+
+
+def _entries(folder: Path, folders: bool, suffix: str | None = None) -> list[Path]:
+    """Return folders or files in a folder, in order; a suffix is in any case."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        found = [e for e in entries if suffix is None or e.name.lower().endswith(suffix)]
+        return sorted(folder / e.name for e in found if _is_shown(e.name) and e.is_dir() is folders)
 
 
 def files_of(folder: Path, suffix: str) -> list[Path]:
     """Return the files of a suffix, in any case, in order of their names; hidden ones left out."""
-    found = _shown(folder.iterdir() if folder.is_dir() else ())
-    return sorted(path for path in found if path.suffix.lower() == suffix and path.is_file())
+    return _entries(folder, False, suffix)
 
 
 def subfolders(root: Path) -> list[Path]:
     """Return the folders in a folder of annotations, in order; FileNotFoundError without it."""
     if not root.is_dir():
         raise FileNotFoundError(f"folder of annotations not found: {root}")
-    return sorted(path for path in _shown(root.iterdir()) if path.is_dir())
+    return _entries(root, True)
 
 
 def without_links(paths: Iterable[Path]) -> list[Path]:
@@ -281,11 +287,10 @@ def note_unused(
     known = {os.path.realpath(path) for path in used}
     for folder in folders:
         real = os.path.realpath(folder)
-        if real not in known and list_images(folder):
+        if real not in known and has_images(folder):
             known.add(real)
             video = folder.parent if folder.name in _IMAGES else folder
-            there = [path.name for path in _shown(sorted(video.iterdir())) if path.is_file()]
-            others = [name for name in there if Path(name).suffix.lower() in _ANNOTATIONS][:3]
+            others = [p.name for suffix in _ANNOTATIONS for p in files_of(video, suffix)][:3]
             text = f"there is no {truth}" + (f", but {', '.join(others)}" if others else "")
             reading.report("images that are not used", folder, text, "note", "note")
 
@@ -387,7 +392,8 @@ def _pair(
     if places is None:
         text += f" in {source.truth}" + (", and numbers are missing" if uneven else "")
         advice = "give each image a line, nan,nan,nan,nan where it has no box"
-        raise ValueError(f"{text}; it is not known which belong together: {advice}")
+        unknown = "it is not known which belong together, so the video is left out"
+        raise ValueError(f"{text}; {unknown}: {advice}")
     missing = sorted(set(range(count)) - set(places))
     if source.frames == (None, None):
         text += f" in {source.truth}: images {spans([n + numbers[0] - places[0] for n in missing])}"

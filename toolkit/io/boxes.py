@@ -218,7 +218,8 @@ def box_lines(text: str, num_frames: int, span: int) -> dict[int, str]:
     if len(used) == num_frames == span and len({b - a for a, b in pairwise(places)}) < 2:
         return used
     blank = len(lines) - len(used)
-    raise ValueError(f"{num_frames} images but {len(used)} boxes and {blank} blank lines")
+    text = f"{num_frames} images but {len(used)} boxes and {blank} blank lines"
+    raise ValueError(f"{text}: give a frame without a box the line nan,nan,nan,nan")
 
 
 def _is_text(line: str) -> bool:

@@ -9,7 +9,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
@@ -63,12 +63,17 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     differ in it alone. A broken link is listed: to skip it would shift all frames behind it against
     their boxes.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if _is_image_name(e.name) and not e.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [Path(folder, name) for name in _in_order(names)]
+    return [Path(folder, name) for name in _in_order(list(_image_names(folder)))]
+
+
+def has_images(folder: str | os.PathLike) -> bool:
+    """Return whether a folder is there and holds an image, without listing all of them."""
+    return any(True for _ in _image_names(folder))
+
+
+def _image_names(folder: str | os.PathLike) -> Iterator[str]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        yield from (e.name for e in entries if _is_image_name(e.name) and not e.is_dir())
 
 
 def _in_order(names: list[str]) -> list[str]:

@@ -33,7 +33,7 @@ from toolkit.datasets.reading import (
 )
 from toolkit.datasets.video import Sequence
 from toolkit.io.boxes import Region, whole_number
-from toolkit.io.images import frame_numbers, list_images
+from toolkit.io.images import frame_numbers, has_images
 from toolkit.io.images import read_labels as label_image
 
 # files that may hold the boxes of a video, the better known first
@@ -57,7 +57,7 @@ def read_folders(reading: Reading, name: str) -> Iterator[Sequence]:
     root, known = reading.root, set()
     folders = subfolders(root)
     truth = first_file(root, _TESTED)
-    if truth and (list_images(image_folder(root)) or not any(map(_has_images, folders))):
+    if truth and (has_images(image_folder(root)) or not any(map(_has_images, folders))):
         yield _video(root, name, truth, reading)
         return
     for folder in sorted(folders, key=Path.is_symlink):
@@ -72,7 +72,7 @@ def read_folders(reading: Reading, name: str) -> Iterator[Sequence]:
 
 
 def _has_images(folder: Path) -> bool:
-    return bool(list_images(image_folder(folder)))
+    return has_images(image_folder(folder))
 
 
 def _video(folder: Path, name: str, truth: str, reading: Reading) -> Sequence:
@@ -120,7 +120,7 @@ def _annotation(folder: Path, root: Path, masks: Path | None) -> tuple[Path | No
     below = {path.name.lower(): path for path in subfolders(folder)}
     found = masks / folder.relative_to(root) if masks else below.get("mask")
     truth = first_file(folder, _TRUTHS)
-    return (folder / truth if truth else None, found if found and list_images(found) else None)
+    return (folder / truth if truth else None, found if found and has_images(found) else None)
 
 
 def _read_videos(
