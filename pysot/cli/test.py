@@ -33,7 +33,6 @@ from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Video, find_benchmark, load_videos
 from toolkit.datasets.dataset import require_images
-from toolkit.io.images import depth_note
 from toolkit.io.pool import run_parallel
 from toolkit.io.video import window_available
 from toolkit.protocols.one_pass import ProtocolOptions, StaticTracker
@@ -88,8 +87,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     numbered = _select_videos(videos, args.video, args.dataset)
     spec = _read_spec(args)
     job = _make_job(args, spec)
-    if note := depth_note(video.first_image for video in numbered.values()):
-        print(note, file=sys.stderr)
     pending = (v for v in numbered.values() if args.overwrite or not job.is_finished(v))
     require_images(args.dataset, list(pending))
     vis_dir, show = _picture_places(args, job.store.folder.name)

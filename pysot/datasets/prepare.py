@@ -42,6 +42,7 @@ from toolkit.io.images import (
     RANGE_VARIABLE,
     depth_note,
     image_size,
+    is_deep,
     mask_box,
     read_image,
     read_labels,
@@ -247,14 +248,20 @@ def _crop_frame(root: Path, form: CropForm, frame: Frame, log: IssueLog) -> Boxe
     size = _checked_size(frame, log)
     if size is None:
         return {}
-    try:
-        image = read_image(frame.image, size, frame.first)
-    except (ValueError, OSError) as error:
-        log.add("unreadable image", frame.image, _reason(error, frame.image))
+    image = _read(frame, size, log)
+    if image is None:
         return {}
     boxes, masks = _targets(frame, image.shape[:2], log)
     write_crops(root / frame.video, image, boxes, frame.number, masks, form)
     return boxes
+
+
+def _read(frame: Frame, size: tuple[int, int], log: IssueLog) -> NDArray | None:
+    try:
+        return read_image(frame.image, size, frame.first)
+    except (ValueError, OSError) as error:
+        log.add("unreadable image", frame.image, _reason(error, frame.image))
+        return None
 
 
 def _targets(
@@ -341,7 +348,7 @@ class Summary(NamedTuple):
 
 
 def check_set(frames: Iterable[Frame], log: IssueLog, workers: int = 1) -> Summary:
-    """Find out what would go wrong, without decoding the images; see `crop_set`.
+    """Find out what would go wrong, without decoding images of 8 bits; see `crop_set`.
 
     Notes in the log name boxes that reach beyond their image, and tracks of which a video with
     several annotated images shows a single one.
@@ -369,6 +376,9 @@ def _check_frames(job: list[Frame]) -> tuple[list[tuple[str, int]], list[Issue]]
 def _usable_tracks(frame: Frame, log: IssueLog) -> list[int]:
     size = _checked_size(frame, log)
     if size is None:
+        return []
+    deep = any(is_deep(str(path)) for path in (frame.image, frame.first or frame.image))
+    if deep and _read(frame, size, log) is None:  # they may not fit the range of their video
         return []
     boxes, _ = _targets(frame, (size[1], size[0]), log)
     for track, (x1, y1, x2, y2) in boxes.items():

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from box_files import write_boxes
@@ -15,6 +16,7 @@ from toolkit.datasets import (
     find_root,
     load_videos,
 )
+from toolkit.datasets.dataset import require_images
 from toolkit.evaluation import EVALUATIONS, METRICS
 from toolkit.io.boxes import vot_corners
 from toolkit.io.images import write_labels
@@ -403,3 +405,16 @@ def test_videos_of_upstream_classes_are_as_those_inside(with_images):
     assert isinstance(video, datasets.OTBVideo)
     assert (len(video), video.pred_trajs, video.confidence) == (3, {}, {})
     np.testing.assert_array_equal(video[1][0], load_videos(with_images, "Tiny")["a"][1][0])
+
+
+def test_images_of_more_than_8_bits_are_told_once(tmp_path, caplog):
+    videos = []
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}0.png"), np.full((8, 9), 7000, np.uint16))
+        cv2.imwrite(str(tmp_path / f"{name}1.png"), np.full((8, 9), 7064, np.uint16))
+        names = [f"{name}0.png", f"{name}1.png"]
+        videos.append(Video(name, tmp_path, names, [[1, 2, 3, 4]] * 2))
+    require_images("mine", videos)
+    assert caplog.text.count("a0.png has more than 8 bits: its values 6872 to 7128") == 1
+    assert caplog.text.count("more than 8 bits") == 1
+    assert [image.max() for image, _ in videos[1]] == [128, 192]  # one range for the video

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from toolkit.datasets.benchmarks import Benchmark, find_benchmark, near_benchmarks
 from toolkit.datasets.video import Labels, MaskBoxes, Video, image_number
 from toolkit.io.boxes import ABSENT, NAN, Region, parse_numbers
-from toolkit.io.images import list_images
+from toolkit.io.images import depth_note, list_images
 from toolkit.io.issues import IssueLog
 from toolkit.io.names import fold, printable, safe_name
 
@@ -112,9 +112,13 @@ def _warn_of_set(place: Path, name: str, videos: dict[str, Video]) -> None:
 def require_images(name: str, videos: Sequence[Video]) -> None:
     """Warn of videos of a set that have no images, see `toolkit.datasets.locating`.
 
+    How images of more than 8 bits are read is said here, too: once for a run.
+
     Raises:
         FileNotFoundError: If none of them has any; says what was looked for and what is there.
     """
+    if note := depth_note(video.first_image for video in videos):
+        logger.warning("%s", note)
     lost = [video for video in videos if not os.path.exists(video.first_image)]
     if not lost:
         return

@@ -1361,3 +1361,19 @@ def test_the_size_of_run_lengths_turns_an_image(tmp_path):
         assert not checked
         middle = cv2.imread(str(tmp_path / f"out{width}/crop511/v/000000.00.x.jpg"))[255, 255]
         assert np.abs(middle - [10.0, 200, 240]).max() < 20
+
+
+def test_check_and_run_name_images_that_do_not_fit_their_video(tmp_path):
+    images = [tmp_path / f"{i}.png" for i in range(4)]
+    for image, low in zip(images, (7000, 7100, 30000, 0), strict=True):
+        pixels = np.random.default_rng(0).integers(low, low + 200, (60, 80))
+        cv2.imwrite(str(image), pixels.astype(np.uint16 if low else np.uint8))
+    video = Sequence("v", images, [{0: (30, 20, 20, 20)}] * 4)
+    frames = list(video.frames())
+    annotations, log, checked = crop_and_check(frames, tmp_path / "out")
+    for found in (log, checked):
+        texts = {Path(issue.where).name: issue.text for issue in found.of("error")}
+        assert sorted(texts) == ["2.png", "3.png"]
+        assert "most of its values are not within" in texts["2.png"]
+        assert "differ in depth" in texts["3.png"]
+    assert sorted(annotations.boxes["v"]["00"]) == ["000000", "000001"]
