@@ -282,7 +282,7 @@ def test_damaged_names_of_categories_are_reported_and_not_needed(tmp_path, meta)
     write(tmp_path, {**video("train/JPEGImages/v", ""), "train/meta.json": meta})
     masks(tmp_path / "train/Annotations/v", (1, 1, 1))
     videos, log = read(davis.read_youtube_vos, tmp_path, split="train")
-    assert names(videos) == ["v"] and [Path(i.where).name for i in log] == ["meta.json"]
+    assert names(videos) == ["v"] and ["meta.json" in i.where for i in log] == [True]
 
 
 # ----------------------------------------------------------------------------------------- links
