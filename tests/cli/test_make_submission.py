@@ -182,3 +182,12 @@ def test_bad_input_is_one_clear_line(make, change, message, capsys):
         run(lambda: tool.main([*command, *change]))
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_results_of_another_name_are_named(make):
+    command, folder = make("GOT-10k")
+    first = next(iter(LENGTHS))
+    (folder / first / f"{first}_001.txt").rename(folder / f"{first}_001.txt")
+    with pytest.raises(RunFailed) as error:
+        tool.main(command)
+    assert f"{first}: {first}_001.txt must be named {first}/{first}_001.txt" in str(error.value)

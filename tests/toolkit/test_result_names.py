@@ -101,6 +101,14 @@ def test_places_and_prefixes_of_other_toolkits(tmp_path, dataset, video, path):
     assert evaluation.frame_overlaps("t", video)[1:].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("name", ["GOT-10k_Val_000001", "got_10k_val_000001"])
+def test_repetitions_of_one_name_are_one_result(tmp_path, name):
+    results = {f"{name}_{run:03d}.txt": boxes(3) for run in (1, 2, 3)}
+    evaluation = make_evaluation(tmp_path, "GOT-10k", {"GOT-10k_Val_000001": 3}, results)
+    assert evaluation.scores("t").metrics["ao"] == 1 and evaluation.scores("t").problems == []
+    assert len(evaluation.read("t", "GOT-10k_Val_000001")) == 3
+
+
 def test_vot_results_without_their_folder_baseline(tmp_path):
     text = "1\n" + as_text(boxes(119, 2))
     evaluation = make_evaluation(tmp_path, "VOT2018", {"ants1": 120}, {"ants1/ants1_001.txt": text})

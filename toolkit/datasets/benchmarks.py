@@ -136,9 +136,10 @@ def near_benchmarks(name: str) -> list[str]:
         known = _letters_and_digits(row)
         likeness = SequenceMatcher(None, plain, known).ratio()
         longer = plain.startswith(known) and plain.removeprefix(known) in _SUFFIXES
-        if longer or likeness >= _LIKE or _NUMBERS.sub("", plain) == _NUMBERS.sub("", known):
+        kin = _NUMBERS.sub("", plain) == _NUMBERS.sub("", known)
+        if longer or kin or likeness >= _LIKE:
             numbers = (int("".join(_NUMBERS.findall(text)) or 0) for text in (plain, known))
-            rank[row] = (not longer, -likeness, abs(next(numbers) - next(numbers)))
+            rank[row] = (not longer, not kin, -likeness, abs(next(numbers) - next(numbers)))
     found = sorted(rank, key=rank.get)[:3]
     return found[:1] if found and _letters_and_digits(found[0]) == plain else found
 

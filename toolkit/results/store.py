@@ -154,13 +154,16 @@ class ResultStore:
         taken = {files.regions for found in runs.values() for files in found}
         for place in LAYOUTS[self.layout].places():
             base, pattern = self._listed(place)
+            entries: dict[str, str] = {}  # the first one by name, of several repetitions
             for entry in sorted(os.listdir(base)) if base.is_dir() else ():
-                match = re.fullmatch(pattern, entry, re.IGNORECASE)
-                found = self._find(place, match[1]) if match else []
-                if match and not found and entry.lower().endswith(".txt"):  # .TXT
+                if match := re.fullmatch(pattern, entry, re.IGNORECASE):
+                    entries.setdefault(match[1], entry)
+            for name, entry in entries.items():
+                found = self._find(place, name)
+                if not found and entry.lower().endswith(".txt"):  # .TXT
                     found = [ResultFiles(base / entry)]
                 if found and found[0].regions not in taken:
-                    yield match[1], found
+                    yield name, found
 
     def _listed(self, place: Layout) -> tuple[Path, str]:
         """Return the folder whose entries name videos, and a pattern of these."""

@@ -9,6 +9,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 
+from toolkit.datasets.benchmarks import OPE
 from toolkit.io.files import atomic_path
 from toolkit.results.formats import WARNINGS, ResultFiles, read_times
 from toolkit.results.store import ResultStore
@@ -17,12 +18,16 @@ from toolkit.results.store import ResultStore
 def find_faults(store: ResultStore, lengths: Mapping[str, int]) -> list[str]:
     """Describe what a server would refuse or misread; ``lengths`` counts the frames by video."""
     runs = {video: store.find(video) for video in lengths}
+    elsewhere = store.locate(lengths, OPE).runs
     most = max(map(len, runs.values()), default=0)
     faults = []
     for video, found in runs.items():
         wanted = [store.files(video, number) for number in range(1, most + 1)]
         if not found:
-            faults.append(f"{video}: no result")
+            paths = [of.regions for of in (*elsewhere[video][:1], store.files(video))]
+            names = [path.relative_to(store.folder).as_posix() for path in paths]
+            text = f"{names[0]} must be named {names[1]}" if names[1:] else "no result"
+            faults.append(f"{video}: {text}")
         elif found != wanted:
             there = sum(files in found for files in wanted)
             faults.append(f"{video}: {there} of {most} repetitions")
