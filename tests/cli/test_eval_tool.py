@@ -179,7 +179,7 @@ def test_what_the_table_does_not_show_is_said(half_done, capsys, caplog):
             {"-t": "whale"},
             r"no tracker in .* is like 'whale\*'; did you mean whole .*there is: half, whole",
         ),
-        ({"--dataset-root": "{p}"}, r"no annotation file .*Own\.json: there is no JSON file"),
+        ({"--dataset-root": "{p}"}, r"no annotation file .*Own\.json: there is .*Own\.json"),
         ({"-d": "VOT2018"}, "there is no folder .*VOT2018"),
         ({"-p": __file__}, r"no results: .*\.py is not a folder"),
     ],
