@@ -82,43 +82,35 @@ def claim_folder(cfg: Config, group: ProcessGroup) -> Iterator[None]:
         OSError: If the folder cannot be written.
         ValueError: If another training has it.
     """
+    folder, here, problem = Path(cfg.TRAIN.SNAPSHOT_DIR), f" on {platform.node()}", ""
+    note = folder / ".training"
     with contextlib.ExitStack() as stack:
-        problem = (
-            stack.enter_context(_claim(Path(cfg.TRAIN.SNAPSHOT_DIR)))
-            if group.is_main_process
-            else ""
-        )
+        if group.is_main_process:
+            free = _lock(folder, stack)
+            owner = ""
+            with contextlib.suppress(OSError):
+                owner = note.read_text("utf-8", "replace").strip()
+            if not free:
+                owner = owner or "another process"
+                problem = f"TRAIN.SNAPSHOT_DIR {folder} is in use by the training of {owner}"
+            else:
+                if not owner.endswith(here) and owner:  # file systems may not share locks
+                    logger.warning("taking over %s from %s, which must have ended", folder, owner)
+                note.write_text(f"process {os.getpid()}{here}\n", "utf-8")
+                stack.callback(note.unlink, missing_ok=True)
         if problem := group.broadcast(problem):
             raise ValueError(problem)
         yield
 
 
-@contextlib.contextmanager
-def _claim(folder: Path) -> Iterator[str]:
-    """Claim a folder for this process; yields why it may not have it, or an empty text."""
-    note, me = folder / ".training", f"process {os.getpid()} on {platform.node()}"
-    with contextlib.ExitStack() as stack:
-        try:
-            free = stack.enter_context(acquire(folder / ".training.lock"))
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            logger.warning(
-                "%s: %s; see that no other training writes there", folder, error.strerror
-            )
-            free = True
-        before = ""
-        with contextlib.suppress(OSError):
-            before = note.read_text(encoding="utf-8").strip()
-        if not free:
-            owner = before or "a process"
-            yield f"TRAIN.SNAPSHOT_DIR {folder} is that of a training by {owner}, which still runs"
-            return
-        if before and not before.endswith(f" on {platform.node()}"):
-            logger.warning("taking over %s from %s, which must have ended", folder, before)
-        note.write_text(f"{me}\n", encoding="utf-8")
-        stack.callback(note.unlink, missing_ok=True)
-        yield ""
+def _lock(folder: Path, stack: contextlib.ExitStack) -> bool:
+    try:
+        return stack.enter_context(acquire(folder / ".training.lock"))
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        logger.warning("%s: %s; see that no other training writes there", folder, error.strerror)
+        return True
 
 
 def build_checkpointer(cfg: Config, group: ProcessGroup) -> Checkpointer:

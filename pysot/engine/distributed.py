@@ -151,7 +151,12 @@ def init_process_group(group: ProcessGroup, device: torch.device) -> Iterator[No
                 backend, store=store, rank=group.rank, world_size=group.world_size
             )
     except ProcessLost as error:
-        raise RunFailed(_cannot_meet(str(error.__cause__))) from error
+        if "EADDRINUSE" not in str(error):
+            raise
+        raise RunFailed(
+            f"port {os.environ['MASTER_PORT']} (MASTER_PORT) is in use by another program or "
+            "training; choose another one (torchrun: --master-port, or --standalone)"
+        ) from error
     yield
     with detect_lost_processes():
         dist.barrier()
@@ -159,17 +164,6 @@ def init_process_group(group: ProcessGroup, device: torch.device) -> Iterator[No
     # destroying the group waits for that thread while it holds the lock.
     time.sleep(_FAREWELL)
     dist.destroy_process_group()
-
-
-def _cannot_meet(reason: str) -> str:
-    port = os.environ["MASTER_PORT"]
-    if "EADDRINUSE" in reason:
-        return (
-            f"port {port} (MASTER_PORT) is in use by another program or training; choose another "
-            "one (torchrun: --master-port, or --standalone)"
-        )
-    place = f"{os.environ['MASTER_ADDR']}:{port} (MASTER_ADDR, MASTER_PORT)"
-    return f"the processes of this run cannot meet at {place}: {reason.partition(chr(10))[0]}"
 
 
 def _store_of_torchrun() -> dist.Store | None:

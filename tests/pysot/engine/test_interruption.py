@@ -245,8 +245,8 @@ def test_a_folder_serves_one_training_at_a_time(crops, whole, tmp_path, caplog, 
     with build.claim_folder(cfg, ProcessGroup()):
         assert run_ranks(fails(job), 2) == [2, 2]
         assert [path.name for path in folder.glob("*.pth")] == []
-    owner = f"TRAIN.SNAPSHOT_DIR {folder} is that of a training by process {os.getpid()} on "
-    assert capfd.readouterr().err.count(f"error: {owner}{platform.node()}, which still runs") == 2
+    owner = f"TRAIN.SNAPSHOT_DIR {folder} is in use by the training of process {os.getpid()} on "
+    assert capfd.readouterr().err.count(f"error: {owner}{platform.node()}") == 2
     (folder / ".training").write_text("process 1 on elsewhere\n")  # as a killed one leaves it
     with build.claim_folder(cfg, ProcessGroup()):
         assert "from process 1 on elsewhere, which must have ended" in caplog.text
