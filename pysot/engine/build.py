@@ -46,6 +46,11 @@ def build_trainer(cfg: Config, group: ProcessGroup, device: torch.device, seed: 
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     train, plan = cfg.TRAIN, build_optimizer_plan(cfg)
+    if not plan.schedule.start_lr > 0:
+        raise ValueError(
+            f"TRAIN.LR: the first rate after the warm-up is {plan.schedule.start_lr:g}; expected a "
+            "number above 0, since TRAIN.BASE_LR takes its place"
+        )
     for epoch, rate in enumerate(plan.rates):
         if not 0 <= rate < math.inf:
             raise ValueError(
@@ -198,7 +203,10 @@ def check_network(cfg: Config, trainer: Trainer, dataset: PairDataset) -> None:
         if start == stop:
             continue
         optimizer, rate = begin_epoch(model, plan, start), max(plan.schedule.values[start:stop])
-        losses = model.eval().forward(batch)
+        try:
+            losses = model.eval().forward(batch)
+        except RuntimeError as error:
+            raise ValueError(f"the parts of the network do not suit each other: {error}") from error
         weights = model.loss_weights.items()
         learns = any(w and key in losses and losses[key].requires_grad for key, w in weights)
         groups = optimizer.param_groups

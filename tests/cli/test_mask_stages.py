@@ -44,8 +44,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder, stage):
-    main(["--cfg", str(folder / f"{stage}.yaml")])
+def run(folder, stage, *options):
+    main(["--cfg", str(folder / f"{stage}.yaml"), *options])
     return folder / "snapshot" / "checkpoint_e1.pth"
 
 
@@ -65,3 +65,19 @@ def test_another_part_may_not_be_missing(folder):
     torch.save({"backbone.conv1.weight": torch.zeros(4, 3, 7, 7)}, folder / "first.pth")
     with pytest.raises(ValueError, match="missing: backbone"):
         run(folder, "refine")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["MASK.KWARGS.out_channels", "4000"], "parts of the network do not suit each other: .*63"),
+        (
+            ["TRAIN.FROZEN", "[neck, rpn_head]", "TRAIN.MASK_WEIGHT", "0"],
+            "nothing learns in epoch 1",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before(folder, options, text):
+    with pytest.raises(ValueError, match=text):
+        run(folder, "base", "BACKBONE.TRAIN_LAYERS", "[]", *options)
+    assert not list((folder / "snapshot").glob("*"))
