@@ -56,6 +56,7 @@ _FRAMES_PER_JOB = 32
 _BEYOND = 2.0  # pixels by which boxes may reach beyond their image without a word
 _FAR = 1e9  # pixels; a number beyond counts as infinite
 _FINISHED = ".crops.jsonl"
+_CROP = re.compile(r"(\d{6,})\.(.+)\.[xzm]\.(jpg|png)", re.IGNORECASE)  # see `crop_name`
 _LIMIT = 1 << 63  # numbers of frames are 64-bit integers in training
 
 Boxes = dict[int, list[float]]
@@ -113,7 +114,8 @@ def frames_of(sequences: Iterable[videos.Sequence], log: IssueLog) -> Iterator[F
             log.note("images of more than 8 bits", text=note)
         given = video.path
         here = "./" if given.startswith("./") else ""  # PySOT's names for YouTube-BB
-        name = here + names.add(given.removeprefix(here))
+        parts = (f"{part}_" if _CROP.fullmatch(part) else part for part in given.split("/"))
+        name = here + names.add("/".join(parts).removeprefix(here))
         if name != given:
             video.group, video.name = "", name
             log.warn("renamed video", given, f"its crops are in {name}")
@@ -532,9 +534,6 @@ class _Record:
                 rows = [(v, n, {int(t): box for t, box in boxes.items()}) for v, n, boxes in rows]
                 if all(safe_name(v.removeprefix("./")) == v.removeprefix("./") for v, _, _ in rows):
                     yield line, key, rows, source, done, [Issue(*issue) for issue in found]
-
-
-_CROP = re.compile(r"(\d{6,})\.(.+)\.[xzm]\.(jpg|png)")
 
 
 def _remove_crops(root: Path, video: str, numbers: set[int], tracks: Mapping[str, Mapping]) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.datasets.video import Sequence
-from toolkit.io.boxes import ABSENT, Region, box_lines, parse_regions
+from toolkit.io.boxes import ABSENT, Region, box_lines, parse_regions, whole_number
 from toolkit.io.images import frame_numbers, has_images, list_images
 from toolkit.io.issues import IssueLog
 
@@ -41,6 +41,15 @@ class Reading:
     root: Path
     log: IssueLog
     training: bool = False
+
+    def size(self, where: object, width: object, height: object) -> tuple[int, int]:
+        """Read the annotated size of an image; 0 for a side that is not stated, or unusable."""
+        try:
+            return whole_number(width or 0), whole_number(height or 0)
+        except ValueError as error:
+            text = f"width or height: {error}; the true size is taken"
+            self.report("unusable size of an image", where, text, "warning", "warning")
+            return 0, 0
 
     def report(
         self,

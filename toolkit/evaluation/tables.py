@@ -5,6 +5,7 @@ import io
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from toolkit.evaluation.metrics import METRICS, Column, Comparison, Metric, Scores, plain
@@ -189,18 +190,13 @@ def csv_text(dataset: str, scores: Mapping[str, Scores]) -> str:
 
 def _inert(cell: object) -> object:
     """Mark a name that a spreadsheet would take for a formula as text: by an apostrophe."""
-    if not isinstance(cell, str):
-        return cell
-    text = printable(cell)
-    return f"'{text}" if text.lstrip().startswith(_FORMULAS) and not _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
+    text = printable(cell) if isinstance(cell, str) else ""
+    if not text.lstrip().startswith(_FORMULAS):
+        return text or cell
+    with suppress(ValueError):
         float(text)
-    except ValueError:
-        return False
-    return True
+        return text
+    return f"'{text}"
 
 
 def _csv_rows(dataset: str, scores: Scores) -> Iterator[list]:

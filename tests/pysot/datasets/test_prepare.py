@@ -489,6 +489,15 @@ def test_names_of_readers_cannot_leave_the_output(tmp_path):
     assert kinds(log, "warning") == ["renamed video"]
 
 
+def test_a_video_named_as_a_crop_is_another_folder(tmp_path):
+    write_image(tmp_path / "0.jpg")
+    source = own_csv(tmp_path, "v", "v/000000.00.x.jpg", "v/000000.00.X.JPG/a")
+    assert prepare("own", "--root", source, "--output", tmp_path / "out") == ""
+    assert files(tmp_path / "out" / "crop511") == [
+        f"v/{name}000000.00.x.jpg" for name in ("000000.00.X.JPG_/a/", "", "000000.00.x.jpg_/")
+    ]
+
+
 def test_a_frame_of_two_images_is_named(tmp_path):
     for name in ("0", "1", "a"):
         write_image(tmp_path / f"{name}.jpg")

@@ -135,7 +135,7 @@ def _still(
         group=prefix,
         masks=[drawn],
         categories=categories,
-        sizes=[_size(place, image, reading)],
+        sizes=[reading.size(place, image.get("width"), image.get("height"))],
     )
 
 
@@ -169,16 +169,6 @@ def _category(place: str, item: Mapping, names: Mapping, reading: Reading) -> st
     text = f"{number!r} is not listed: the object has no category"
     reading.report("unusable category", place, text, "warning", "warning")
     return None
-
-
-def _size(place: str, image: Mapping, reading: Reading) -> tuple[int, int]:
-    """Return width and height as annotated, 0 where they are not."""
-    try:
-        return whole_number(image.get("width") or 0), whole_number(image.get("height") or 0)
-    except ValueError as error:
-        text = f"width or height: {error}; the true size is taken"
-        reading.report("unusable size of an image", place, text, "warning", "warning")
-        return 0, 0
 
 
 def _read(path: Path) -> dict:

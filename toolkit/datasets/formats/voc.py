@@ -148,20 +148,8 @@ def _still(
             categories[track] = _text(item, "name")
         except ValueError as error:
             reading.report("unusable category", where, error, "warning", "warning")
-    size = _size(path, tree, reading)
+    size = reading.size(path, tree.findtext("size/width"), tree.findtext("size/height"))
     return Sequence(name, [image], [boxes], group=group, categories=categories, sizes=[size])
-
-
-def _size(path: Path, tree: ElementTree.Element, reading: Reading) -> tuple[int, ...]:
-    """Return width and height as annotated, 0 where they are not."""
-    try:
-        return tuple(
-            whole_number(tree.findtext(f"size/{side}") or 0) for side in ("width", "height")
-        )
-    except ValueError as error:
-        text = f"{error}; the true size is taken"
-        reading.report("unusable size of an image", path, text, "warning", "warning")
-        return (0, 0)
 
 
 # ----------------------------------------------------------------------------------------- VID
@@ -228,8 +216,9 @@ def _vid_frame(path: Path, reading: Reading) -> VidFrame:
                 raise ValueError(f"track {found['trackid']} is there twice")
         except ValueError as error:
             reading.report("unusable annotation", f"{path}, object {index}", error)
+    sides = (tree.findtext(f"size/{side}") for side in ("width", "height"))
     return {
-        "frame_sz": list(_size(path, tree, reading)),
+        "frame_sz": list(reading.size(path, *sides)),
         "img_path": f"{name}.JPEG",
         "objs": list(objects.values()),
     }
