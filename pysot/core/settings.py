@@ -166,7 +166,7 @@ class Train:
     )
     output_size: int = key(25, "side of the response in cells", **_FEW)
     resume: str = key("", "checkpoint to go on from, or auto for the newest")
-    pretrained: str = key("", "checkpoint of initial weights of the whole network")
+    pretrained: str = key("", "checkpoint of initial weights, of the network or a part of it")
     log_dir: str = key("./logs", "folder of logs; empty: none")
     snapshot_dir: str = key("./snapshot", "folder of checkpoints")
     epoch: int = key(20, "epochs, warm-up included", ge=1, le=10**5)
@@ -186,6 +186,10 @@ class Train:
     base_lr: float = key(0.005, "learning rate where the schedule has its first value", ge=0)
     lr: Schedule = Schedule()
     lr_warmup: WarmUp = WarmUp()
+    pretrained_strict: bool = own(False, "whether files of initial weights must hold all of them")
+    pretrained_rename: dict = own(
+        {}, "beginnings of names in files of weights, and what to read in their place"
+    )
     max_bad_images: int = own(100, "unreadable images replaced in a run; one more stops it", ge=0)
     grad_reduce: str = own(
         "sum",

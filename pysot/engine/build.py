@@ -24,15 +24,14 @@ from pysot.core.config import Config
 from pysot.datasets.anchor_target import mask_labels
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.datasets.dataset import PairDataset
-from pysot.engine.checkpoint import Checkpointer, newest_checkpoint, read_training_checkpoint
+from pysot.engine.checkpoint import Checkpointer, read_training_checkpoint, whole_checkpoints
 from pysot.engine.distributed import ProcessGroup, sync_batch_norm
 from pysot.engine.monitor import MetricsLog, Monitor, PairPainter, open_writer
 from pysot.engine.optim import begin_epoch, build_optimizer_plan
 from pysot.engine.trainer import Progress, Trainer
-from pysot.models.model_builder import ModelBuilder, build_model, load_pretrained_backbone
+from pysot.models.model_builder import ModelBuilder, build_model, load_pretrained
 from pysot.utils.anchor import anchor_shapes, training_anchors
 from pysot.utils.bbox import Corner
-from pysot.utils.model_load import load_weights
 from toolkit.io.files import acquire
 
 logger = logging.getLogger(__name__)
@@ -135,24 +134,45 @@ def load_start(cfg: Config, trainer: Trainer, resume: str = "") -> str:
     ``resume`` is a checkpoint, ``auto`` for the newest, or empty; so is the line of a new run.
     """
     group, progress = trainer.group, trainer.progress
-    found = group.broadcast(_checkpoint(cfg, resume) if group.is_main_process else None)
-    if found is not None:
+    candidates = _checkpoints(cfg, resume) if group.is_main_process else iter(())
+    failure: ValueError | None = None
+    while (found := group.broadcast(next(candidates, None))) is not None:
         path, content = found
-        trainer.load_state_dict(content, path)
-        more = f" and {progress.pairs} pairs of the next" if progress.pairs else ""
-        return f"resume from {path}, {progress.epoch} epochs trained{more}"
-    load_pretrained_backbone(trainer.model, cfg)
-    if cfg.TRAIN.PRETRAINED:
-        # the second stage of SiamMask begins from the first one's weights
-        load_weights(trainer.model, cfg.TRAIN.PRETRAINED, may_lack=("refine_head",))
+        try:
+            trainer.load_state_dict(content, path)
+        except ValueError as error:
+            if resume != "auto":
+                raise
+            failure = failure or error
+            logger.warning("%s; trying the one before", error)
+        else:
+            more = f" and {progress.pairs} pairs of the next" if progress.pairs else ""
+            return f"resume from {path}, {progress.epoch} epochs trained{more}"
+    if failure is not None:
+        raise failure
+    load_pretrained(trainer.model, cfg)
     progress.epoch = cfg.TRAIN.START_EPOCH
     return "no checkpoint yet: starting from the first epoch" if resume else ""
 
 
-def _checkpoint(cfg: Config, resume: str) -> tuple[Path, dict[str, Any]] | None:
-    if resume == "auto":
-        return newest_checkpoint(Path(cfg.TRAIN.SNAPSHOT_DIR))
-    return (Path(resume), read_training_checkpoint(Path(resume))) if resume else None
+def _checkpoints(cfg: Config, resume: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield what to resume from, the best first: not in the middle of a micro-batch."""
+    if resume and resume != "auto":
+        found = iter([(Path(resume), read_training_checkpoint(Path(resume)))])
+    else:
+        found = whole_checkpoints(Path(cfg.TRAIN.SNAPSHOT_DIR)) if resume else iter(())
+    for path, content in found:
+        pairs = content.get("run", {}).get("progress", {}).get("pairs", 0)
+        if not pairs % cfg.TRAIN.BATCH_SIZE:
+            yield path, content
+            continue
+        problem = (
+            f"{path}: run.progress.pairs is {pairs}, no multiple of TRAIN.BATCH_SIZE "
+            f"{cfg.TRAIN.BATCH_SIZE}, which must be as when it was written"
+        )
+        if resume != "auto":
+            raise ValueError(problem)
+        logger.warning("%s; trying the one before", problem)
 
 
 def build_loader(cfg: Config, trainer: Trainer) -> DataLoader:

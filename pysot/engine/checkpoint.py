@@ -9,22 +9,30 @@ weights alone.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import math
 import re
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pysot.core import RunFailed
-from pysot.utils.model_load import read_checkpoint
+from pysot.core.values import shown
+from pysot.utils.model_load import read_checkpoint, tensor_fault
 from toolkit.io.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
 BEST, BEST_SCORE = "checkpoint_best.pth", "best.json"
+
+_LARGEST_COUNT = 10**12
+_REPORTED = 3  # wrong entries of a checkpoint
 
 _RETRY_SECONDS = 15.0  # between two attempts to write the last checkpoint
 _RETRIES = 40
@@ -130,14 +138,20 @@ def _places(names: list[str]) -> dict[tuple[int, int], str]:
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """Return path and content of the newest checkpoint that is whole; None without any."""
+    return next(whole_checkpoints(folder), None)
+
+
+def whole_checkpoints(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield path and content of the checkpoints that are whole, the newest first."""
     found = _places([path.name for path in folder.glob("*")])
     for _, name in sorted(found.items(), reverse=True):
         path = folder / name
         try:
-            return path, read_training_checkpoint(path)
+            content = read_training_checkpoint(path)
         except ValueError as error:
             logger.warning("%s; trying the one before", error)
-    return None
+        else:
+            yield path, content
 
 
 def read_training_checkpoint(path: Path) -> dict[str, Any]:
@@ -145,7 +159,7 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, or holds weights alone.
+        ValueError: If it is damaged, or holds weights alone, or a wrong value, which is named.
     """
     content = read_checkpoint(path)
     keys = ("epoch", "state_dict", "optimizer")
@@ -154,16 +168,100 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is no training checkpoint (expected the keys {', '.join(keys)}); to start "
             "from weights alone, use TRAIN.PRETRAINED"
         )
-    try:
-        int(content["epoch"])
-        [len(group["params"]) for group in content["optimizer"]["param_groups"]]
-        [content["run"]["progress"][k] for k in ("seed", "step", "pairs") if "run" in content]
-    except (KeyError, TypeError, ValueError) as error:
+    problems = list(itertools.islice(_faults(content, _LAYOUT), _REPORTED))
+    if not problems:
+        pairs = content.get("run", {}).get("progress", {}).get("pairs", 0)
+        place = next(iter(_places([path.name])), (content["epoch"], pairs))
+        if place != (content["epoch"], pairs):
+            problems = [f"epoch and run.progress.pairs are {(content['epoch'], pairs)}"]
+    if problems:
         raise ValueError(
-            f"{path} is no training checkpoint of this program or PySOT's: its epoch, optimizer or "
-            f"run is something else ({type(error).__name__}: {error})"
-        ) from error
+            f"{path} is no training checkpoint of this program or PySOT's: {'; '.join(problems)}"
+        )
     return content
+
+
+def _faults(value: Any, layout: Any, name: str = "") -> Iterator[str]:
+    """Describe what differs from a layout: of a dict, of the items of a list, or a test."""
+    if isinstance(layout, Mapping):
+        if not isinstance(value, dict):
+            yield f"{name} is no dict but {shown(value)}"
+            return
+        for key, inner in layout.items():
+            entry = f"{name}.{key.rstrip('?')}".lstrip(".")
+            if key.rstrip("?") in value:
+                yield from _faults(value[key.rstrip("?")], inner, entry)
+            elif not key.endswith("?"):
+                yield f"{entry} is missing"
+    elif isinstance(layout, list):
+        if not isinstance(value, list):
+            yield f"{name} is no list but {shown(value)}"
+            return
+        for number, item in enumerate(value):
+            yield from _faults(item, layout[0], f"{name}[{number}]")
+    elif fault := layout(value):
+        yield f"{name} {fault}"
+
+
+def _count(value: Any) -> str:
+    known = type(value) is int and 0 <= value <= _LARGEST_COUNT
+    return "" if known else f"is {shown(value)}; expected a number from 0 to {_LARGEST_COUNT}"
+
+
+def _text(value: Any) -> str:
+    return "" if isinstance(value, str) else f"is {shown(value)}; expected a text"
+
+
+def _tensors(value: Any) -> str:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        return "is no dict of tensors by name"
+    faults = (f": {key} {fault}" for key, v in value.items() if (fault := tensor_fault(v)))
+    return next(faults, "")
+
+
+def _momentum(value: Any) -> str:
+    if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
+        return "is no dict of dicts"
+    if not all(type(key) is int for key in value):
+        return "is no dict by number"
+    buffers = {f"{key}.momentum_buffer": v.get("momentum_buffer") for key, v in value.items()}
+    return _tensors({key: v for key, v in buffers.items() if v is not None})
+
+
+def _generator(value: Any, device: str = "cpu") -> str:
+    if fault := tensor_fault(value):
+        return fault
+    try:
+        if device == "cpu" or torch.cuda.is_available():
+            torch.Generator(device).set_state(value)
+    except (RuntimeError, TypeError) as error:
+        return f"is no state of random numbers ({str(error).splitlines()[0]})"
+    return ""
+
+
+def _scaler(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"is no dict but {shown(value)}"
+    known = all(type(v) in (int, float) and 0 <= v < math.inf for v in value.values())
+    return "" if known and (not value or value.keys() >= _SCALER) else f"is {shown(value)}"
+
+
+_cuda_generator = partial(_generator, device="cuda")
+_SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
+_LAYOUT = {  # of a checkpoint; ? marks what may be missing
+    "epoch": _count,
+    "state_dict": _tensors,
+    "optimizer": {"state": _momentum, "param_groups": [{"params": [_count]}]},
+    "run?": {
+        "progress": {"seed": _count, "epoch?": _count, "pairs": _count, "step": _count},
+        "error_budget?": {"bad_images": [_text], "skipped_steps": _count},
+        "random?": {
+            "generators": [{"torch": _generator, "cuda": [partial(_generator, device="cuda")]}]
+        },
+        "scaler?": _scaler,
+        "ema?": _tensors,
+    },
+}
 
 
 def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path: Path) -> None:
@@ -173,7 +271,7 @@ def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path:
     is its ``state_dict``. Messages name ``path``.
 
     Raises:
-        ValueError: If the checkpoint has other parameter groups.
+        ValueError: If the checkpoint has other parameter groups, or momentum of another shape.
     """
     own = optimizer.state_dict()
     sizes = [[len(group["params"]) for group in s["param_groups"]] for s in (saved, own)]
@@ -182,6 +280,12 @@ def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path:
             f"{path}: its optimizer has groups of {sizes[0]} parameters, the configuration makes "
             f"{sizes[1]}; BACKBONE.TRAIN_EPOCH and TRAIN_LAYERS must be as when it was written"
         )
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, entry in saved["state"].items():
+        buffer = entry.get("momentum_buffer")
+        known = 0 <= number < len(parameters)
+        if not known or (buffer is not None and buffer.shape != parameters[number].shape):
+            raise ValueError(f"{path}: optimizer.state.{number} is of another parameter")
     optimizer.load_state_dict({**own, "state": saved["state"]})
 
 

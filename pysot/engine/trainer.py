@@ -7,7 +7,6 @@ import itertools
 import logging
 import math
 import signal
-import textwrap
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -28,7 +27,7 @@ from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum
 from pysot.engine.distributed import ProcessGroup, ProcessLost, detect_lost_processes
 from pysot.engine.monitor import Monitor, as_numbers
 from pysot.engine.optim import OptimizerPlan, begin_epoch
-from pysot.utils.model_load import state_dict_of
+from pysot.utils.model_load import mismatches, state_dict_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,6 @@ _LACKS = (  # in errors of a loader whose workers were killed, or cannot hand ov
     "Too many open files",
     "ancillary data",
 )
-_LONGEST = 400  # characters of a reason; torch names every parameter
 _MAX_SKIPPED_IN_A_ROW = 30
 
 
@@ -328,23 +326,27 @@ class Trainer:
         progress, run = self.progress, content.get("run", {})
         if not run:
             logger.warning("the checkpoint was not written by this program: step counts from 0")
-        try:
-            self.model.load_state_dict(state_dict_of(content, str(path)))
-            for name in self.components.keys() & run.keys():
-                if run[name]:  # a scaler that was not needed has no state
-                    self.components[name].load_state_dict(run[name])
-        except RuntimeError as error:
-            reason = textwrap.shorten(str(error), _LONGEST, placeholder=" ...")
-            raise ValueError(f"{path} does not fit the configured model: {reason}") from error
-        progress.epoch = int(content["epoch"])
+        own = self.model.state_dict()
+        weights = state_dict_of(content, str(path), own)
+        problems = mismatches(own, weights)
+        if self.average is not None and "ema" in run:
+            problems += [f"run.ema: {p}" for p in mismatches(self.average.state_dict(), run["ema"])]
+        if problems:
+            raise ValueError(f"{path} does not fit the configured model: {'; '.join(problems)}")
+        done, pairs = content["epoch"], run.get("progress", {}).get("pairs", 0)
         saved = [len(group["params"]) for group in content["optimizer"]["param_groups"]]
         # the optimizer is that of the last epoch with a step, or of one that ended before its first
-        for epoch in (progress.epoch - (not progress.pairs), progress.epoch):
+        for epoch in (done - (not pairs), done):
             epoch = max(0, min(epoch, self.plan.epochs - 1))
-            self.optimizer = begin_epoch(self.model, self.plan, epoch)
-            if saved == [len(group["params"]) for group in self.optimizer.param_groups]:
+            optimizer = begin_epoch(self.model, self.plan, epoch)
+            if saved == [len(group["params"]) for group in optimizer.param_groups]:
                 break
-        load_momentum(self.optimizer, content["optimizer"], path)
+        load_momentum(optimizer, content["optimizer"], path)
+        self.model.load_state_dict(weights, strict=False)
+        for name in self.components.keys() & run.keys():
+            if run[name]:  # a scaler that was not needed has no state
+                self.components[name].load_state_dict(run[name])
+        self.optimizer, progress.epoch = optimizer, done
 
     # ---------------------------------------------------------------------- parts of a step
 

@@ -28,6 +28,7 @@ from pysot.models.loss import (
     mask_windows,
 )
 from pysot.models.wiring import check_anchors, check_wiring, refine_inputs
+from pysot.utils.model_load import load_weights
 
 _MASK_SIDE = 127  # pixels of the window that a mask covers: those of a template
 
@@ -264,9 +265,24 @@ def build_model(cfg: configuration.Config) -> ModelBuilder:
     return ModelBuilder(cfg).eval()
 
 
-def load_pretrained_backbone(model: ModelBuilder, cfg: configuration.Config) -> None:
-    """Load the weights that ``BACKBONE.PRETRAINED`` names, if it names any; see `load_backbone`."""
-    source = cfg.BACKBONE.PRETRAINED
-    if source:
-        is_path = not source.startswith(TORCHVISION)
-        load_backbone(model.backbone, configuration.resolve_path(source) if is_path else source)
+def load_pretrained(model: ModelBuilder, cfg: configuration.Config) -> None:
+    """Load what ``BACKBONE.PRETRAINED`` and then ``TRAIN.PRETRAINED`` name, if they name any.
+
+    What they lack keeps its initial weights, and a warning names it. With
+    ``TRAIN.PRETRAINED_STRICT`` they must hold all, but for the second stage of SiamMask, which
+    begins from the first one's weights.
+
+    Raises:
+        OSError: If a file is missing, or cannot be downloaded.
+        ValueError: If it is unusable, or nothing in it fits.
+    """
+    backbone, train = cfg.BACKBONE.PRETRAINED, cfg.TRAIN
+    rename, strict = train.PRETRAINED_RENAME, train.PRETRAINED_STRICT
+    if backbone:
+        is_path = not backbone.startswith(TORCHVISION)
+        source = configuration.resolve_path(backbone) if is_path else backbone
+        load_backbone(model.backbone, source, rename, strict)
+    if train.PRETRAINED and strict:
+        load_weights(model, train.PRETRAINED, ("refine_head",), rename)
+    elif train.PRETRAINED:
+        load_backbone(model, train.PRETRAINED, rename)

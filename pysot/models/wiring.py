@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from pysot.utils.anchor import anchor_shapes
 
+_WIDEST = 4  # times a published backbone's channels
+
 
 def check_wiring(
     backbone: nn.Module,
@@ -100,7 +102,9 @@ def _shown(channels: list[int]) -> str:
 
 
 def scaled_widths(widths: Sequence[int], width_mult: float) -> list[int]:
-    """Multiply channel numbers and truncate them; ValueError if a layer would be left with none."""
+    """Multiply channel numbers, by 4 at most, and truncate; ValueError if a layer gets none."""
+    if width_mult > _WIDEST:
+        raise ValueError(f"BACKBONE.KWARGS.width_mult is {width_mult}; expected {_WIDEST} or less")
     scaled = [int(width * width_mult) for width in widths]
     if min(scaled) < 1:
         raise ValueError(

@@ -68,7 +68,8 @@ def load_network(
     known = isinstance(config, configuration.Config)
     cfg = config if known else configuration.load_config(config, opts)
     place = choose_device(cfg.DEVICE if device == "auto" else device, cfg.CUDA)
-    model = load_weights(build_model(cfg), weights).to(place).eval()
+    rename = cfg.TRAIN.PRETRAINED_RENAME
+    model = load_weights(build_model(cfg), weights, rename=rename).to(place).eval()
     return prepare_model(model, cfg), cfg
 
 

@@ -223,7 +223,7 @@ def test_too_many_corrupt_images_end_the_run(folder, capsys):
         ),
         (["TRAIN.BATCH_SIZE", "2.5"], "TRAIN.BATCH_SIZE is 2.5; expected a whole number"),
         (["TRAIN.PRINT_FREQ", "0"], "TRAIN.PRINT_FREQ is 0"),
-        (["TRAIN.BASE_LR", "nan"], "TRAIN.BASE_LR is nan; expected a number of 0 or more"),
+        (["TRAIN.BASE_LR", ".nan"], "TRAIN.BASE_LR is nan; expected a number of 0 or more"),
         (["TRAIN.LR.KWARGS.start_lr", ".nan"], "TRAIN.LR.KWARGS.start_lr is nan"),
         (
             ["TRAIN.LR.TYPE", "linear", "TRAIN.LR.KWARGS.start_lr", "0"],

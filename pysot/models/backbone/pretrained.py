@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pysot.utils.model_load import mismatches, read_checkpoint, shortened, state_dict_of
+from pysot.utils.model_load import (
+    load_fitting,
+    mismatches,
+    placed,
+    read_checkpoint,
+    state_dict_of,
+)
 from toolkit.io.packages import load_package
 
 logger = logging.getLogger(__name__)
@@ -37,30 +43,52 @@ _BLOCK_PLACES = {"0.0": "0", "0.1": "1", "1.0": "3", "1.1": "4", "2": "6", "3": 
 _FIRST_BLOCK_PLACES = {"0.0": "3", "0.1": "4", "1": "6", "2": "7"}
 
 
-def load_backbone(backbone: nn.Module, source: str | Path) -> None:
-    """Load pretrained weights into a backbone; a warning names what is left over.
+def load_backbone(
+    model: nn.Module,
+    source: str | Path,
+    rename: Mapping[str, str] | None = None,
+    strict: bool = False,
+) -> None:
+    """Load pretrained weights into a backbone, or a network with one; a warning names the rest.
 
     Args:
-        backbone: All its parameters must be in the source, bare or below ``backbone.`` or (as
-            ``features.``) one level up.
+        model: It keeps what the source lacks.
         source: A file in PySOT's or torchvision's layout, or ``torchvision://`` and a model of
             ``_MODELS``, which may download.
+        rename: See ``state_dict_of``.
+        strict: Whether all entries of the model must be in the source.
 
     Raises:
         FileNotFoundError: If there is no such file.
         OSError: If weights cannot be downloaded.
         ValueError: If the source does not hold the backbone's weights, or torchvision is missing.
     """
-    if str(source).startswith(TORCHVISION):
-        weights = _download(str(source))
-    else:
-        weights = state_dict_of(read_checkpoint(source), str(source))
-    convert = _conversion(weights)
-    if convert is not None:
-        logger.info("%s is in torchvision's layout and is converted", source)
-        weights = convert(weights)
-    _load_fitting(backbone, weights, source)
-    logger.info("loaded the backbone from %s", source)
+    online = str(source).startswith(TORCHVISION)
+    checkpoint = _download(str(source)) if online else read_checkpoint(source)
+    weights = state_dict_of(checkpoint, str(source), model.state_dict(), rename)
+    own = model.state_dict()
+    weights = placed(_from_torchvision(weights, str(source)), own)
+    used = {key: value for key, value in weights.items() if key in own}
+    if strict and (problems := mismatches(own, used)):
+        raise ValueError(f"{source} does not fit the backbone: " + "; ".join(problems))
+    load_fitting(model, weights, str(source))
+
+
+def _from_torchvision(weights: Weights, source: str) -> Weights:
+    """Convert the weights of a backbone, bare or below ``backbone.``, from torchvision's layout."""
+    for prefix in ("", "backbone."):
+        inner = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+        convert = _conversion(inner)
+        if convert is not None:
+            logger.info("%s is in torchvision's layout and is converted", source)
+            rest = {k: v for k, v in weights.items() if not k.startswith(prefix)}
+            try:
+                return {**rest, **{prefix + k: v for k, v in convert(inner).items()}}
+            except (LookupError, AttributeError, TypeError, RuntimeError) as error:
+                raise ValueError(
+                    f"{source} is in torchvision's layout, but not complete ({error})"
+                ) from error
+    return weights
 
 
 def _conversion(weights: Weights) -> Callable[[Weights], Weights] | None:
@@ -71,7 +99,7 @@ def _conversion(weights: Weights) -> Callable[[Weights], Weights] | None:
     if "features.0.0.weight" in weights and "features.1.conv.0.0.weight" in weights:
         return _from_mobilenet
     shortcut = weights.get("layer2.0.downsample.0.weight")
-    return _from_resnet if shortcut is not None and shortcut.shape[2:] == (1, 1) else None
+    return _from_resnet if torch.is_tensor(shortcut) and shortcut.shape[2:] == (1, 1) else None
 
 
 def _from_resnet(weights: Weights) -> Weights:
@@ -154,20 +182,3 @@ def _download(source: str) -> Weights:
             f"BACKBONE.PRETRAINED: {source!r} could not be downloaded ({error}); give the path of "
             "a state_dict file that was downloaded elsewhere"
         ) from error
-
-
-def _load_fitting(backbone: nn.Module, weights: Weights, source: str | Path) -> None:
-    own = backbone.state_dict()
-    named = [
-        {key.removeprefix("backbone."): value for key, value in weights.items()},
-        {f"features.{key}": value for key, value in weights.items()},
-    ]
-    fitting = max(named, key=lambda renamed: len(own.keys() & renamed.keys()))
-    extra = fitting.keys() - own.keys()
-    if extra:
-        logger.warning("%s: %d entries not used: %s", source, len(extra), shortened(extra))
-    used = {key: fitting[key] for key in own.keys() & fitting.keys()}
-    problems = mismatches(own, used)
-    if problems:
-        raise ValueError(f"{source} does not fit the backbone: " + "; ".join(problems))
-    backbone.load_state_dict(used, strict=False)

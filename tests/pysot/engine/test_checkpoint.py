@@ -1,10 +1,13 @@
 import os
 import resource
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 
+from pysot.core.config import default_config
+from pysot.engine.build import load_start
 from pysot.engine.checkpoint import (
     load_momentum,
     newest_checkpoint,
@@ -183,3 +186,154 @@ def test_a_foreign_file_with_the_right_names_is_refused(tmp_path, wrong):
     torch.save({**content, **wrong}, tmp_path / "foreign.pth")
     with pytest.raises(ValueError, match=r"foreign\.pth is no training checkpoint of this program"):
         read_training_checkpoint(tmp_path / "foreign.pth")
+
+
+def changed(content, name, value):
+    """Replace an entry, named by a path, of a good checkpoint."""
+    *path, last = name.split(".")
+    for key in path:
+        content = content[int(key) if key.isdecimal() else key]
+    if value is KeyError:
+        del content[last]
+    else:
+        content[int(last) if last.isdecimal() else last] = value
+
+
+COUNTS = (-1, 10**13, 10**400, True, 2.0, float("inf"), float("nan"), "3", None, [1])
+WEIGHT = "state_dict.rpn_head.0.weight"
+BUFFER = "optimizer.state.0.momentum_buffer"
+NO_TENSORS = (1, "text", None, [1.0], np.float64(1))
+BAD_TENSORS = (
+    torch.ones(3, 3, 1, 1, dtype=torch.complex64),
+    torch.ones(3, 3, 1, 1).to_sparse(),
+    torch.ones(3, 3, 1, 1, device="meta"),
+    torch.full((3, 3, 1, 1), float("nan")),
+    torch.ones(1).expand(3, 3, 1, 1),
+    torch.ones(1).expand(10**9, 10**9),
+)
+GENERATOR = "run.random.generators.0"
+WRONG = [
+    *(("epoch", value) for value in COUNTS),
+    *((f"run.progress.{n}", v) for n in ("pairs", "step", "seed", "epoch") for v in COUNTS[:6]),
+    *((f"run.progress.{name}", KeyError) for name in ("pairs", "step", "seed")),
+    *((f"run.error_budget.{name}", KeyError) for name in ("bad_images", "skipped_steps")),
+    *((name, v) for name in (WEIGHT, BUFFER) for v in (*NO_TENSORS[:2], *BAD_TENSORS)),
+    *(("run.ema.module.rpn_head.0.weight", value) for value in (*NO_TENSORS, *BAD_TENSORS)),
+    *((name, value) for name in ("state_dict", "run.ema") for value in NO_TENSORS),
+    *(
+        (name, v)
+        for name in ("optimizer", "run", "run.progress", "run.random")
+        for v in (1, [], "a")
+    ),
+    *(("optimizer.state", value) for value in (1, [1], {0: 1}, {"a": {}}, {-1: {}}, {99: {}})),
+    *(("optimizer.param_groups", value) for value in (1, {}, [], [1], [{}], [{"params": 1}])),
+    *(("optimizer.param_groups.0.params", value) for value in ([0.5], [-1], ["a"], [0], None)),
+    *((GENERATOR, value) for value in (1, {}, {"torch": 1}, {"torch": torch.ones(3), "cuda": []})),
+    *(
+        (f"{GENERATOR}.torch", v)
+        for v in (b"x", torch.zeros(5, dtype=torch.uint8), torch.ones(5056))
+    ),
+    *((f"{GENERATOR}.cuda", value) for value in (1, ["a"], [torch.ones(2, device="meta")])),
+    *(("run.random.generators", value) for value in (1, {}, "a")),
+    *(("run.error_budget.bad_images", value) for value in (1, [1], "a", None)),
+    *(("run.error_budget.skipped_steps", value) for value in COUNTS),
+    *(("run.scaler", value) for value in (1, [], {"scale": 1.0}, {"scale": "a"})),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=range(len(WRONG)))
+def test_every_wrong_entry_is_named_and_auto_goes_on_to_the_file_before(
+    tmp_path, caplog, name, value
+):
+    trainer = trained(3)
+    good = write_checkpoint(tmp_path, trainer.state_dict())
+    trainer.progress.epoch = 4
+    content = trainer.state_dict()
+    content["state_dict"] = dict(content["state_dict"])
+    flat = name.partition(".")[2] if name.startswith("state_dict.") else ""
+    if flat:
+        content["state_dict"][flat] = value
+    elif name.startswith("run.ema."):
+        content["run"]["ema"] = {**content["run"]["ema"], name[8:]: value}
+    else:
+        changed(content, name, value)
+    path = tmp_path / "checkpoint_e4.pth"
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"checkpoint_e4\.pth") as error:
+        trainer_of().load_state_dict(read_training_checkpoint(path), path)
+    message = str(error.value)
+    assert name.split(".")[0] in message
+    assert len(message) < 600
+    assert "\n" not in message
+    cfg = default_config()
+    cfg.merge_from_list(["TRAIN.SNAPSHOT_DIR", str(tmp_path)])
+    resumed = trainer_of()
+    assert f"resume from {good}, 3 epochs" in load_start(cfg, resumed, "auto")
+    assert "trying the one before" in caplog.text
+    assert resumed.progress.epoch == 3
+    for key, weight in trainer.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[key], weight)
+
+
+@pytest.mark.parametrize("key", [1, None, ("a",), 2.0])
+@pytest.mark.parametrize("place", ["state_dict", "ema"])
+def test_names_of_weights_are_texts(tmp_path, key, place):
+    content = trained(3).state_dict()
+    (content if place == "state_dict" else content["run"])[place] = {key: torch.ones(1)}
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=rf"a\.pth .*{place} is no dict of tensors by name"):
+        read_training_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(("name", "kind"), [(WEIGHT, torch.int64), ("1.num_batches", torch.float)])
+def test_whole_numbers_are_no_weights_and_others_no_counters(tmp_path, name, kind):
+    trainer = trained(3)
+    content = trainer.state_dict()
+    state = content["state_dict"] = dict(content["state_dict"])
+    key = next(key for key in state if name.removeprefix("state_dict.") in key)
+    state[key] = state[key].to(kind)
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=rf"a\.pth does not fit .*{key} has numbers of type"):
+        trainer_of().load_state_dict(
+            read_training_checkpoint(tmp_path / "a.pth"), tmp_path / "a.pth"
+        )
+
+
+def test_counters_agree_with_the_name_of_the_file(tmp_path):
+    path = write_checkpoint(tmp_path, trained(3).state_dict())
+    path.rename(tmp_path / "checkpoint_e7.pth")
+    with pytest.raises(ValueError, match=r"checkpoint_e7\.pth .*epoch and run\.progress\.pairs"):
+        read_training_checkpoint(tmp_path / "checkpoint_e7.pth")
+    (tmp_path / "checkpoint_e7.pth").rename(tmp_path / "mine.pth")
+    assert read_training_checkpoint(tmp_path / "mine.pth")["epoch"] == 3
+
+
+def test_pairs_of_half_a_batch_are_refused(tmp_path, caplog):
+    trainer = trained(3)
+    write_checkpoint(tmp_path, trainer.state_dict())
+    trainer.progress.pairs = 48
+    path = write_checkpoint(tmp_path, trainer.state_dict())
+    cfg = default_config()
+    cfg.merge_from_list(["TRAIN.SNAPSHOT_DIR", str(tmp_path), "TRAIN.BATCH_SIZE", 32])
+    with pytest.raises(ValueError, match=r"partial_e3_p48\.pth: .*pairs is 48, no multiple"):
+        load_start(cfg, trainer_of(), str(path))
+    assert "checkpoint_e3.pth, 3 epochs trained" in load_start(cfg, trainer_of(), "auto")
+    cfg.TRAIN.BATCH_SIZE = 16
+    assert "48 pairs of the next" in load_start(cfg, trainer_of(), "auto")
+
+
+def test_momentum_of_another_shape_is_named(tmp_path):
+    content = trained(3).state_dict()
+    content["optimizer"]["state"][1]["momentum_buffer"] = torch.ones(7)
+    with pytest.raises(ValueError, match=r"a\.pth: optimizer\.state\.1 is of another parameter"):
+        trainer_of().load_state_dict(content, tmp_path / "a.pth")
+
+
+def test_archives_that_would_fill_the_memory_are_refused(tmp_path):
+    path = tmp_path / "bomb.pth"
+    torch.save(trained(3).state_dict(), path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/99", bytes(2**24))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(ValueError, match=r"bomb\.pth is damaged or no checkpoint"):
+        read_training_checkpoint(path)

@@ -14,7 +14,7 @@ from pysot.models.model_builder import (
     MaskPrediction,
     ModelBuilder,
     build_model,
-    load_pretrained_backbone,
+    load_pretrained,
 )
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "models"
@@ -305,9 +305,9 @@ def test_pretrained_backbone_comes_from_the_path_in_the_configuration(tmp_path):
     torch.save(weights, tmp_path / "backbone.pth")
     config = tiny(**{"BACKBONE.PRETRAINED": str(tmp_path / "backbone.pth")})
     model = build_model(config)
-    load_pretrained_backbone(model, config)
+    load_pretrained(model, config)
     assert all(torch.equal(v, weights[k]) for k, v in model.backbone.state_dict().items())
-    load_pretrained_backbone(model, tiny())  # names none: nothing to load
+    load_pretrained(model, tiny())  # names none: nothing to load
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 import pickle
+import sys
+import types
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from pysot.models.backbone.pretrained import load_backbone
 from pysot.utils.model_load import load_pretrain, load_weights, read_checkpoint
 
 
@@ -139,3 +142,165 @@ def test_files_that_are_no_checkpoint_are_named(tmp_path, kind):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
         load_weights(small(), tmp_path / "gone.pth")
+
+
+class Part(nn.Module):
+    """A network like a tracker's."""
+
+    def __init__(self, width=2, mask=False):
+        super().__init__()
+        self.backbone = small()
+        self.rpn_head = nn.Sequential(nn.Conv2d(2, width, 1), nn.Conv2d(width, 4, 1))
+        if mask:
+            self.mask_head = nn.Conv2d(2, 3, 1)
+
+
+WRAPPERS = ["module.", "module.module.", "_orig_mod.", "net.", "model."]
+WRAPPERS += ["module._orig_mod.", "_orig_mod.module.", "net.module.", "model.net.module._orig_mod."]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("containers", [(), ("model",), ("net", "state_dict"), ("model_state",)])
+def test_wrappers_and_containers_are_taken_off(tmp_path, wrapper, containers):
+    source, target = Part(), Part()
+    contents = {wrapper + key: value for key, value in source.state_dict().items()}
+    for name in containers:
+        contents = {name: contents, "epoch": 3, "optimizer": {"state": {}}}
+    load_weights(target, saved(tmp_path, contents))
+    assert same(target, source.state_dict())
+
+
+def test_wrappers_within_names_are_taken_off_but_a_models_own_names_stay(tmp_path):
+    source, target = Part(), Part()
+    weights = {
+        key.replace("backbone.", "backbone._orig_mod.module."): value
+        for key, value in source.state_dict().items()
+    }
+    assert same(load_weights(target, saved(tmp_path, weights)), source.state_dict())
+    own = [nn.ModuleDict({"backbone": nn.ModuleDict({"model": small()})}) for _ in range(2)]
+    weights = own[0]["backbone"].state_dict()  # model.0.weight
+    assert same(load_weights(own[1], saved(tmp_path, weights)), own[0].state_dict())
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ({"model": {"a": torch.ones(1)}, "net": {"a": torch.ones(1)}}, "as model and net"),
+        ({"module.0.bias": torch.ones(2), "0.bias": torch.ones(2)}, "holds 0.bias twice"),
+        ({1: torch.ones(1)}, "expected names of weights, found 1"),
+        ({"0.bias": torch.ones(2), ("a",): 1}, "expected names of weights"),
+        ({"0.bias": "text", "0.weight": torch.ones(2, 1, 3, 3)}, "0.bias is no tensor but str"),
+        ({"0.bias": torch.ones(2, dtype=torch.int32)}, "0.bias has numbers of type int32"),
+        ({"0.bias": torch.ones(2, dtype=torch.bool)}, "0.bias has numbers of type bool"),
+        ({"0.bias": torch.ones(2, dtype=torch.complex64)}, "numbers of type complex64"),
+        ({"0.bias": torch.ones(2).to_sparse()}, "0.bias is no dense tensor"),
+        ({"0.bias": torch.ones(2, device="meta")}, "0.bias is no dense tensor"),
+        ({"0.bias": torch.tensor([1, float("nan")])}, "0.bias is not finite"),
+        ({"0.bias": torch.tensor([1, 1e300], dtype=torch.float64)}, "0.bias is not finite"),
+        ({"1.num_batches_tracked": torch.tensor(1.5)}, "num_batches_tracked has numbers of type"),
+    ],
+)
+def test_what_is_no_weight_is_named_and_refused(tmp_path, contents, words):
+    path = saved(tmp_path, contents)
+    with pytest.raises(ValueError, match=r"weights\.pth") as error:
+        load_weights(small(), path)
+    assert words in str(error.value)
+    with pytest.raises(ValueError, match=r"weights\.pth"):
+        load_backbone(small(), path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precisions_are_converted(tmp_path, dtype):
+    source, target = small(), small()
+    weights = {
+        k: v.to(dtype) if v.is_floating_point() else v for k, v in source.state_dict().items()
+    }
+    load_weights(target, saved(tmp_path, weights))
+    assert target[0].weight.dtype == torch.float32
+    assert torch.equal(target[0].weight, weights["0.weight"].float())
+
+
+def test_what_fits_is_loaded_and_the_rest_is_listed_by_part(tmp_path, caplog):
+    source, target = Part(width=3), Part(mask=True)
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    weights = {**source.state_dict(), "extra.weight": torch.ones(1), "epoch": 3}
+    load_backbone(target, saved(tmp_path, weights))
+    assert same(target.backbone, source.backbone.state_dict())
+    assert torch.equal(target.rpn_head[1].bias, source.rpn_head[1].bias)
+    for name in ("rpn_head.0.weight", "rpn_head.1.weight", "mask_head.weight"):
+        assert torch.equal(target.state_dict()[name], before[name])
+    text = caplog.text
+    assert "mask_head (2 of 2 entries)" in text
+    assert "rpn_head (3 of 4 entries)" in text
+    assert "not used: epoch (1 of 1 entries), extra (1 of 1 entries)" in text
+    assert "of another shape: rpn_head.0.bias, rpn_head.0.weight, rpn_head.1.weight" in text
+    assert "backbone" not in text.partition("not used")[0].partition("fits in part")[2]
+    with pytest.raises(ValueError, match="2 missing: mask_head"):
+        load_weights(target, saved(tmp_path, weights))
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "module.", "module.backbone.", "features."])
+def test_the_file_of_a_backbone_serves_a_network(tmp_path, prefix, caplog):
+    source, target = small(), Part()
+    weights = {prefix + key: value for key, value in source.state_dict().items()}
+    if prefix == "features.":
+        target.backbone = nn.ModuleDict({"features": target.backbone})
+        weights = source.state_dict()
+    load_backbone(target, saved(tmp_path, weights))
+    assert torch.equal(next(target.backbone.parameters()), source[0].weight)
+    assert "at random, if not loaded before: rpn_head (4 of 4 entries)" in caplog.text
+    with pytest.raises(ValueError, match="4 missing: rpn_head"):
+        load_weights(target, saved(tmp_path, weights))
+
+
+def test_the_file_of_a_network_serves_a_backbone(tmp_path):
+    source, target = Part(), small()
+    weights = {f"module.{key}": value for key, value in source.state_dict().items()}
+    load_backbone(target, saved(tmp_path, {"state_dict": weights}))
+    assert same(target, source.backbone.state_dict())
+
+
+@pytest.mark.parametrize(
+    "contents", [{"a": torch.ones(1)}, {"0.weight": torch.ones(1)}, {"1.num_batches_tracked": 1}]
+)
+def test_a_file_without_anything_that_fits_is_refused(tmp_path, contents):
+    with pytest.raises(ValueError, match=r"weights\.pth (does not fit|holds no weights)"):
+        load_backbone(small(), saved(tmp_path, contents))
+
+
+RENAMES = [
+    {"feature": "backbone", "rpn": "rpn_head"},
+    {"feature.": "backbone.", "rpn.": "rpn_head."},
+    {"module.feature": "backbone", "rpn": "rpn_head"},
+]
+
+
+@pytest.mark.parametrize("rename", RENAMES)
+@pytest.mark.parametrize("load", [load_weights, load_backbone])
+def test_names_of_forks_are_mapped(tmp_path, rename, load, caplog):
+    source, target = Part(), Part()
+    weights = {
+        "module." + key.replace("backbone", "feature").replace("rpn_head", "rpn"): value
+        for key, value in source.state_dict().items()
+    }
+    load(target, saved(tmp_path, weights), rename=rename)
+    assert same(target, source.state_dict())
+    assert not caplog.text
+    with pytest.raises(ValueError, match="does not fit"):
+        load_weights(target, saved(tmp_path, weights), rename={"feat": "backbone"})
+    assert "no name in" in caplog.text
+
+
+def test_safetensors_load_where_the_package_is(tmp_path, monkeypatch):
+    source, target = small(), small()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"0")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(ValueError, match=r"a\.safetensors needs the package safetensors"):
+        load_weights(target, path)
+    package = types.ModuleType("safetensors.torch")
+    package.load_file = lambda path: source.state_dict()
+    monkeypatch.setitem(sys.modules, "safetensors", types.ModuleType("safetensors"))
+    monkeypatch.setitem(sys.modules, "safetensors.torch", package)
+    assert same(load_weights(target, path), source.state_dict())
