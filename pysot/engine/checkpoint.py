@@ -253,7 +253,10 @@ _LAYOUT = {  # of a checkpoint; ? marks what may be missing
     "state_dict": _tensors,
     "optimizer": {"state": _momentum, "param_groups": [{"params": [_count]}]},
     "run?": {
-        "progress": {"seed": _count, "epoch?": _count, "pairs": _count, "step": _count},
+        "progress": {
+            **dict.fromkeys(("seed", "pairs", "step"), _count),
+            **dict.fromkeys(("epoch?", "epoch_length?"), _count),
+        },
         "error_budget?": {"bad_images": [_text], "skipped_steps": _count},
         "random?": {
             "generators": [{"torch": _generator, "cuda": [partial(_generator, device="cuda")]}]

@@ -211,10 +211,11 @@ BAD_TENSORS = (
     torch.ones(1).expand(3, 3, 1, 1),
     torch.ones(1).expand(10**9, 10**9),
 )
+COUNTERS = ("pairs", "step", "seed", "epoch", "epoch_length")
 GENERATOR = "run.random.generators.0"
 WRONG = [
     *(("epoch", value) for value in COUNTS),
-    *((f"run.progress.{n}", v) for n in ("pairs", "step", "seed", "epoch") for v in COUNTS[:6]),
+    *((f"run.progress.{n}", v) for n in COUNTERS for v in COUNTS[:6]),
     *((f"run.progress.{name}", KeyError) for name in ("pairs", "step", "seed")),
     *((f"run.error_budget.{name}", KeyError) for name in ("bad_images", "skipped_steps")),
     *((name, v) for name in (WEIGHT, BUFFER) for v in (*NO_TENSORS[:2], *BAD_TENSORS)),
