@@ -245,7 +245,7 @@ class Dataset:
     neg_same_category: float = own(
         -1.0,
         "share of those whose objects are of one category, in two videos; the others' are of two. "
-        "Below 0: the second object is any of any set's (PySOT)",
+        "Below 0: the second object is any other of any set (PySOT)",
         le=1,
     )
     gray: float = key(0.0, "probability of a gray pair", **_SHARE)

@@ -289,16 +289,20 @@ def test_an_epoch_that_goes_on_keeps_its_length(caplog, length, known, text):
         assert progress.epoch_length == length
 
 
-def test_a_rest_that_fills_no_step_ends_the_epoch(crops, tmp_path):
-    processes = start_ranks(work(crops, tmp_path, 1, EPOCH=2), 1)
-    wait_for_line(tmp_path, "Epoch: [1][3/")
-    kill(processes)
-    for path in (tmp_path / "snapshot").glob("checkpoint*"):
-        path.unlink()
-    pairs = checkpoint.newest_checkpoint(tmp_path / "snapshot")[1]["run"]["progress"]["pairs"]
+def test_a_rest_that_fills_no_step_ends_the_epoch(crops, tmp_path, monkeypatch):
+    def stop(self, number):
+        if number == 4:  # of the third step
+            os.kill(os.getpid(), signal.SIGTERM)
+        return get(self, number)
+
+    get = PairDataset.__getitem__
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(PairDataset, "__getitem__", stop)
+        work(crops, tmp_path, 1)(0)
+    assert (tmp_path / "snapshot" / "partial_e0_p6.pth").is_file()
     work(crops, tmp_path, 1, EPOCH=2, BATCH_SIZE=8)(0)
-    assert read_checkpoint(tmp_path / "snapshot" / "checkpoint_e2.pth")["epoch"] == 2
-    assert pairs > 0
+    content = read_checkpoint(tmp_path / "snapshot" / "checkpoint_e2.pth")
+    assert (content["epoch"], content["run"]["progress"]["step"]) == (2, 4)
 
 
 def test_a_lost_process_costs_no_step(crops, whole, tmp_path, capfd):
