@@ -322,8 +322,8 @@ def test_errors_of_opencv_do_not_escape(tmp_path, monkeypatch):
 def test_the_first_of_several_images_in_a_file_is_read(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
     pages = [pillow.fromarray(a) for a in (NOISE, 255 - NOISE)]
-    for name, options in (("a.tif", {}), ("a.png", {}), ("a.webp", {"lossless": True})):
-        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:], **options)
+    for name in ("a.tif", "a.png"):  # an animated WebP can be read by OpenCV 5 alone
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
         assert (read_image(tmp_path / name) == NOISE[..., ::-1]).all()
 
 

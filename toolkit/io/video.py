@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 _DEFAULT_FPS = 25.0
+_SILENT = 0  # level of OpenCV's reports
 _DEEP_GRAY = int.from_bytes(b"Y1", "little")  # FFmpeg's tag of gray pixels of 9 to 16 bits
 _WARM_UP = 5  # first frames of a camera: exposure is not settled yet (PySOT's number)
 _SPARE = 1 << 20  # bytes of a disk that are left for the end of a video
@@ -224,13 +225,13 @@ def _is_cut(name: str) -> bool | None:
 def _quiet_opencv() -> Iterator[None]:
     """Keep OpenCV's own reports off the screen: the caller says in one line what failed."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    logging = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    reports = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has these functions itself
+    level = reports.getLogLevel()
+    reports.setLogLevel(_SILENT)
     try:
         yield
     finally:
-        logging.setLogLevel(level)
+        reports.setLogLevel(level)
 
 
 class VideoSink:
