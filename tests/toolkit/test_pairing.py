@@ -175,6 +175,13 @@ def test_images_without_numbers_are_not_paired_where_boxes_are_more(tmp_path, na
         (("0001.jpg", "0006.jpg", "0011.jpg", "0016.jpg", "0021.jpg"), []),  # annotated are a few
         (("0001.jpg", "0002.jpg", "0003.jpg", "0005.jpg", "0006.jpg"), ["warning"]),
         (("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"), []),
+        (
+            tuple(
+                f"14036365797{t}.png" for t in (63555584, 83555584, 93555585, 93555586, 93555589)
+            ),
+            ["warning"],
+        ),
+        (tuple(f"15778800{t}.jpg" for t in ("00033", "00066", "00100", "00133", "00166")), []),
         (("cam1_1.jpg", "cam1_2.jpg", "cam2_1.jpg", "cam2_2.jpg", "cam2_3.jpg"), []),
     ],
 )

@@ -333,9 +333,8 @@ def _select(
         return images, None
     first = numbers[0] if within[0] is None else within[0]
     last = numbers[-1] if within[1] is None else within[1]
-    missing = within != (None, None) and sorted(set(range(first, last + 1)) - set(numbers))
-    if missing:
-        raise ValueError(f"{folder}: images {spans(missing)} are missing")
+    if within != (None, None) and (missing := _missing(numbers, first, last)):
+        raise ValueError(f"{folder}: images {missing} are missing")
     chosen = [i for i, k in enumerate(numbers) if first <= k <= last]
     return [images[i] for i in chosen], [numbers[i] for i in chosen]
 
@@ -357,17 +356,27 @@ def _numbers_of(images: list[Path], folder: Path) -> list[int] | None:
     return None
 
 
-def spans(numbers: list[int], limit: int = 5) -> str:
+def spans(numbers: Iterable[int], limit: int = 5) -> str:
     """Return sorted numbers as text with runs joined: ``1-4, 7, 9-12 and 30 more``."""
-    runs: list[list[int]] = []
+    runs: list[tuple[int, int]] = []
     for number in numbers:
+        first = number
         if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
+            first, _ = runs.pop()
+        runs.append((first, number))
+    return _runs_text(runs, limit)
+
+
+def _runs_text(runs: list[tuple[int, int]], limit: int = 5) -> str:
     text = ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in runs[:limit])
     more = sum(b - a + 1 for a, b in runs[limit:])
     return text + (f" and {more} more" if more else "")
+
+
+def _missing(numbers: list[int], first: int, last: int) -> str:
+    """Return as text the numbers from first to last that are not among sorted ones."""
+    edges = pairwise([first - 1, *(n for n in numbers if first <= n <= last), last + 1])
+    return _runs_text([(a + 1, b - 1) for a, b in edges if b - a > 1])
 
 
 def _pair(
@@ -411,15 +420,18 @@ def _pair(
 
 
 def _is_uneven(numbers: list[int] | None) -> bool:
-    """Return whether numbers are missing: not all steps are equal, as where a few are annotated."""
-    return len({later - number for number, later in pairwise(numbers or ())}) > 1
+    """Return whether numbers are missing: steps of several lengths, all multiples of the shortest.
+
+    Where a few frames are annotated all may be equal, and those of times are anything.
+    """
+    steps = {later - number for number, later in pairwise(numbers or ())}
+    return len(steps) > 1 and not any(step % min(steps) for step in steps)
 
 
 def _note_gap(numbers: list[int], uneven: bool, source: BoxFile, reading: Reading) -> None:
     """Report numbers without an image, where the boxes are as many as the images."""
-    missing = sorted(set(range(numbers[0], numbers[-1])) - set(numbers)) if numbers else []
-    if missing:
-        text = f"{source.images}: the numbers {spans(missing)} are left out"
+    if numbers and (missing := _missing(numbers, numbers[0], numbers[-1])):
+        text = f"{source.images}: the numbers {missing} are left out"
         level = "warning" if uneven else None
         reading.report("gap in the numbers", source.images, text, "warning", level)
 

@@ -202,7 +202,7 @@ def box_lines(text: str, num_frames: int, span: int) -> dict[int, str]:
     first = next((n for n, line in lines.items() if line and not _is_text(line)), len(lines) + 1)
     header = [line for n, line in lines.items() if line and n < first]
     _check_header(header)
-    above = [n for n, line in lines.items() if n < first and header]
+    above = {n for n in lines if n < first and header}
     lines = {n: line for n, line in lines.items() if n not in above}
     lines = {n: line for n, line in lines.items() if not line.startswith(_COMMENTS)}
     used = {n: line for n, line in lines.items() if line}

@@ -26,8 +26,12 @@ VidVideo = dict[str, Any]
 
 def is_voc(path: Path) -> bool:
     """Return whether a file begins as VOC's XML files do."""
-    with open(path, "rb") as file:
-        return re.search(rb"<annotation[\s>/]", file.read(2000).replace(b"\0", b"")) is not None
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2000).replace(b"\0", b"")
+    except OSError:
+        return False
+    return re.search(rb"<annotation[\s>/]", start) is not None
 
 
 def read_voc(reading: Reading) -> Iterator[Sequence]:
