@@ -181,8 +181,8 @@ def test_runs_over_the_whole_folder_are_cut_where_the_annotation_begins(
     assert scores.metrics["success"] == pytest.approx(PERFECT)
     assert evaluation.frame_overlaps("t", video).tolist() == [1] * frames
     assert scores.problems == [
-        f"{video}.txt has {lines} lines: the first {first - 1} belong to images before the "
-        "annotation and were left out"
+        "1 file(s) over a whole folder, of which the lines of images before the annotation "
+        f"({video}.txt: {first - 1}) were left out"
     ]
 
 

@@ -48,6 +48,8 @@ _GROUPS = {
     "read; let it write text files, as <video>_001.txt: {outcome}",
     "nan": "{count} file(s) with NaN or infinite numbers ({names}): such frames counted as lost",
     "separators": "{count} file(s) with other separators than commas ({names}): read all the same",
+    "before": "{count} file(s) over a whole folder, of which the lines of images before the "
+    "annotation ({names}) were left out",
     "header": "{count} file(s) with a header line ({names}): it was left out",
     "mark": "{count} file(s) with a byte-order mark ({names}): read all the same",
     "repetitions": "{count} video(s) with fewer repetitions than others ({names}): of equal weight",
@@ -354,8 +356,7 @@ class Evaluation(ABC):
         for warning in run.warnings:
             log.warn(warning, files.regions.name)
         if before := len(whole) - len(run):
-            text = f"the first {before} belong to images before the annotation and were left out"
-            log.note("", files.regions, f"{files.regions.name} has {len(whole)} lines: {text}")
+            log.note("before", f"{files.regions.name}: {before}")
         lines, frames = len(run), len(video)
         text = f"{files.regions.name} has {lines} lines for {frames} frames"
         if lines < frames:
