@@ -7,6 +7,7 @@ arguments that follow its name, or None for those of the process.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import signal
@@ -90,7 +91,9 @@ def _message(error: BaseException) -> str:
     """Describe an error in one line that a terminal shows as it is."""
     text = str(error) or {MemoryError: "out of memory"}.get(type(error), type(error).__name__)
     if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        printing = error.errno in (errno.EPIPE, errno.ENOSPC)  # files are always named
+        place = error.filename or ("standard output" if printing else "")
+        text = f"{place}: {error.strerror}" if place else error.strerror
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-100:]}"
 

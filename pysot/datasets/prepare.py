@@ -37,7 +37,7 @@ from pysot.datasets.crop import (
 from toolkit.datasets import video as videos
 from toolkit.datasets.video import Corners, Frame, to_xywh
 from toolkit.io.boxes import ABSENT
-from toolkit.io.files import write_bytes
+from toolkit.io.files import naming, write_bytes
 from toolkit.io.images import (
     RANGE_VARIABLE,
     depth_note,
@@ -487,7 +487,8 @@ class _Record:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
 
     def write(self, key: str, rows: list[Row], done: bool, found: list[Issue]) -> None:
         """Note a job that is begun, before anything of it is written, or that has ended."""
@@ -495,8 +496,9 @@ class _Record:
             self._stamp.unlink(missing_ok=True)
         self.keys[key] = None
         issues = [astuple(issue) for issue in found if done]
-        self._file.write(json.dumps([key, rows, self._source, done, issues]) + "\n")
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(json.dumps([key, rows, self._source, done, issues]) + "\n")
+            self._file.flush()
 
     def settle(self, root: Path, boxes: Annotation, whole: bool) -> None:
         """Remove what is no longer part of the set, and write the file in the order of the jobs.

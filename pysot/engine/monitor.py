@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import math
+import shutil
 import sys
 import time
 from collections import Counter, deque
@@ -31,6 +32,8 @@ from toolkit.io.packages import load_package
 
 logger = logging.getLogger(__name__)
 
+_SPARE = 1 << 20  # bytes of a disk below which TensorBoard files end
+
 _AVERAGED = 100  # values in the averages of log lines
 _PAIRS = 8  # in a picture
 _ANSWER = (0, 0, 255)  # BGR
@@ -48,7 +51,7 @@ def log_to(folder: str, rank: int = 0) -> Iterator[None]:
     handlers: list[logging.Handler] = [terminal]
     if folder and not rank:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(Path(folder) / "logs.txt", encoding="utf-8"))
+        handlers.append(_LogFile(Path(folder) / "logs.txt", encoding="utf-8"))
         handlers[-1].setFormatter(logging.Formatter(_FORMAT.format(rank)))
     package = logging.getLogger("pysot")
     level = package.level
@@ -71,6 +74,22 @@ class _TerminalHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that says once in one line that it cannot be written, and goes on."""
+
+    failed = False
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self.failed:
+            self.failed = True
+            reason = getattr(sys.exc_info()[1], "strerror", None) or "cannot be written"
+            tqdm.write(f"WARNING: {self.baseFilename}: {reason}", file=sys.stderr)
+
+
 def open_writer(folder: str, step: int = 0) -> Any:
     """Open a TensorBoard writer, or None without a folder or (with a warning) the package.
 
@@ -83,7 +102,18 @@ def open_writer(folder: str, step: int = 0) -> Any:
     except ImportError as error:
         logger.warning("%s", error)
         return None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    if not _has_room(folder):
+        return None
     return package.SummaryWriter(folder, purge_step=step or None)
+
+
+def _has_room(folder: str | Path) -> bool:
+    """Whether a writer can go on, with a warning if not: tensorboardX waits for ever then."""
+    room = shutil.disk_usage(folder).free >= _SPARE
+    if not room:
+        logger.warning("%s: No space left on device; no more TensorBoard files", folder)
+    return room
 
 
 class MetricsLog:
@@ -291,6 +321,9 @@ class Monitor:
         )
 
     def _scalars(self, values: dict[str, float], step: int | None = None) -> None:
+        if self.writer is not None and not _has_room(getattr(self.writer, "logdir", ".")):
+            self.writer.close()
+            self.writer = None
         if self.writer is not None:
             for tag, value in values.items():
                 self.writer.add_scalar(tag, value, self.progress.step if step is None else step)

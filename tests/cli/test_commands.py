@@ -1,6 +1,8 @@
 """The command ``pysot``, and the names that its commands share."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -185,6 +187,16 @@ def test_an_error_is_one_printable_line(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(r"error: bad name 'a\x1b[31m' second line x")
     assert line.isprintable() and len(line) < 3000
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])
+def test_output_that_cannot_be_printed_is_named(number, capsys):
+    def fail():
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(SystemExit):
+        cli.run(fail)
+    assert capsys.readouterr().err == f"error: standard output: {os.strerror(number)}\n"
 
 
 @pytest.mark.parametrize("value", ["-1", "-1e-3", "-.5", "-5,-5,10,10", "-5 -5 10 10"])

@@ -3,6 +3,9 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +18,11 @@ import torch
 from pysot.cli import demo as tool
 from pysot.cli import run
 from pysot.tracker.tracker_builder import build_tracker, load_network
+from toolkit.io import files as files_module
 from toolkit.io.video import FrameSource, VideoSink, open_source
 from toolkit.results.trajectory import Trajectory
 
+ROOT = Path(__file__).parents[2]
 SIZE = (96, 72)
 RECT = "20,15,24,18"
 
@@ -561,3 +566,28 @@ def test_speed_counts_tracked_frames_only():
     for seconds in (100.0, 0.5, 0.5, 0.5, 0.5):
         trajectory.append([1.0, 1.0, 2.0, 2.0], seconds=seconds)
     assert tool._tracking_speed(trajectory) == pytest.approx(2)
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_nothing_that_the_next_does_not_replace(arguments, images, monkeypatch):
+    monkeypatch.setattr(tool, "draw_status", lambda *values: None)  # the speed always differs
+    command = [*arguments, "--output", "out/t.mp4", "--json", "out/t.json"]
+    tool.main(command)
+    whole = {name: Path("out", name).read_bytes() for name in files("out")}
+    shutil.rmtree("out")
+    for i in range(8, 400):  # enough to be killed in the middle
+        shutil.copy(images / "9.jpg", images / f"{i + 5}.jpg")
+    script = [sys.executable, str(ROOT / "tools" / "demo.py"), *command]
+    killed = subprocess.Popen(script, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    while not (Path("out").is_dir() and files("out")):
+        assert killed.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)
+    killed.kill()
+    killed.wait()
+    assert [name[:3] for name in files("out")] == [".t."]
+    for i in range(8, 400):
+        (images / f"{i + 5}.jpg").unlink()
+    files_module.remove_leftovers.cache_clear()
+    tool.main(command)
+    assert {name: Path("out", name).read_bytes() for name in files("out")} == whole

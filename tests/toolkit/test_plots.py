@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
 
+from toolkit.visualization import plots
 from toolkit.visualization.plots import (
     LEGEND_ROWS,
     draw_accuracy_robustness,
@@ -177,3 +180,70 @@ def test_windows_open_as_in_pysot(monkeypatch, draw):
     draw()
     assert shown == [[1]]
     pyplot.close("all")
+
+
+def named_figure(name):
+    figure = plots.new_figure(False)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], label=name)
+    axes.set_yticks([0.0], [name])
+    plots.add_legend(axes, "lower right")
+    return figure
+
+
+def families(figure):
+    from matplotlib.text import Text
+
+    return {tuple(text.get_fontfamily()[1:]) for text in figure.findobj(Text) if text.get_text()}
+
+
+@pytest.fixture
+def machine_fonts(monkeypatch):
+    """Fonts of a made-up machine, and the characters that they have."""
+    manager = pytest.importorskip("matplotlib.font_manager")
+    real, fonts = manager.get_font, {"Han": "目标跟", "Half": "目", "Kana": "ひら", "Bad": None}
+
+    def get_font(path, *args, **kwargs):
+        if path not in fonts:
+            return real(path, *args, **kwargs)
+        if fonts[path] is None:
+            raise RuntimeError("damaged")
+        return SimpleNamespace(get_charmap=lambda: dict.fromkeys(map(ord, fonts[path])))
+
+    entries = [manager.FontEntry(fname=name, name=name, style="italic") for name in fonts]
+    own = [e for e in manager.fontManager.ttflist if e.name[:6] in ("DejaVu", "Last R")]
+    monkeypatch.setattr(manager, "get_font", get_font)
+    monkeypatch.setattr(manager.fontManager, "ttflist", [*own, *entries])
+    plots._fonts_for.cache_clear()
+    plots._warn_once.cache_clear()
+    yield
+    plots._fonts_for.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "fonts", "warned"),
+    [
+        ("SiamRPN", (), False),
+        ("Ünïcøde Ωж", (), False),  # the usual font has them
+        ("目标", ("Han",), False),
+        ("跟ひ", ("Han", "Kana"), False),
+        ("目추", ("Han",), True),
+        ("추적", (), True),
+    ],
+)
+def test_names_in_any_script_use_the_fewest_fonts_that_have_it(
+    machine_fonts, name, fonts, warned, caplog
+):
+    figure = named_figure(name)
+    plots._add_fonts(figure)
+    assert families(figure) == {fonts}
+    assert warned is ("no font here has all characters" in caplog.text)
+
+
+def test_characters_without_a_font_are_one_warning(tmp_path, caplog, recwarn):
+    plots._fonts_for.cache_clear()
+    plots._warn_once.cache_clear()
+    for name in ("\U000f0000", "\U000f0001"):  # of private use
+        plots.save_figure(named_figure(name), tmp_path / "a.png")
+    assert len(caplog.messages) == 1
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]

@@ -6,8 +6,12 @@ rank in each. Figures belong to the caller, see `save_figure`; those of PySOT op
 """
 
 import io
+import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
+
+logger = logging.getLogger(__name__)
 
 XY = tuple[NDArray, NDArray]  # (P,) positions and (P,) values
 Curves = Mapping[str, Mapping[str, NDArray]]  # by tracker and video
@@ -422,12 +428,52 @@ def drawn(figure: "Figure", kind: str, **options: Any) -> bytes:
     """Draw a figure as png, pdf or svg; equal figures give equal bytes, without a date."""
     from matplotlib import rc_context
 
+    _add_fonts(figure)
     data = io.BytesIO()  # not a file: Pillow misses a full disk
     date = {"svg": "Date", "pdf": "CreationDate"}.get(kind.lower())
     metadata = {date: None} if date else None
-    with rc_context({"svg.hashsalt": "pysot"}):  # else names in SVG files are random
+    # without the salt, names in SVG files are random
+    with rc_context({"svg.hashsalt": "pysot"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # one for each character that no font has
         figure.savefig(data, format=kind, bbox_inches="tight", metadata=metadata, **options)
     return data.getvalue()
+
+
+def _add_fonts(figure: "Figure") -> None:
+    """Let texts in scripts that the usual font lacks use fonts of this machine."""
+    from matplotlib.text import Text
+
+    texts = [text for text in figure.findobj(Text) if not text.get_text().isascii()]
+    fonts = _fonts_for(frozenset(ord(c) for text in texts for c in text.get_text() if c > "\x7f"))
+    for text in texts if fonts else ():
+        text.set_fontfamily([*text.get_fontfamily(), *fonts])
+
+
+@cache
+def _fonts_for(characters: frozenset[int]) -> tuple[str, ...]:
+    """Return the fewest fonts that have what the usual one lacks of some characters."""
+    from matplotlib import font_manager as manager
+
+    usual = manager.get_font(manager.findfont("sans")).get_charmap() if characters else ()
+    fonts, missing = [], characters - set(usual)
+    known: dict[str, frozenset[int]] = {}
+    for entry in manager.fontManager.ttflist if missing else ():
+        if not entry.name.startswith("Last Resort"):  # matplotlib's, which has boxes for all
+            with suppress(OSError, RuntimeError):  # a damaged file
+                known[entry.name] = missing & set(manager.get_font(entry.fname).get_charmap())
+    while missing and (best := max(known, key=lambda name: len(known[name] & missing), default="")):
+        if not known[best] & missing:
+            break
+        fonts.append(best)
+        missing -= known[best]
+    if missing:
+        _warn_once("no font here has all characters of the names: plots show boxes instead")
+    return tuple(fonts)
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
 
 
 def line_style(index: int) -> dict[str, object]:
@@ -501,6 +547,8 @@ def _show(window: bool) -> None:
     if window:
         from matplotlib import pyplot
 
+        for number in pyplot.get_fignums():
+            _add_fonts(pyplot.figure(number))
         pyplot.show()
 
 

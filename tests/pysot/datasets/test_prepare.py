@@ -1386,3 +1386,9 @@ def test_check_and_run_name_images_that_do_not_fit_their_video(tmp_path):
         assert "most of its values are not within" in texts["2.png"]
         assert "differ in depth" in texts["3.png"]
     assert sorted(annotations.boxes["v"]["00"]) == ["000000", "000001"]
+
+
+def test_a_full_disk_names_the_record_of_jobs():
+    record = prepare_module._Record(Path("/dev/full"), None, None)
+    with pytest.raises(OSError, match=r"^cannot write /dev/full: No space left"), record:
+        record.write("job", [], True, [])

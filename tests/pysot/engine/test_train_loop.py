@@ -1,12 +1,15 @@
 import json
 import logging
 import math
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from pysot.core import RunFailed
 from pysot.datasets.dataset import TrainingDataError
+from pysot.engine import monitor
 from pysot.engine.distributed import ProcessGroup
 from pysot.engine.monitor import MetricsLog, Monitor, as_numbers, log_to, open_writer
 from pysot.engine.trainer import ErrorBudget, Progress, Trainer, sync_batches
@@ -204,6 +207,16 @@ def test_without_tensorboard_training_goes_on(tmp_path, monkeypatch, caplog):
     assert open_writer(str(tmp_path)) is None
     assert "pip install tensorboardX" in caplog.text
     assert open_writer("") is None
+
+
+def test_a_full_disk_ends_the_log_and_tensorboard_with_a_line_each(tmp_path, monkeypatch, capfd):
+    log = monitor._LogFile("/dev/full")
+    for _ in range(3):
+        log.emit(logging.makeLogRecord({"msg": "text"}))
+    log.close()
+    assert capfd.readouterr().err.splitlines() == ["WARNING: /dev/full: No space left on device"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert open_writer(str(tmp_path)) is None  # tensorboardX would wait for ever
 
 
 def test_json_lines_hold_the_means_since_the_line_before(tmp_path):
