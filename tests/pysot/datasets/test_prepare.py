@@ -978,8 +978,9 @@ def test_damage_beside_a_good_box_of_coco_leaves_the_box(
         ),
         ("annotations", {"image_id": 1, "bbox": [1, 1, 1e999, 5]}, "unusable annotation", None),
         ("annotations", {"image_id": 1, "bbox": [1, 1, 10**400, 5]}, "unusable annotation", None),
-        ("categories", {"x": 1}, "unusable entry", "categories[0]"),
-        ("categories", {"id": {}, "name": "cat"}, "unusable entry", "categories[0], id {}"),
+        ("categories", {"x": 1}, "unusable entry", "categories[1]"),
+        ("categories", {"id": 1, "name": "cow"}, "two categories of one id", "categories[1], id 1"),
+        ("categories", {"id": {}, "name": "cat"}, "unusable entry", "categories[1], id {}"),
     ],
     ids=lambda value: ascii(value)[:40],
 )
@@ -987,7 +988,7 @@ def test_unusable_entries_of_coco_are_counted_and_named(tmp_path, key, entry, ki
     content = {
         "images": [{"id": 1, "file_name": "0.jpg"}],
         "annotations": [GOOD, {**GOOD, "image_id": 2}] if key == "images" else [GOOD, GOOD],
-        "categories": [],
+        "categories": [{"id": 1, "name": "cat"}],
     }
     content[key].append(entry)
     write_text(tmp_path / "a.json", json.dumps(content))

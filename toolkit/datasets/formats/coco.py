@@ -95,8 +95,13 @@ def _categories(path: Path, items: Any, reading: Reading) -> dict[int | str, str
             text = "expected a list; objects have no category"
             reading.report("unusable entry", f"{path}: categories", text)
         return {}
-    found = _entries(path, {"categories": items}, "categories", "id", reading)
-    return {_identifier(item["id"]): str(item.get("name") or "") for _, item in found}
+    names: dict[int | str, str] = {}
+    for place, item in _entries(path, {"categories": items}, "categories", "id", reading):
+        name = str(item.get("name") or "")
+        if (first := names.setdefault(_identifier(item["id"]), name)) != name:
+            text = f"{name!r} is left out, the first one is {first!r}"
+            reading.report("two categories of one id", place, text, "warning", "warning")
+    return names
 
 
 def _image_path(folder: Path, name: str) -> Path:
