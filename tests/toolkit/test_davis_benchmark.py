@@ -161,9 +161,9 @@ def test_results_with_soft_edges_are_not_scored(mask_set, tmp_path):
     (folder / "00002.png").write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
     cv2.imwrite(str(folder / "00003.png"), pixels)  # one object, exactly
     scores = MaskEvaluation(dataset).scores("t")
-    for problem, number in zip(scores.problems, (1, 2), strict=True):
-        text = "has soft edges or is a JPEG; expected labels: counted as lost"
-        assert f"0000{number}.png {text}" in problem
+    (problem,) = scores.problems
+    text = "has soft edges or is a JPEG; expected labels: counted as lost (and 1 more such masks)"
+    assert f"00001.png {text}" in problem
     assert scores.metrics["j"] == pytest.approx(1 / 3)
 
 

@@ -88,6 +88,7 @@ class MaskEvaluation(Evaluation):
         self, video: Video, paths: list[Path | None], problems: list[str]
     ) -> Iterator[tuple[NDArray, NDArray | None]]:
         """Annotation and result of the frames that are scored; None counts as lost."""
+        alike: dict[str, list[int]] = {}  # text without the file -> its place and count
         for i in range(1, len(video) - 1):
             annotated = video.mask_names[i] is not None
             if not annotated or (paths[i] is None and self.incomplete == "skip"):
@@ -96,12 +97,17 @@ class MaskEvaluation(Evaluation):
             try:
                 labels = paths[i] and _read_result(paths[i], truth.shape)
             except ValueError as error:
-                problems.append(f"{error}: {self.outcome}")
+                place = alike.setdefault(str(error).replace(str(paths[i]), ""), [len(problems), 0])
+                place[1] += 1
+                if place[1] == 1:
+                    problems.append(f"{error}: {self.outcome}")
                 self.checked(video.name, problems)
                 if self.incomplete == "skip":
                     continue
                 labels = None
             yield truth, labels
+        for place, count in alike.values():
+            problems[place] += f" (and {count - 1} more such masks)" if count > 1 else ""
 
 
 @dataclass(frozen=True)
