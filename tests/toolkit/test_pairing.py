@@ -154,11 +154,20 @@ def test_blank_lines_beside_missing_images(tmp_path, text, numbers, expected):
         assert found == {f"{i:04d}.jpg": x for i, x in expected.items()} and log.of("error")
 
 
-def test_a_blank_line_above_boxes_that_is_not_counted_is_reported(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\n" + TEXT, (10, 18, 26, 34, 42)),
+        ("x,y,w,h\n\n" + TEXT, (10, 18, 26, 34, 42)),
+        (ABSENT_LAST + "\n\n", (10, 18, 26, 34)),
+    ],
+)
+def test_blank_lines_that_might_be_frames_are_reported(tmp_path, text, expected):
     touch(tmp_path, *(f"v/{i:04d}.jpg" for i in range(1, 6)))
-    write(tmp_path, {"v/groundtruth.txt": "\n" + TEXT})
+    write(tmp_path, {"v/groundtruth.txt": text})
     found, log = read_own(tmp_path, training=True)
-    assert found == ALL and [issue.level for issue in log] == ["warning"]
+    assert found == paired(expected)
+    assert [(issue.level, issue.kind) for issue in log] == [("warning", "blank lines")]
 
 
 @pytest.mark.parametrize("names", [("a", "b", "c", "d"), ("1", "1a", "3", "4"), ("x1", "y1", "x2")])

@@ -489,8 +489,13 @@ def _read_regions(source: BoxFile, num_images: int, span: int, reading: Reading)
         regions = _parse_lines(source, used, reading)
     except ValueError as error:
         raise ValueError(f"{source.truth}: {error}") from None
-    if not text.splitlines()[0].strip() and next(iter(lines.values())):
-        reading.report("blank lines at the top", source.truth, "not counted", "warning", "warning")
+    first, last = min(lines), max(lines)
+    if lines[first] and not all(map(str.strip, text.splitlines()[: first - 1])):
+        where = f"{source.truth}, line {first}"
+        reading.report("blank lines", where, "those above do not count", "warning", "warning")
+    if not lines[last]:
+        where = f"{source.truth}, line {last}"
+        reading.report("blank lines", where, "frames without a box end it", "warning", "warning")
     return [regions.get(number, ABSENT) for number in lines]
 
 

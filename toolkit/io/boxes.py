@@ -215,7 +215,8 @@ def box_lines(text: str, num_frames: int, span: int) -> dict[int, str]:
     if len(until) in (span, len(used)) and not (padded and span > num_frames):
         return until
     places = [place for place, line in enumerate(until.values()) if line]
-    if len(used) == num_frames == span and len({b - a for a, b in pairwise(places)}) < 2:
+    steps = {b - a for a, b in pairwise(places)}
+    if len(used) == num_frames == span and (len(steps) < 2 < num_frames or steps <= {1}):
         return used
     blank = len(lines) - len(used)
     text = f"{num_frames} images but {len(used)} boxes and {blank} blank lines"
