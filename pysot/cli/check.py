@@ -29,7 +29,13 @@ from numpy.typing import NDArray
 
 from pysot.cli import Parser, progress_bar
 from toolkit.datasets import Benchmark, Video, find_benchmark
-from toolkit.datasets.dataset import annotation_file, doubt_of_name, make_video, read_json
+from toolkit.datasets.dataset import (
+    annotation_file,
+    cut_lists,
+    doubt_of_name,
+    make_video,
+    read_json,
+)
 from toolkit.datasets.formats import read_records
 from toolkit.datasets.reading import spans
 from toolkit.io.files import atomic_write
@@ -129,10 +135,7 @@ def _fitting(record: Mapping[str, Any], video: Video) -> dict[str, Any]:
     if [os.path.join(video.root, name) for name in names] != video.img_names:
         paths = (os.path.relpath(path, video.root) for path in video.img_names)
         fitting["img_names"] = [path.replace(os.sep, "/") for path in paths]
-    return {
-        key: value[: len(video)] if isinstance(value, list) and len(value) == len(names) else value
-        for key, value in fitting.items()
-    }
+    return cut_lists(fitting, {len(names), len(record["gt_rect"])}, len(video))
 
 
 # ---------------------------------------------------------------------------------- what is wrong

@@ -243,17 +243,23 @@ def test_the_layout_of_dasiamrpn(tmp_path, caplog):
 def test_the_checker_writes_what_was_found(tmp_path, given):
     names = [f"{'v/color/' if given == 'img_names' else ''}{i:08d}.jpg" for i in (1, 2, 3)]
     record = {given: names, "gt_rect": [[5, 6, 7, 8]] * 2, "cover": [8] * 3, "name": "v"}
-    (tmp_path / "Mine.json").write_text(json.dumps({"v": record, "w": {**record, "name": "v"}}))
+    more = {**record, "gt_rect": [[5, 6, 7, 8]] * 4, "cover": [8] * 4, "init_rect": [5, 6, 7, 8]}
+    (tmp_path / "Mine.json").write_text(json.dumps({"v": record, "w": more}))
     draw(tmp_path / "v")
     argv = ["--dataset", "Mine", "--dataset-root", str(tmp_path)]
     check_tool.main([*argv, "--output", str(tmp_path / "new" / "Again.json")])
-    made, again = json.loads((tmp_path / "new" / "Again.json").read_text())["v"], tmp_path / "again"
+    written, again = (tmp_path / "new" / "Again.json").read_text(), tmp_path / "again"
+    made = json.loads(written)["v"]
     assert made["img_names"] == ["v/00000001.jpg", "v/00000002.jpg"]
     assert made["init_rect"] == made["gt_rect"][0] == load_videos(tmp_path, "Mine")["v"].gt_traj[0]
     assert made["cover"] == [8, 8] and "image_files" not in made
     again.mkdir()
-    (again / "Mine.json").write_text(json.dumps({"v": made}))
-    assert len(load_videos(again, "Mine")["v"]) == 2
+    (again / "Mine.json").write_text(written)
+    videos = load_videos(again, "Mine")
+    assert [(len(v), len(v.cover), len(v.init_rect)) for v in videos.values()] == [
+        (2, 2, 4),
+        (3, 3, 4),
+    ]
 
 
 def test_annotation_to_train_on_is_told_apart(tmp_path):

@@ -291,7 +291,7 @@ def make_video(
         if record.get("attr")
         else [],
         _size(record),
-        _labels(_cut(record, lengths, len(names)), benchmark, len(names)),
+        _labels(cut_lists(record, lengths, len(names)), benchmark, len(names)),
         benchmark,
     )
 
@@ -315,12 +315,15 @@ def _paired(
     return names[:length], regions[:length]
 
 
-def _cut(record: dict[str, Any], lengths: set[int], length: int) -> dict[str, Any]:
-    """Cut the other lists of a record that are as long as that of its images or of its boxes."""
+def cut_lists(record: dict[str, Any], lengths: set[int], length: int) -> dict[str, Any]:
+    """Cut the lists of a record with an entry per frame, which are of some lengths, to one."""
     if lengths == {length}:
         return record
+    whole = ("attr", "init_rect")
     return {
-        field: values[:length] if isinstance(values, list) and len(values) in lengths else values
+        field: values[:length]
+        if isinstance(values, list) and len(values) in lengths and field not in whole
+        else values
         for field, values in record.items()
     }
 
