@@ -83,11 +83,11 @@ def run(main: Callable[[], None]) -> None:
     except (ValueError, OSError, RunFailed, WorkerDied, MemoryError) as error:
         if os.environ.get(TRACEBACK_VARIABLE) == "1":
             raise
-        print(f"error: {_message(error)}", file=sys.stderr)
+        print(f"error: {message_of(error)}", file=sys.stderr)
         sys.exit(1 if isinstance(error, (RuntimeError, MemoryError)) else 2)
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Describe an error in one line that a terminal shows as it is."""
     text = str(error) or {MemoryError: "out of memory"}.get(type(error), type(error).__name__)
     if isinstance(error, OSError) and error.strerror:

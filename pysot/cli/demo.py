@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from pysot.cli import Parser, positive, progress_bar, stop_requests
+from pysot.cli import Parser, message_of, positive, progress_bar, stop_requests
 from pysot.core import RunFailed, StopRequest
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from toolkit.io.files import atomic_write
@@ -40,7 +40,7 @@ from toolkit.io.video import (
     open_source,
     window_available,
 )
-from toolkit.protocols.runner import FAILURES, describe
+from toolkit.protocols.runner import FAILURES
 from toolkit.results.trajectory import Trajectory
 from toolkit.visualization.overlay import draw_box, draw_status
 
@@ -150,7 +150,7 @@ def _raise_end(errors: Sequence[BaseException], stop: StopRequest, live: bool) -
     """Raise what ended a video before its end; Ctrl-C is how a camera ends."""
     for error in errors:
         if isinstance(error, FAILURES):
-            raise RunFailed(describe(error)) from error
+            raise RunFailed(message_of(error)) from error
         if not isinstance(error, KeyboardInterrupt):
             raise error
         stop.signal = signal.SIGINT

@@ -292,7 +292,8 @@ def raises(error):
         (signals(signal.SIGHUP), "stopped by SIGHUP"),
         (raises(OSError("camera 0 delivers no more frames")), "camera 0 delivers no more frames"),
         (raises(cv2.error("bad frame")), "bad frame"),
-        (raises(MemoryError()), "MemoryError"),
+        (raises(MemoryError()), "out of memory"),
+        (raises(FileNotFoundError(2, "No such file", "a.jpg")), "error: a.jpg: No such file"),
     ],
 )
 @pytest.mark.parametrize("num_frames", [None, 9])

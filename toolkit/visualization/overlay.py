@@ -52,7 +52,7 @@ def draw_text(
     color: tuple[int, int, int] = GREEN,
     scale: float = 0.6,
 ) -> NDArray:
-    """Write a line of ASCII text with a dark rim, readable on any background.
+    """Write a line of text (ASCII alone before OpenCV 5) with a dark rim, readable anywhere.
 
     It begins at ``position`` x, y, moved into the frame if outside. Scale 1 is about 22 pixels.
     """
