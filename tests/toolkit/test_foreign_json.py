@@ -293,3 +293,32 @@ def test_nesting_without_end_is_one_line(tmp_path):
     (tmp_path / "Mine.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"Mine\.json: is nested too deeply"):
         load_videos(tmp_path, "Mine")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {
+            "image_files": ["1.jpg", "2.jpg"],
+            "gt_rect": [[2, 3, 8, 8]] * 2,
+            "init_rect": [2, 3, 8, 8],
+        },
+        {
+            "img_names": ["1.jpg"] * 4,
+            "gt_rect": [[1, 2, 8, 8]] * 2,
+            "cover": [8] * 4,
+            "attr": ["a"] * 4,
+        },
+        {"img_names": ["1.jpg"] * 2, "gt_rect": [[1, 2, 8, 8]] * 4, "cover": [8] * 4},
+    ],
+    ids=["DaSiamRPN's", "fewer boxes", "fewer images"],
+)
+def test_a_set_that_is_checked_and_written_is_the_same_set(tmp_path, record):
+    (tmp_path / "Mine.json").write_text(json.dumps({"v": record}))
+    argv = ["--dataset", "Mine", "--root", str(tmp_path), "--output", str(tmp_path / "New.json")]
+    check_tool.main(argv)
+    first, again = Dataset("Mine", tmp_path)["v"], Dataset("New", tmp_path)["v"]
+    assert again.gt_traj == first.gt_traj == [[1, 2, 8, 8]] * 2
+    assert (again.init_rect, again.attr) == ([1, 2, 8, 8], first.attr)
+    assert again.img_names == first.img_names
+    assert again.cover == first.cover
