@@ -49,19 +49,26 @@ def _alarm(*signal_and_frame):
 
 
 @contextmanager
-def limits(seconds=SECONDS, memory=MEMORY):
-    """Raise `Hang` after some seconds, and let no more than some bytes be allocated."""
+def limits(memory=MEMORY):
+    """Raise `Hang` after some seconds, and let no more than some bytes be allocated.
+
+    Seconds of this process count, as others may hold the cores, or many more on the clock.
+    """
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    before = signal.signal(signal.SIGALRM, _alarm)
+    timers = ((signal.SIGPROF, signal.ITIMER_PROF, 1), (signal.SIGALRM, signal.ITIMER_REAL, 12))
+    before = [(number, signal.signal(number, _alarm)) for number, _, _ in timers]
     resource.setrlimit(resource.RLIMIT_AS, (used + memory, hard))
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    for _, timer, factor in timers:
+        signal.setitimer(timer, SECONDS * factor)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for _, timer, _ in timers:
+            signal.setitimer(timer, 0)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 class Trial:
