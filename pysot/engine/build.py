@@ -161,6 +161,7 @@ def _checkpoints(cfg: Config, resume: str) -> Iterator[tuple[Path, dict[str, Any
         found = iter([(Path(resume), read_training_checkpoint(Path(resume)))])
     else:
         found = whole_checkpoints(Path(cfg.TRAIN.SNAPSHOT_DIR)) if resume else iter(())
+    problem = ""
     for path, content in found:
         pairs = content.get("run", {}).get("progress", {}).get("pairs", 0)
         if not pairs % cfg.TRAIN.BATCH_SIZE:
@@ -173,6 +174,8 @@ def _checkpoints(cfg: Config, resume: str) -> Iterator[tuple[Path, dict[str, Any
         if resume != "auto":
             raise ValueError(problem)
         logger.warning("%s; trying the one before", problem)
+    if problem:  # better than to begin anew
+        raise ValueError(problem)
 
 
 def build_loader(cfg: Config, trainer: Trainer) -> DataLoader:

@@ -300,9 +300,11 @@ def test_a_rest_that_fills_no_step_ends_the_epoch(crops, tmp_path, monkeypatch):
         patch.setattr(PairDataset, "__getitem__", stop)
         work(crops, tmp_path, 1)(0)
     assert (tmp_path / "snapshot" / "partial_e0_p6.pth").is_file()
-    work(crops, tmp_path, 1, EPOCH=2, BATCH_SIZE=8)(0)
+    with pytest.raises(ValueError, match=r"no multiple of TRAIN\.BATCH_SIZE 8"):
+        work(crops, tmp_path, 1, EPOCH=2, BATCH_SIZE=8)(0)
+    work(crops, tmp_path, 1, EPOCH=2, BATCH_SIZE=3)(0)
     content = read_checkpoint(tmp_path / "snapshot" / "checkpoint_e2.pth")
-    assert (content["epoch"], content["run"]["progress"]["step"]) == (2, 4)
+    assert (content["epoch"], content["run"]["progress"]["step"]) == (2, 5)
 
 
 def test_a_lost_process_costs_no_step(crops, whole, tmp_path, capfd):
