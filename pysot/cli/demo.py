@@ -79,7 +79,7 @@ def _parse_rect(text: str) -> tuple[float, ...]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Track the object, write what was asked for, and print a summary."""
     args = parse_args(argv)
-    display = window_available()
+    display = not (args.output and args.init_rect) and window_available()
     if args.init_rect is None and not display:
         raise ValueError("there is no display to draw a box on: give --init-rect x,y,w,h")
     source = open_source(args.video_name or 0)

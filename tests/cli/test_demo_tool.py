@@ -133,6 +133,12 @@ def test_a_box_may_begin_outside_of_the_frame(arguments, rect):
     assert first == [float(number) for number in rect.replace(",", " ").split()]
 
 
+def test_no_window_is_tried_where_none_is_needed(arguments, monkeypatch):
+    monkeypatch.setattr(tool, "window_available", lambda: pytest.fail("a window was tried"))
+    tool.main([*arguments, "--output", "o.mp4"])
+    assert files() == ["o.mp4"]
+
+
 def test_max_frames_stops_early(arguments):
     tool.main([*arguments, "--max-frames", "3", "--json", "t.json"])
     assert len(json.loads(Path("t.json").read_text())["frames"]) == 3
