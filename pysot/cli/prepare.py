@@ -49,14 +49,14 @@ def _add_options(parser: Parser, form: TrainingSet) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Check or crop a set, as the options say; raise if data was wrong or nothing usable found."""
     args = parse_args(argv)
+    form = CropForm(template=args.template_crops, tiles=not args.plain_jpeg)
+    root = args.output / f"crop{form.size}"
+    check_output(root)
     if args.test_videos and not args.check:
         _write_test_set(args)
     log, report = IssueLog(), args.output / _REPORT
     frames = (f for f in _frames(args, log) if f.video not in args.test_videos)
     frames = _every(frames, args.every)
-    form = CropForm(template=args.template_crops, tiles=not args.plain_jpeg)
-    root = args.output / f"crop{form.size}"
-    check_output(root)
     if args.check:
         print(check_set(frames, log, args.workers))
         finish(log, report)

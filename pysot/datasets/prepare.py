@@ -88,12 +88,12 @@ class Annotations:
 
     def write(self, path: Path) -> None:
         """Write the boxes, and beside them the categories where any are known."""
-        write_annotation(path, self.boxes)
         if self.categories:
             content = json.dumps(self.categories, indent=4, sort_keys=True)
             write_bytes(categories_path(path), content.encode())
         else:
             categories_path(path).unlink(missing_ok=True)
+        write_annotation(path, self.boxes)  # last, since it says that all is there
 
 
 # ------------------------------------------------------------------ from readers to names of crops
