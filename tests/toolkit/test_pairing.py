@@ -266,18 +266,18 @@ def test_trackingnet_and_vot_know_their_first_number(tmp_path):
     assert found == {"00000001.jpg": 1, "00000003.jpg": 3} and log.of("error")
 
 
-@pytest.mark.parametrize(("count", "first"), [(471, 0), (773, 299), (472, None), (770, None)])
+@pytest.mark.parametrize(("count", "first"), [(10, 0), (12, 2), (11, None), (13, None)])
 def test_boxes_of_a_video_that_begins_late(tmp_path, count, first):
-    """David counts from image 300 to 770; here the folder has 773."""
-    touch(tmp_path, *(f"David/img/{i:04d}.jpg" for i in range(1, 774)))
+    """BlurCar3 counts from image 3 on; here the folder has 12."""
+    touch(tmp_path, *(f"BlurCar3/img/{i:04d}.jpg" for i in range(1, 13)))
     text = "".join(f"{i + 1},1,2,3\n" for i in range(count))
-    write(tmp_path, {"David/groundtruth_rect.txt": text})
-    reading = Reading(tmp_path, IssueLog())
-    video = next(video for video in read_otb(reading) if video.name == "David")
-    assert len(video) == (0 if first is None else 471)
-    if len(video):
-        found = [(video.images[i].name, video.regions[i][0][0]) for i in (0, -1)]
-        assert found == [("0300.jpg", first), ("0770.jpg", first + 470)]
+    write(tmp_path, {"BlurCar3/groundtruth_rect.txt": text})
+    video = next(v for v in read_otb(Reading(tmp_path, IssueLog())) if v.name == "BlurCar3")
+    found = [
+        (path.name, tracks[0][0]) for path, tracks in zip(video.images, video.regions, strict=True)
+    ]
+    expected = [] if first is None else [(f"{i + 3:04d}.jpg", i + first) for i in range(10)]
+    assert found == expected
 
 
 # ------------------------------------------------------------------------------------------ masks
