@@ -213,7 +213,6 @@ def rate_of(path):
 )
 def test_times_count_and_not_what_a_container_guesses(tmp_path, milliseconds, rate):
     source = open_source(write_matroska(tmp_path / "a.mkv", milliseconds, rate))
-    assert source.fps == pytest.approx(rate)
     with VideoSink(tmp_path / "o.mp4", source.fps) as sink:
         times = []
         for frame in source:  # to its end, which is no error
@@ -460,6 +459,7 @@ def test_a_window_needs_a_display_and_a_toolkit(variables, platform, gui, expect
     ],
 )
 def test_a_display_is_tried_once_in_a_process_of_its_own(code, expected, monkeypatch, caplog):
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "GUI: QT5")
     monkeypatch.setattr(video_io, "_PROBE", code)
     monkeypatch.setattr(video_io, "_PROBE_SECONDS", 0.5)
     video_io._window_opens.cache_clear()
