@@ -289,6 +289,12 @@ def test_a_single_empty_name_is_named(tmp_path):
         load_videos(tmp_path, "Mine")
 
 
+def test_a_number_without_end_is_named(tmp_path):
+    write_set(tmp_path, "Mine", ["1.jpg"], gt_rect=[[10**400, 2, 3, 4.5]])
+    with pytest.raises(ValueError, match=r"video 'v': gt_rect\[0\]: expected numbers, got \[1000"):
+        load_videos(tmp_path, "Mine")
+
+
 def test_nesting_without_end_is_one_line(tmp_path):
     (tmp_path / "Mine.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"Mine\.json: is nested too deeply"):

@@ -426,16 +426,22 @@ def _regions(gt: list) -> list[Region]:
     # One pass over types and lengths is quick; only a faulty file is searched for the place.
     if set(map(type, gt)) == {list}:
         types = set(map(type, chain.from_iterable(gt)))
-        if types <= {int, float} and set(map(len, gt)) <= {4, 8}:
+        huge = int in types and any(map(_is_huge, chain.from_iterable(gt)))
+        if types <= {int, float} and set(map(len, gt)) <= {4, 8} and not huge:
             return gt
     return [_region(i, region) for i, region in enumerate(gt)]
+
+
+def _is_huge(value: Any) -> bool:
+    """Return whether a value is an integer that no pixel can have, and no float either."""
+    return type(value) is int and value.bit_length() > 63
 
 
 def _region(index: int, region: Any) -> Region:
     if not isinstance(region, list) or len(region) not in (4, 8):
         raise ValueError(f"gt_rect[{index}]: expected 4 or 8 numbers, got {region!r}")
     region = [NAN if value is None else value for value in region]
-    if not all(type(value) in (int, float) for value in region):
+    if not all(type(value) in (int, float) and not _is_huge(value) for value in region):
         raise ValueError(f"gt_rect[{index}]: expected numbers, got {region!r}")
     return region
 
