@@ -109,7 +109,7 @@ def build_schedule(cfg: CfgNode) -> Schedule:
     train = cfg.TRAIN
     if not train.LR_WARMUP.WARMUP:
         values = _rates("TRAIN.LR", train.LR, train.EPOCH)
-        return Schedule(tuple(values.tolist()), float(train.LR.KWARGS.start_lr))
+        return _schedule(values.tolist(), train.LR.KWARGS.start_lr)
     epochs = train.EPOCH - train.LR_WARMUP.EPOCH
     if epochs < 1:
         raise ValueError(
@@ -118,7 +118,13 @@ def build_schedule(cfg: CfgNode) -> Schedule:
         )
     warm_up = _rates("TRAIN.LR_WARMUP", train.LR_WARMUP, train.LR_WARMUP.EPOCH)
     values = _rates("TRAIN.LR", train.LR, epochs)
-    return Schedule((*warm_up.tolist(), *values.tolist()), float(values[0]))
+    return _schedule([*warm_up.tolist(), *values.tolist()], values[0])
+
+
+def _schedule(values: list[float], start_lr: float) -> Schedule:
+    if not start_lr > 0:
+        raise ValueError(f"TRAIN.LR.KWARGS: start_lr is {start_lr}; expected a number above 0")
+    return Schedule(tuple(values), float(start_lr))
 
 
 def _rates(key: str, node: CfgNode, epochs: int) -> NDArray:
@@ -126,8 +132,11 @@ def _rates(key: str, node: CfgNode, epochs: int) -> NDArray:
         known = ", ".join(sorted(RATES))
         raise ValueError(f"{key}.TYPE: unknown schedule {node.TYPE!r}; known: {known}")
     try:
-        return RATES[node.TYPE](epochs, **node.KWARGS)
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+        rates = np.asarray(RATES[node.TYPE](epochs, **node.KWARGS))
+        if rates.shape != (epochs,) or rates.dtype.kind != "f":
+            raise ValueError("expected numbers")
+        return rates
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{key}.KWARGS do not fit the schedule {node.TYPE!r}: {error}") from error
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,11 +149,13 @@ class SiameseTracker(BaseTracker):
             side = max(1, round(context_side((target.w, target.h), p.context_amount)))
             center = target.cx, target.cy
             crops.append(crop_window(image, center, side, p.exemplar_size, fill))
-        return self.model.encode_template(to_tensor(np.stack(crops), self.model))
+        with _images_large_enough("EXEMPLAR_SIZE", p.exemplar_size):
+            return self.model.encode_template(to_tensor(np.stack(crops), self.model))
 
     def candidates(self, crop: NDArray) -> Any:
         """Return what the network finds in a search crop (S, S, 3), or in K of them."""
-        prediction = self.predict(self.state.kernels, to_tensor(as_batch(crop), self.model))
+        with _images_large_enough("INSTANCE_SIZE", crop.shape[-2]):
+            prediction = self.predict(self.state.kernels, to_tensor(as_batch(crop), self.model))
         return self.decode(prediction)[0]
 
     def predict(self, kernels: Any, x: Tensor) -> Any:
@@ -161,6 +164,20 @@ class SiameseTracker(BaseTracker):
 
     def update_template(self, image: NDArray) -> None:
         """Adapt to a frame after ``update``; most trackers do not."""
+
+
+@contextmanager
+def _images_large_enough(key: str, side: int) -> Iterator[None]:
+    """Raise ``ValueError`` where a network cannot take images of a side."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "greater than actual input size" not in str(error):
+            raise
+        raise ValueError(
+            f"TRACK.{key}: images of {side} x {side} pixels are too small for the network, or "
+            "EXEMPLAR_SIZE is above INSTANCE_SIZE"
+        ) from error
 
 
 def as_batch(crops: NDArray) -> NDArray:

@@ -287,10 +287,15 @@ def tensor_fault(value: Any, own: Tensor | None = None) -> str:
         return "is no dense tensor"
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         return "is no dense tensor"
-    kinds = {value.is_floating_point(), (value if own is None else own).is_floating_point()}
-    if len(kinds) > 1 or value.is_complex():
+    real = value.is_floating_point()
+    if real and not value.float().isfinite().all():
+        return "is not finite"
+    own = value if own is None else own
+    # a counter may be a whole number of another type, in a file that was converted throughout
+    whole = real and not own.is_floating_point() and bool((value == value.round()).all())
+    if value.is_complex() or (real != own.is_floating_point() and not whole):
         return f"has numbers of type {str(value.dtype).removeprefix('torch.')}"
-    return "is not finite" if True in kinds and not value.float().isfinite().all() else ""
+    return ""
 
 
 def shortened(keys: Collection[str]) -> str:

@@ -186,3 +186,24 @@ def test_plan_follows_the_configuration():
     cfg.TRAIN.MOMENTUM = 0.5
     built = build_optimizer_plan(cfg)
     assert (built.momentum, built.base_lr, built.train_epoch) == (0.5, 0.005, 10)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"start_lr": 0, "end_lr": 0.1}, "start_lr is 0"),
+        ({"start_lr": -1, "end_lr": -1}, "start_lr is -1"),
+        ({"start_lr": [], "end_lr": 0.1}, "TRAIN.LR.KWARGS do not fit the schedule 'linear'"),
+        ({"start_lr": [1], "end_lr": 0.1}, "TRAIN.LR.KWARGS do not fit the schedule 'linear'"),
+        ({"start_lr": "a", "end_lr": 0.1}, "TRAIN.LR.KWARGS do not fit the schedule 'linear'"),
+    ],
+)
+@pytest.mark.parametrize("warmup", [True, False])
+def test_schedules_of_no_positive_numbers_are_refused(kwargs, words, warmup):
+    cfg = default_config()
+    cfg.merge_from_list(["TRAIN.LR.TYPE", "linear", "TRAIN.LR.KWARGS", kwargs])
+    cfg.merge_from_list(["TRAIN.LR_WARMUP.WARMUP", warmup])
+    cfg.merge_from_list(["TRAIN.LR_WARMUP.KWARGS", {"start_lr": 0.1, "end_lr": 0.1}])
+    with pytest.raises(ValueError) as error:
+        build_optimizer_plan(cfg)
+    assert words in str(error.value)

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +96,21 @@ def test_two_trackers_on_one_model_do_not_disturb_each_other(build, videos):
             result = flat(tracker.track(videos[number][0][time]))
             np.testing.assert_array_equal(result, alone[number][time - 1])
     assert not np.array_equal(alone[0][0], alone[1][0])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"exemplar_size": 2}, "TRACK.EXEMPLAR_SIZE: images of 2 x 2 pixels are too small"),
+        ({"instance_size": 40}, "TRACK.INSTANCE_SIZE: images of 40 x 40 pixels are too small"),
+        ({"context_amount": 1e5}, "TRACK.CONTEXT_AMOUNT"),
+    ],
+)
+def test_sizes_that_the_network_cannot_take_are_named(build, videos, sizes, words):
+    tracker = build()
+    tracker.params = replace(tracker.params, **sizes)
+    with pytest.raises(ValueError, match=words):
+        track_alone(tracker, *videos[0])
 
 
 def test_a_tracker_started_again_is_as_good_as_new(build, videos):

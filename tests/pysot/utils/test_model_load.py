@@ -218,6 +218,9 @@ def test_weights_of_other_precisions_are_converted(tmp_path, dtype):
     load_weights(target, saved(tmp_path, weights))
     assert target[0].weight.dtype == torch.float32
     assert torch.equal(target[0].weight, weights["0.weight"].float())
+    counters = {key: value.to(dtype) for key, value in source.state_dict().items()}
+    load_weights(target, saved(tmp_path, counters))
+    assert target[1].num_batches_tracked.dtype == torch.int64
 
 
 def test_what_fits_is_loaded_and_the_rest_is_listed_by_part(tmp_path, caplog):
