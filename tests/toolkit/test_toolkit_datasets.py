@@ -160,6 +160,7 @@ def edit(field, value):
         (edit("img_names", "a.jpg"), "img_names: expected a list, got str"),
         (edit("img_names", 5), "img_names: expected a list, got int"),
         (edit("img_names", ["x.jpg", 2, "y.jpg"]), "img_names: expected text only"),
+        (edit("init_rect", 5), "init_rect: expected 4 or 8 numbers, got 5"),
         (edit("gt_rect", [[1, 2, 3, 4], [1, 2, 3], [1]]), "gt_rect[1]: expected 4 or 8 numbers"),
         (edit("gt_rect", [[1, 2, 3, 4], [1, 2, "3", 4]] * 2), "gt_rect[1]: expected numbers"),
         (edit("gt_rect", [[1, 2, 3, 4], [1, 2, True, 4]] * 2), "gt_rect[1]: expected numbers"),

@@ -278,6 +278,8 @@ def make_video(
     names = _texts(_list_field(record, "img_names"), "img_names", {str})
     if "" in names:
         raise ValueError(f"img_names[{names.index('')}] is empty")
+    first = record.get("init_rect")
+    first = _region("init_rect", first) if first else None
     lengths = {len(names), len(regions)}
     names, regions = _paired(name, names, regions, benchmark, log)
     return Video(
@@ -286,7 +288,7 @@ def make_video(
         names,
         regions,
         record.get("video_dir", ""),
-        record.get("init_rect") or regions[0],
+        first or regions[0],
         [*map(printable, _texts(_list_field(record, "attr"), "attr", {str}))]
         if record.get("attr")
         else [],
@@ -429,7 +431,7 @@ def _regions(gt: list) -> list[Region]:
         huge = int in types and any(map(_is_huge, chain.from_iterable(gt)))
         if types <= {int, float} and set(map(len, gt)) <= {4, 8} and not huge:
             return gt
-    return [_region(i, region) for i, region in enumerate(gt)]
+    return [_region(f"gt_rect[{i}]", region) for i, region in enumerate(gt)]
 
 
 def _is_huge(value: Any) -> bool:
@@ -437,12 +439,12 @@ def _is_huge(value: Any) -> bool:
     return type(value) is int and value.bit_length() > 63
 
 
-def _region(index: int, region: Any) -> Region:
+def _region(where: str, region: Any) -> Region:
     if not isinstance(region, list) or len(region) not in (4, 8):
-        raise ValueError(f"gt_rect[{index}]: expected 4 or 8 numbers, got {region!r}")
+        raise ValueError(f"{where}: expected 4 or 8 numbers, got {region!r}")
     region = [NAN if value is None else value for value in region]
     if not all(type(value) in (int, float) and not _is_huge(value) for value in region):
-        raise ValueError(f"gt_rect[{index}]: expected numbers, got {region!r}")
+        raise ValueError(f"{where}: expected numbers, got {region!r}")
     return region
 
 
