@@ -83,7 +83,7 @@ class DaSiamRPNTracker(SiamRPNTracker):
         result = self.update_state(step, frame_shape)
         found = None
         if not result["lost"] and step.score >= self.params.distractor_threshold:
-            found = self._distractors(candidates, step.index, search_center, scale)
+            found = self._distractors(candidates, step.index, search_center, scale, frame_shape)
         self.state = replace(self.state, distractors=found)
         return result
 
@@ -99,15 +99,24 @@ class DaSiamRPNTracker(SiamRPNTracker):
         return {**super().update_state(step, frame_shape), "lost": False}
 
     def _distractors(
-        self, candidates: Candidates, best: int, search_center: tuple[float, float], scale: float
+        self,
+        candidates: Candidates,
+        best: int,
+        search_center: tuple[float, float],
+        scale: float,
+        frame_shape: tuple[int, ...],
     ) -> tuple[Target, ...]:
-        p, (cx, cy) = self.params, search_center
+        """Find the distractors of a frame; none is larger than it."""
+        p, (cx, cy), (height, width) = self.params, search_center, frame_shape[:2]
         if not p.distractor_influence:
             return ()
         boxes, scores = candidates.boxes, candidates.scores
         kept = suppress(boxes, scores, best, p.distractor_threshold, p.nms_iou, p.distractor_num)
         found = boxes[kept].astype(np.float64) / scale
-        return tuple(Target(cx + x, cy + y, float(w), float(h)) for x, y, w, h in found)
+        return tuple(
+            Target(cx + x, cy + y, float(min(w, width)), float(min(h, height)))
+            for x, y, w, h in found
+        )
 
     @torch.inference_mode()
     def update_template(self, image: NDArray) -> None:

@@ -234,3 +234,11 @@ def test_suppression_keeps_the_best_box_of_each_object(limit, expected):
     scores = np.array([0.2, 0.8, 0.85, 0.9, 0.6, 0.95], np.float32)
     kept = suppress(boxes, scores, first=0, threshold=0.7, iou=0.1, limit=limit)
     assert kept == expected
+
+
+def test_a_distractor_is_never_larger_than_the_frame():
+    tracker = tracker_like(FIXED_SIZE, None, distractor_influence=0.5, distractor_threshold=0.5)
+    boxes = np.array([[0, 0, 20, 20], [60, 0, 1e6, 30]], np.float32)
+    candidates = Candidates(np.array([0.9, 0.8], np.float32), boxes)
+    (found,) = tracker._distractors(candidates, 0, (50.0, 50.0), 1.0, (100, 120, 3))
+    assert (found.cx, found.cy, found.w, found.h) == (110, 50, 120, 30)
