@@ -14,7 +14,6 @@ from typing import NamedTuple
 _ORIENTATION = 0x0112
 _PNM = re.compile(rb"P([1-6Ff])\s+" + rb"(?:#[^\n]*\s+)*(\d+)\s+" * 2 + rb"(?:#[^\n]*\s+)*(\d*)")
 _CODESTREAM = b"\xff\x4f\xff\x51"  # start and size of JPEG 2000
-_PADDING = 4096  # bytes that some cameras write behind the end of a JPEG
 _WINDOW = 1 << 16  # bytes in which the size stands, where it has no fixed place
 
 
@@ -72,7 +71,8 @@ def _jpeg(content: bytes | mmap) -> Header:
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             bits, height, width = struct.unpack_from(">BHH", content, at + 4)
-            cut = b"\xff\xd9" not in bytes(content[-_PADDING:])
+            # anything may follow the end, such as the film of a "motion photo"
+            cut = content.rfind(b"\xff\xd9", at) < 0
             return Header(width, height, bits, orientation or 1, is_cut=cut)
         (length,) = struct.unpack_from(">H", content, at + 2)
         if marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":

@@ -174,13 +174,19 @@ def _read_pixels(path: str | os.PathLike, size: tuple[int, int] | None = None) -
     """Decode an image as BGR (H, W, 3) of any depth, turned as `read_image` says."""
     import cv2  # slow to load, and scoring needs no image
 
-    content = Path(path).read_bytes()
-    header = read_header(content) or Header(0, 0)
+    content, image = Path(path).read_bytes(), None
+    header = read_header(content)
+    check_header(header, os.fspath(path))
+    header = header or Header(0, 0)
     if header.bits > 16:
         flags = cv2.IMREAD_UNCHANGED  # OpenCV makes no color of floats
     else:
         flags = cv2.IMREAD_COLOR | (cv2.IMREAD_ANYDEPTH if header.bits > 8 else 0)
-    image = decode_image(content, os.fspath(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    with suppress(cv2.error):
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if image is None:
+        raise ValueError(f"cannot decode the image {os.fspath(path)} ({len(content)} bytes)")
     if image.ndim == 2 or image.shape[2] < 3:
         image = np.dstack([image[..., 0] if image.ndim > 2 else image] * 3)
     image = image[..., :3]
@@ -192,23 +198,6 @@ def _read_pixels(path: str | os.PathLike, size: tuple[int, int] | None = None) -
     image = image.swapaxes(0, 1) if turn > 4 else image
     rows, columns = -1 if turn in (3, 4, 7, 8) else 1, -1 if turn in (2, 3, 6, 7) else 1
     return np.ascontiguousarray(image[::rows, ::columns])
-
-
-def decode_image(content: bytes, name: str, flags: int) -> NDArray:
-    """Decode the content of a file by flags of ``cv2.imdecode``; ``name`` is for errors.
-
-    Raises:
-        ValueError: If it is no image, cut short, or has more pixels than are allowed.
-    """
-    import cv2
-
-    check_header(read_header(content), name)
-    image = None
-    with suppress(cv2.error):
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    if image is None:
-        raise ValueError(f"cannot decode the image {name} ({len(content)} bytes)")
-    return image
 
 
 def check_header(header: Header | None, name: str) -> None:
