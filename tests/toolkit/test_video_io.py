@@ -227,7 +227,10 @@ def test_times_count_and_not_what_a_container_guesses(tmp_path, milliseconds, ra
 @pytest.mark.parametrize("suffix", ["mp4", "avi"])
 @pytest.mark.parametrize(
     ("fps", "step"),
-    [(1000, 0.035), (25, 10.0), (25, 100.0), (30, 1 / 7), (29.97, 1 / 59.94), (25, 0.001)],
+    [
+        *[(1000, 0.035), (25, 10.0), (25, 100.0), (30, 1 / 7), (29.97, 1 / 59.94), (25, 0.001)],
+        (239.913, 1 / 120),  # of a phone; MPEG-4 has no such fraction
+    ],
 )
 def test_a_wrong_rate_is_corrected(tmp_path, suffix, fps, step):
     path = tmp_path / f"clip.{suffix}"
@@ -260,6 +263,14 @@ def test_a_rate_that_is_right_or_unknown_keeps_every_byte(tmp_path, times):
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "avi"])
+def test_a_clock_beyond_all_video_loses_no_frame(tmp_path, suffix):
+    with VideoSink(tmp_path / f"a.{suffix}", 25) as sink:
+        for i in range(3):
+            sink.write(gray(i), 1e8 * i)
+    assert len(list(open_source(tmp_path / f"a.{suffix}"))) == 3
+
+
 def test_a_clock_that_starts_again_costs_one_step(tmp_path):
     with VideoSink(tmp_path / "a.avi", 25) as sink:
         for i in range(40):
@@ -280,11 +291,14 @@ def test_a_wrong_count_is_an_error_only_where_bytes_are_missing(tmp_path, count,
     )
 
 
-def test_an_mp4_of_which_a_part_was_trimmed_is_whole(tmp_path):
+@pytest.mark.parametrize("stated", [True, False])  # a last box without length ends the file
+def test_an_mp4_of_which_a_part_was_trimmed_is_whole(tmp_path, stated):
     path = write_clip(tmp_path / "clip.mp4", 12)
     data = bytearray(path.read_bytes())
     list_, scale = data.find(b"elst"), struct.unpack_from(">I", data, data.find(b"mdhd") + 16)[0]
     struct.pack_into(">Ii", data, list_ + 12, 700, 5 * scale // 10)  # without the first 5 frames
+    if not stated:
+        struct.pack_into(">I", data, data.find(b"moov") - 4, 0)
     path.write_bytes(data)
     assert len(list(open_source(path))) == 7
 

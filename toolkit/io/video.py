@@ -193,8 +193,7 @@ def _file_images(capture: cv2.VideoCapture, name: str, count: int) -> Iterator[t
     if index >= count - max(2, count // 50):
         return
     # most containers only state a duration, from which OpenCV guesses the count
-    cut = _is_cut(name)
-    if cut:
+    if (cut := _is_cut(name)):
         raise CutShortError(f"{name} ends after {index} of {count} frames; it is cut short")
     if cut is False:
         logger.warning("%s: %d of %d frames; others were trimmed or lost", name, index, count)
@@ -207,18 +206,24 @@ def _is_cut(name: str) -> bool | None:
     """
     if not os.path.isfile(name):
         return True
-    at, size = 0, os.path.getsize(name)
     with open(name, "rb") as file:
-        while at < size:
-            file.seek(at)
-            length, kind, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
-            if length == _RIFF:
-                length = 8 + int.from_bytes(kind, "little")
-            elif not kind.isalpha():
-                return None if at == 0 else False
-            length = long if length == 1 else length
-            at += length or size
-    return at > size
+        ends = [end for *_, end in _boxes(file)]
+    return ends[-1] > os.path.getsize(name) if ends else None
+
+
+def _boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, begin and stated end of the outermost boxes of an MP4 or AVI file."""
+    begin, size = 0, os.fstat(file.fileno()).st_size
+    while begin < size:
+        file.seek(begin)
+        length, kind, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        if length == _RIFF:
+            length = 8 + int.from_bytes(kind, "little")
+        elif not kind.isalpha():
+            return
+        length = long if length == 1 else length or size - begin
+        yield kind, begin, begin + length
+        begin += max(length, 8)
 
 
 @contextmanager
@@ -250,7 +255,7 @@ class VideoSink:
         self, path: str | os.PathLike, fps: float = _DEFAULT_FPS, keep: bool = False
     ) -> None:
         self.path = Path(path)
-        self.fps = fps
+        self.fps = round(fps, 3 if fps < 65 else 1)  # MPEG-4 has no fraction above 65535
         self.keep = keep
         self.num_frames = 0
         self._times: list[float] = []
@@ -332,34 +337,27 @@ def _correct_rate(path: Path, fps: float, times: list[float]) -> None:
     seconds, stated = sum(steps), len(steps) / fps
     if not seconds or abs(seconds - stated) <= max(1 / fps, 0.02 * stated):
         return
-    slower, step = seconds / stated, round(1e6 * seconds / len(steps))
+    slower, step = seconds / stated, _whole(1e6 * seconds / len(steps))
     with open(path, "r+b") as file:
+        begin, end = 0, 512
+        if path.suffix != ".avi":
+            begin, end = next((box[1:] for box in _boxes(file) if box[0] == b"moov"), (0, 0))
+        file.seek(begin)
+        data = bytearray(file.read(end - begin))
         if path.suffix == ".avi":
-            data, begin = bytearray(file.read(512)), 0
             struct.pack_into("<I", data, 32, step)  # of the main header
             struct.pack_into("<II", data, data.find(b"strh") + 28, step, 1_000_000)
-        else:
-            data, begin = _movie_box(file)
-            for kind, place, factor in _DURATIONS:
-                if (at := data.find(kind)) >= 0:
-                    (value,) = struct.unpack_from(">I", data, at + place)
-                    value = max(1, round(value * slower**factor))
-                    struct.pack_into(">I", data, at + place, value)
+        for kind, place, factor in _DURATIONS if path.suffix != ".avi" else ():
+            if (at := data.find(kind)) >= 0:
+                (value,) = struct.unpack_from(">I", data, at + place)
+                struct.pack_into(">I", data, at + place, _whole(value * slower**factor))
         file.seek(begin)
         file.write(data)
 
 
-def _movie_box(file: IO[bytes]) -> tuple[bytearray, int]:
-    """Return the box of an MP4 file that describes its tracks, and where it begins."""
-    begin = 0
-    while True:
-        file.seek(begin)
-        length, kind, long = struct.unpack(">I4sQ", file.read(16))
-        length = long if length == 1 else length
-        if kind == b"moov":
-            file.seek(begin)
-            return bytearray(file.read(length)), begin
-        begin += length
+def _whole(value: float) -> int:
+    """Nearest positive number that fits 32 bits."""
+    return min(max(1, round(value)), 0xFFFFFFFF)
 
 
 def window_available(
