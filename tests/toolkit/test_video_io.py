@@ -199,6 +199,13 @@ def write_matroska(path, milliseconds, rate):
     return path
 
 
+@pytest.mark.parametrize(("fps", "stored"), [(119.88, 119.88), (239.913, 239.91), (999.123, 999.1)])
+def test_a_rate_that_mpeg4_cannot_hold_is_rounded(tmp_path, fps, stored):
+    with VideoSink(tmp_path / "a.mp4", fps) as sink:
+        sink.write(gray(0))
+    assert rate_of(tmp_path / "a.mp4") == pytest.approx(stored, abs=1e-6)
+
+
 def rate_of(path):
     return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS)
 

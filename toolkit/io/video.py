@@ -193,7 +193,7 @@ def _file_images(capture: cv2.VideoCapture, name: str, count: int) -> Iterator[t
     if index >= count - max(2, count // 50):
         return
     # most containers only state a duration, from which OpenCV guesses the count
-    if (cut := _is_cut(name)):
+    if cut := _is_cut(name):
         raise CutShortError(f"{name} ends after {index} of {count} frames; it is cut short")
     if cut is False:
         logger.warning("%s: %d of %d frames; others were trimmed or lost", name, index, count)
@@ -255,7 +255,8 @@ class VideoSink:
         self, path: str | os.PathLike, fps: float = _DEFAULT_FPS, keep: bool = False
     ) -> None:
         self.path = Path(path)
-        self.fps = round(fps, 3 if fps < 65 else 1)  # MPEG-4 has no fraction above 65535
+        # MPEG-4 has no fraction above 65535, and OpenCV makes one of 1000 at most
+        self.fps = round(fps, 3 if fps < 65 else 2 if fps < 655 else 1)
         self.keep = keep
         self.num_frames = 0
         self._times: list[float] = []
