@@ -195,6 +195,12 @@ def test_images_after_the_annotation_are_cut_at_the_end(tmp_path, video):
     ]
 
 
+def test_as_many_surplus_lines_as_images_before_may_be_at_the_end(tmp_path):
+    evaluation = make_evaluation(tmp_path, "Mine", {"v": (9, 3)}, {"v.txt": boxes(11, 3)})
+    assert evaluation.scores("t").metrics["success"] == pytest.approx(PERFECT)
+    assert evaluation.scores("t").problems == ["v.txt has 11 lines for 9 frames: surplus ignored"]
+
+
 def test_surplus_lines_of_unclear_place_are_not_scored(tmp_path):
     videos = {"Tiger1": (20, 6), "Basketball": 20}
     shifted = {"Tiger1.txt": boxes(23, 3), "Basketball.txt": boxes(20)}

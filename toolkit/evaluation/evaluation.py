@@ -376,9 +376,11 @@ class Evaluation(ABC):
         surplus = len(run) - len(video)
         if surplus <= 0 or before <= 0:
             return run
-        if surplus == before:
+        places = [0, before] if surplus == before else [0]
+        overlaps = overlap_ratio(run.boxes[places], video.boxes[[0] * len(places)])
+        if surplus == before and not overlaps[0] > overlaps[1]:
             return run.without_first(before)
-        if not overlap_ratio(run.boxes[:1], video.boxes[:1])[0] > SAME:
+        if not overlaps[0] > SAME:
             raise ValueError(
                 f"has {len(run)} lines for {len(video)} frames, which begin at image {before + 1}, "
                 "and it is not clear which lines belong to them"
