@@ -156,6 +156,16 @@ def test_a_video_that_is_off_costs_its_tail_alone(make_set, caplog, images, boxe
     ]
 
 
+def test_a_single_box_is_that_of_the_first_frame(tmp_path):
+    write_set(tmp_path, "Mine", ["1.jpg", "2.jpg"], gt_rect=[[1, 2, 3, 4]])
+    video = load_videos(tmp_path, "Mine")["v"]
+    assert [type(box) for box in video.gt_traj] == [list, list]
+    assert (video.gt_traj[0], np.isnan(video.boxes).all(axis=1).tolist()) == (
+        [1, 2, 3, 4],
+        [False, True],
+    )
+
+
 @pytest.mark.parametrize("images", [5, 7])
 def test_lists_of_either_length_are_cut(images):
     names = [f"a/{i}.jpg" for i in range(images)]

@@ -304,7 +304,8 @@ def _paired(
     """Bring images and boxes to one length, and say what was left out."""
     number, surplus = len(regions), len(names) - len(regions)
     if number == 1 < len(names):  # enough to track, as in the test sets of servers
-        return names, [*regions, *[[NAN] * len(regions[0])] * surplus]
+        first = regions.tolist() if isinstance(regions, np.ndarray) else list(regions)
+        return names, first + [[NAN] * len(first[0])] * surplus
     first, _ = benchmark.frames.get(video, (1, None))
     if surplus == first - 1 > 0 and image_number(names[0]) == 1:
         names, what = names[surplus:], f"the first {surplus} images are before the annotation"
