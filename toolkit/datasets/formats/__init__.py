@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
@@ -52,10 +51,9 @@ def read_records(root: Path, name: str) -> tuple[dict[str, dict[str, Any]], Issu
     formats = (known,) if known else custom.formats(name)
     reading, log, records = Reading(root, IssueLog()), IssueLog(), {}
     fitting = next((form for form in formats if form.fits(root)), None)
-    found = 0
     for sequence in fitting.read(reading) if fitting else ():
-        issues = list(islice(reading.log, found, None))
-        found += len(issues)
+        issues = [*reading.log]
+        reading.log.clear()
         for issue in issues:
             log.add(issue.kind, sequence.name, issue.text, issue.level)
         if sequence.name in records:

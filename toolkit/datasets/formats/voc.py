@@ -6,7 +6,7 @@ import math
 import os
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,10 @@ def read_voc(reading: Reading) -> Iterator[Sequence]:
     """
     for folder in folders_below(reading.root):
         places = [folder, folder.parent / "JPEGImages", folder.parent / "images"]
-        names = [{path.name.lower(): path for path in list_images(place)} for place in places]
+        names: dict[str, list[Path]] = {}  # images by name and by stem, in small letters
+        for image in (image for place in dict.fromkeys(places) for image in list_images(place)):
+            for key in (image.name, image.stem):
+                names.setdefault(key.lower(), []).append(image)
         for path in files_of(folder, ".xml"):
             name = str(path.relative_to(reading.root).with_suffix(""))
             try:
@@ -56,14 +59,12 @@ def read_voc(reading: Reading) -> Iterator[Sequence]:
 
 
 def _voc_image(
-    path: Path, tree: ElementTree.Element, names: list[dict[str, Path]], reading: Reading
+    path: Path, tree: ElementTree.Element, names: Mapping[str, list[Path]], reading: Reading
 ) -> Path:
     """Image of an XML file: the one it names, or the one that is named as it is, in any case."""
     named = (tree.findtext("filename") or path.stem).strip().replace("\\", "/")
-    stated = named.rpartition("/")[2].lower()
-    given = [images[stated] for images in names if stated in images]
-    stem = path.stem.lower()
-    own = [image for images in names for image in images.values() if image.stem.lower() == stem]
+    stated = named.rpartition("/")[2]
+    given, own = (names.get(name.lower(), []) for name in (stated, path.stem))
     if given and own and given[0] not in own:
         text = f"it names {given[0].name}, which is used, but {own[0].name} is there, too"
         reading.report("XML file that names another image", path, text, "warning", "warning")
