@@ -22,6 +22,7 @@ from typing import Any
 
 from pysot.core import RunFailed, StopRequest
 from toolkit.datasets import find_root
+from toolkit.io.names import printable
 from toolkit.io.pool import WorkerDied
 
 TRACEBACK_VARIABLE = "PYSOT_TRACEBACK"
@@ -94,7 +95,7 @@ def message_of(error: BaseException) -> str:
         printing = error.errno in (errno.EPIPE, errno.ENOSPC)  # files are always named
         place = error.filename or ("standard output" if printing else "")
         text = f"{place}: {error.strerror}" if place else error.strerror
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.splitlines()))
+    line = printable(" ".join(text.splitlines()))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-100:]}"
 
 

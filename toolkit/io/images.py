@@ -44,12 +44,8 @@ _BRIGHT = 239  # what compression may make of 255
 _FEW_LABELS = 8  # so many values beside 0 and 255 need not come from soft edges
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
+def natural_key(name: str, number: re.Pattern[str] = _NUMBER) -> list[tuple[int, int, str]]:
     """Sort key of a file name in which all digits count as numbers: ``a2_b9`` before ``a10_b1``."""
-    return _key(name, _NUMBER)
-
-
-def _key(name: str, number: re.Pattern[str]) -> list[tuple[int, int, str]]:
     stem, suffix = os.path.splitext(name)
     parts = [part for part in number.split(stem) if part]
     key = [(0, int(p), p) if number.fullmatch(p) else (1, 0, p.lower()) for p in parts]
@@ -82,7 +78,7 @@ def _in_order(names: list[str]) -> list[str]:
         return sorted(names)  # such as 00000001.jpg
     forms = [len({number.sub("0", stem) for stem in stems}) for number in (_NUMBER, _SIGNED)]
     signed = forms[0] > forms[1] == 1
-    names = sorted(names, key=lambda name: _key(name, _SIGNED if signed else _NUMBER))
+    names = sorted(names, key=lambda name: natural_key(name, _SIGNED if signed else _NUMBER))
     numbers = None if signed else frame_numbers(names)
     counted = sorted(zip(numbers or (), names, strict=False))
     return [name for _, name in counted] or names
@@ -151,9 +147,8 @@ def read_image(
             ``first``, and its values do not fit those.
     """
     image, path = _read_pixels(path, size), os.fspath(path)
-    first = os.fspath(first or path)
-    deep = image.dtype != np.uint8
-    if deep != is_deep(first):
+    first, deep = os.fspath(first or path), image.dtype != np.uint8
+    if first != path and deep != is_deep(first):
         os.stat(first)  # it must be there to be compared with
         if value_range(path if deep else first) not in _AS_THEY_ARE:
             raise ValueError(

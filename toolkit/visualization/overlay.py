@@ -122,7 +122,7 @@ def _frames_with_masks(video: Video, folder: Path) -> Iterator[NDArray]:
     colors = label_colors()[:, ::-1]
     for index, (image, _) in enumerate(video):
         labels = read_labels(mask_path(folder, video.img_names[index]), exact=True)
-        for label in sorted(set(labels.ravel().tolist()) - {0}):
+        for label in np.unique(labels[labels > 0]).tolist():
             blend_mask(image, labels == label, tuple(colors[label % 256].tolist()))
         yield draw_text(image, f"#{index}", color=YELLOW)
 
