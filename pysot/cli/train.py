@@ -35,7 +35,7 @@ from pysot.cli import Parser, find_dataset_root, positive, stop_requests
 from pysot.core import StopRequest
 from pysot.core.config import Config, load_config
 from pysot.engine import build
-from pysot.engine.checkpoint import BEST, average_path, checkpoint_path
+from pysot.engine.checkpoint import BEST, LARGEST_SEED, average_path, checkpoint_path
 from pysot.engine.distributed import ProcessGroup, device_of, find_process_group, init_process_group
 from pysot.engine.monitor import log_to
 from pysot.engine.trainer import Trainer
@@ -146,6 +146,6 @@ def summary(trainer: Trainer, folder: Path, finished: bool, seconds: float) -> l
 
 def _seed(text: str) -> int:
     value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("a seed is 0 or more")
+    if not 0 <= value <= LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"a seed is from 0 to {LARGEST_SEED}")
     return value

@@ -110,10 +110,10 @@ def claim_folder(cfg: Config, group: ProcessGroup) -> Iterator[None]:
 def _lock(folder: Path, stack: contextlib.ExitStack) -> bool:
     try:
         return stack.enter_context(acquire(folder / ".training.lock"))
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
+    except (OSError, NotImplementedError) as error:  # the latter of older versions of filelock
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
-        logger.warning("%s: %s; see that no other training writes there", folder, error.strerror)
+        logger.warning("%s: %s; see that no other training writes there", folder, error)
         return True
 
 

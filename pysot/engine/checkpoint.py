@@ -29,9 +29,9 @@ from toolkit.io.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
+LARGEST_SEED = 2**63 - 1
 BEST, BEST_SCORE = "checkpoint_best.pth", "best.json"
 
-_LARGEST_COUNT = 10**12
 _REPORTED = 3  # wrong entries of a checkpoint
 
 _RETRY_SECONDS = 15.0  # between two attempts to write the last checkpoint
@@ -203,9 +203,9 @@ def _faults(value: Any, layout: Any, name: str = "") -> Iterator[str]:
         yield f"{name} {fault}"
 
 
-def _count(value: Any) -> str:
-    known = type(value) is int and 0 <= value <= _LARGEST_COUNT
-    return "" if known else f"is {shown(value)}; expected a number from 0 to {_LARGEST_COUNT}"
+def _count(value: Any, most: int = 10**12) -> str:
+    known = type(value) is int and 0 <= value <= most
+    return "" if known else f"is {shown(value)}; expected a number from 0 to {most}"
 
 
 def _text(value: Any) -> str:
@@ -246,16 +246,16 @@ def _scaler(value: Any) -> str:
     return "" if known and (not value or value.keys() >= _SCALER) else f"is {shown(value)}"
 
 
-_cuda_generator = partial(_generator, device="cuda")
+_any_number = partial(_count, most=LARGEST_SEED)
 _SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
 _LAYOUT = {  # of a checkpoint; ? marks what may be missing
     "epoch": _count,
     "state_dict": _tensors,
-    "optimizer": {"state": _momentum, "param_groups": [{"params": [_count]}]},
+    "optimizer": {"state": _momentum, "param_groups": [{"params": [_any_number]}]},
     "run?": {
         "progress": {
-            **dict.fromkeys(("seed", "pairs", "step"), _count),
-            **dict.fromkeys(("epoch?", "epoch_length?"), _count),
+            "seed": _any_number,
+            **dict.fromkeys(("pairs", "step", "epoch?", "epoch_length?"), _count),
         },
         "error_budget?": {"bad_images": [_text], "skipped_steps": _count},
         "random?": {
@@ -283,13 +283,19 @@ def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path:
             f"{path}: its optimizer has groups of {sizes[0]} parameters, the configuration makes "
             f"{sizes[1]}; BACKBONE.TRAIN_EPOCH and TRAIN_LAYERS must be as when it was written"
         )
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    # torch before 1.5 gave parameters their addresses for numbers
+    numbers, parameters = (
+        [parameter for group in s["param_groups"] for parameter in group["params"]]
+        for s in (saved, {"param_groups": optimizer.param_groups})
+    )
+    shapes = {n: parameter.shape for n, parameter in zip(numbers, parameters, strict=True)}
     for number, entry in saved["state"].items():
         buffer = entry.get("momentum_buffer")
-        known = 0 <= number < len(parameters)
-        if not known or (buffer is not None and buffer.shape != parameters[number].shape):
+        if number not in shapes or (buffer is not None and buffer.shape != shapes[number]):
             raise ValueError(f"{path}: optimizer.state.{number} is of another parameter")
-    optimizer.load_state_dict({**own, "state": saved["state"]})
+    places = {number: place for place, number in enumerate(numbers)}
+    state = {places[number]: entry for number, entry in saved["state"].items()}
+    optimizer.load_state_dict({**own, "state": state})
 
 
 def _write(content: dict[str, Any], path: Path) -> None:

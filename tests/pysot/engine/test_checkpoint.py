@@ -121,6 +121,30 @@ def test_a_checkpoint_of_pysot_resumes(tmp_path, caplog):
     assert "step counts from 0" in caplog.text
 
 
+def test_a_checkpoint_of_old_torch_resumes(tmp_path):
+    trainer, other = trained(2), trainer_of()
+    content = trainer.state_dict()
+    del content["run"]
+    addresses = [140234567890128 + 72 * (7 * number % 4) for number in range(4)]
+    saved = content["optimizer"]
+    for group in saved["param_groups"]:
+        group["params"] = [addresses[number] for number in group["params"]]
+    saved["state"] = {addresses[number]: entry for number, entry in saved["state"].items()}
+    path = tmp_path / "checkpoint_e2.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    other.load_state_dict(read_training_checkpoint(path), path)
+    for number, entry in trainer.optimizer.state_dict()["state"].items():
+        found = other.optimizer.state_dict()["state"][number]["momentum_buffer"]
+        assert torch.equal(found, entry["momentum_buffer"])
+
+
+def test_a_run_of_a_large_seed_resumes(tmp_path):
+    content = trained(2).state_dict()
+    content["run"]["progress"]["seed"] = 2**63 - 1
+    path = write_checkpoint(tmp_path, content)
+    assert read_training_checkpoint(path)["run"]["progress"]["seed"] == 2**63 - 1
+
+
 def test_the_newest_whole_checkpoint_is_found(tmp_path, caplog):
     assert newest_checkpoint(tmp_path) is None
     paths = {e: write_checkpoint(tmp_path, trained(e).state_dict()) for e in (2, 9, 10)}
@@ -211,11 +235,12 @@ BAD_TENSORS = (
     torch.ones(1).expand(3, 3, 1, 1),
     torch.ones(1).expand(10**9, 10**9),
 )
-COUNTERS = ("pairs", "step", "seed", "epoch", "epoch_length")
+COUNTERS = ("pairs", "step", "epoch", "epoch_length")
 GENERATOR = "run.random.generators.0"
 WRONG = [
     *(("epoch", value) for value in COUNTS),
     *((f"run.progress.{n}", v) for n in COUNTERS for v in COUNTS[:6]),
+    *(("run.progress.seed", value) for value in (-1, 2**63, True, 2.0)),
     *((f"run.progress.{name}", KeyError) for name in ("pairs", "step", "seed")),
     *((f"run.error_budget.{name}", KeyError) for name in ("bad_images", "skipped_steps")),
     *((name, v) for name in (WEIGHT, BUFFER) for v in (*NO_TENSORS[:2], *BAD_TENSORS)),
