@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 logger = logging.getLogger(__name__)
 
 _Row = tuple[int, float, float]  # frame, width, height
+_NUMBERS = {int, float}
 _MOST_DIGITS = 200  # a file name has at most 255 bytes
 _LARGEST = 1e6  # pixels; no image is larger
 TRIES = 50  # draws after which the best one is taken: there may be no other category, or no likes
@@ -81,7 +82,8 @@ def read_annotations(path: Path) -> Annotations:
     for line in faults.lines() + emptied.lines():
         logger.warning("%s: %s", path, line)
     names, rows = zip(*tracks, strict=True)
-    numbers = [number for boxes in rows for number, *_ in boxes]
+    table = list(chain.from_iterable(rows))
+    numbers = [row[0] for row in table]
     exact = np.int64 if max(numbers) < 2**63 else object  # time stamps may be larger
     category_names, categories = _categories(categories_path(path), videos, names, first_track)
     return Annotations(
@@ -90,7 +92,7 @@ def read_annotations(path: Path) -> Annotations:
         first_track=np.array(first_track),
         first_row=np.cumsum([0, *(len(boxes) for boxes in rows)]),
         frames=np.array(numbers, dtype=exact),
-        sizes=np.array([size for boxes in rows for _, *size in boxes], dtype=np.float64),
+        sizes=np.array([row[1:] for row in table], dtype=np.float64),
         category_names=category_names,
         categories=categories,
         left_out=faults.total,
@@ -171,14 +173,14 @@ def _usable_tracks(
 
 
 def _usable_boxes(frames: dict[str, Any], where: str, faults: _Faults) -> list[_Row]:
-    boxes: dict[int, _Row] = {}
+    boxes: dict[int, tuple[float, float]] = {}
     for frame, box in frames.items():
         size = _size(box) if frame.isdecimal() and len(frame) <= _MOST_DIGITS else _no_number(frame)
         if isinstance(size, str):
             faults.add(size, f"{where}, frame {frame}", box)
-        elif boxes.setdefault(int(frame), row := (int(frame), *size)) is not row:
+        elif boxes.setdefault(int(frame), size) is not size:
             faults.add("boxes of a frame that has one already", f"{where}, frame {frame}", box)
-    return [boxes[number] for number in sorted(boxes)]
+    return [(number, *size) for number, size in sorted(boxes.items())]
 
 
 def _no_number(frame: str) -> str:
@@ -189,14 +191,14 @@ def _no_number(frame: str) -> str:
 
 def _size(box: Any) -> tuple[float, float] | str:
     """Return the width and height of a box, or what is wrong with it."""
-    if not (isinstance(box, list) and len(box) in (2, 4) and {*map(type, box)} <= {int, float}):
+    if not (isinstance(box, list) and len(box) in (2, 4) and _NUMBERS.issuperset(map(type, box))):
         return "boxes that are not [x1, y1, x2, y2] or [w, h]"
-    if not all(-_LARGEST <= value <= _LARGEST for value in box):
+    if not (min(box) >= -_LARGEST and max(box) <= _LARGEST and sum(box) == sum(box)):  # no NaN
         return f"boxes with numbers that are not finite or beyond {_LARGEST:g}"
     width, height = box if len(box) == 2 else (box[2] - box[0], box[3] - box[1])
     if not (width > 0 and height > 0):
         return "boxes without area (expected corners x1 < x2 and y1 < y2, or width and height)"
-    if min(box[-2:]) <= 0:
+    if box[-2] <= 0 or box[-1] <= 0:
         return "boxes left of or above their image"
     return width, height
 
