@@ -218,7 +218,7 @@ def rate_of(path):
         ([35 * i for i in range(20)], 1000),  # as browsers record
     ],
 )
-def test_times_count_and_not_what_a_container_guesses(tmp_path, milliseconds, rate):
+def test_times_count_and_not_what_a_container_guesses(tmp_path, milliseconds, rate, caplog):
     source = open_source(write_matroska(tmp_path / "a.mkv", milliseconds, rate))
     with VideoSink(tmp_path / "o.mp4", source.fps) as sink:
         times = []
@@ -226,9 +226,18 @@ def test_times_count_and_not_what_a_container_guesses(tmp_path, milliseconds, ra
             times.append(frame.time)
             sink.write(frame.image, frame.time)
     np.testing.assert_allclose(times, np.array(milliseconds) / 1000, atol=1e-6)
+    assert not caplog.messages
     average = (len(times) - 1) / (times[-1] - times[0])
     assert rate_of(tmp_path / "o.mp4") == pytest.approx(average, rel=0.01)
     assert len(list(open_source(tmp_path / "o.mp4"))) == len(times)
+
+
+def test_a_matroska_file_that_ends_before_its_duration_is_named(tmp_path, caplog):
+    path = write_matroska(tmp_path / "a.mkv", [40 * i for i in range(50)], 25)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert 20 < len(list(open_source(path))) < 30
+    assert "of 50 frames; others were trimmed or lost" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "avi"])

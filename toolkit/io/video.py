@@ -185,27 +185,24 @@ def _camera_images(capture: cv2.VideoCapture, name: str) -> Iterator[tuple[str, 
 
 
 def _file_images(capture: cv2.VideoCapture, name: str, count: int) -> Iterator[tuple[str, NDArray]]:
-    index = 0
+    index, last, duration = 0, 0.0, count / max(capture.get(cv2.CAP_PROP_FPS), 1e-9)
     for index, image in enumerate(_decoded(capture), start=1):
+        last = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         yield str(index - 1), image
     if not index:
         raise OSError(f"{name}: no frame can be decoded; {_NO_VIDEO}")
     if index >= count - max(2, count // 50):
         return
     # most containers only state a duration, from which OpenCV guesses the count
+    lasts = duration - last < max(0.02 * duration, 2 * last / index) or not last
     if cut := _is_cut(name):
         raise CutShortError(f"{name} ends after {index} of {count} frames; it is cut short")
-    if cut is False:
+    if cut is False or not lasts:
         logger.warning("%s: %d of %d frames; others were trimmed or lost", name, index, count)
 
 
 def _is_cut(name: str) -> bool | None:
-    """Return whether an MP4 or AVI file ends before its last box; None for other containers.
-
-    A numbered series of images is cut if OpenCV says that more are there than it could read.
-    """
-    if not os.path.isfile(name):
-        return True
+    """Return whether an MP4 or AVI file ends before its last box; None for other containers."""
     with open(name, "rb") as file:
         ends = [end for *_, end in _boxes(file)]
     return ends[-1] > os.path.getsize(name) if ends else None
