@@ -41,8 +41,6 @@ _BLANKS = re.compile(r"[;\t ]")
 _HEADER = re.compile(rb"""[#"' ]*(?:x|left|xmin)["' ]*[,;\t ][^\d\n]*\n""", re.IGNORECASE)
 # Of the text that ``float`` takes this leaves out underscores and digits beyond ASCII.
 _FOREIGN = re.compile(rb"[^-+.,0-9a-zA-Z \t\r\n]")
-
-
 _WHOLE = re.compile(r"\s*([-+]?[0-9]+)(?:\.0*)?\s*")
 
 
@@ -206,7 +204,8 @@ def box_lines(text: str, num_frames: int, span: int) -> dict[int, str]:
     lines = {n: line for n, line in lines.items() if n not in above}
     lines = {n: line for n, line in lines.items() if not line.startswith(_COMMENTS)}
     used = {n: line for n, line in lines.items() if line}
-    until = {n: line for n, line in lines.items() if n <= max(used, default=0)}
+    last = max(used, default=0)
+    until = {n: line for n, line in lines.items() if n <= last}
     padded = len(lines) > len(until)
     if padded and len(until) < span == len(lines) and len(above) == len(header):
         return lines
