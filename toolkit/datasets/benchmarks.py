@@ -3,11 +3,15 @@
 Adding a benchmark is adding a row; a one-pass set in PySOT's JSON layout needs not even that.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 _SEPARATORS = re.compile(r"[-_. ]+")
 _SUFFIXES = ("", "fps", "st", "test", "train", "val", "valid")  # that people add to a set's name
@@ -35,12 +39,12 @@ class Benchmark:
     frames: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     other_names: Mapping[str, str] = field(default_factory=dict)  # of videos in other toolkits
     folders: Mapping[str, str] = field(default_factory=dict)  # of videos, where two share one
-    sizes: str = ""  # their table in `frame_sizes.json`, of frames that are not at hand
+    sizes: str = ""  # their part of the table ``frame_sizes``, of frames that are not at hand
     prefix: str = ""  # that other toolkits put before the names of videos, in small letters
 
     def spelling(self, name: str) -> str:
         """Name of a video without what toolkits write differently: case, separators, prefix."""
-        plain = _SEPARATORS.sub("-", name.lower())
+        plain = alike(name)
         return plain.removeprefix(f"{self.prefix}-") if self.prefix else plain
 
 
@@ -114,6 +118,17 @@ BENCHMARKS: dict[str, Benchmark] = {
 #: What benchmarks without their own row are called elsewhere, in small letters and digits.
 _OTHER_NAMES = {"otb2013": "CVPR13", "otb13": "CVPR13", "ytvos": "YouTube-VOS"}
 _NUMBERS = re.compile(r"[0-9]+")
+
+
+@cache
+def table(name: str) -> Mapping[str, Any]:
+    """Return names or numbers that belong to sets; see the folder ``data``."""
+    return json.loads((files("toolkit.datasets") / "data" / f"{name}.json").read_bytes())
+
+
+def alike(name: str) -> str:
+    """Return what names have in common that differ in case and separators."""
+    return _SEPARATORS.sub("-", name.lower())
 
 
 def find_benchmark(name: str) -> Benchmark:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from toolkit.datasets.benchmarks import alike
 from toolkit.io.images import IMAGE_SUFFIXES
 
 _BELOW = ("img", "color", "imgs", "images")  # folders of images in that of a video
@@ -76,7 +77,7 @@ def _walk(
     """Go down from a folder by names that are alike; empty if there is no such path."""
     for part in parts:
         there, other = listing(place), folders.get(part, part)
-        spellings = (part, _alike(part), other, _alike(other))
+        spellings = (part, alike(part), other, alike(other))
         entry = next(filter(None, map(there.get, spellings)), None)
         if entry is None:
             return ""
@@ -102,11 +103,7 @@ def _entries(folder: str) -> dict[str, str]:
         names = sorted(os.listdir(folder))
     except OSError:
         return {}
-    alike: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for name in names:
-        alike.setdefault(_alike(name), []).append(name)
-    return {key: of[0] for key, of in alike.items() if len(of) == 1} | {n: n for n in names}
-
-
-def _alike(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-").replace(" ", "-")
+        found.setdefault(alike(name), []).append(name)
+    return {key: of[0] for key, of in found.items() if len(of) == 1} | {n: n for n in names}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 import os
 import re
 from collections import Counter
@@ -17,8 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Items
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -201,12 +198,6 @@ def match_masks(
 
 
 # ------------------------------------------------------------------------------ finding folders
-
-
-@cache
-def table(name: str) -> Mapping[str, Any]:
-    """Return a list of names that belongs to a set; see the folder ``data``."""
-    return json.loads((files("toolkit.datasets") / "data" / f"{name}.json").read_bytes())
 
 
 def image_folder(folder: Path, below: Iterable[str] = (*_IMAGES, ".")) -> Path:

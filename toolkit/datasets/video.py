@@ -6,7 +6,6 @@ and frames, from which training preparation cuts crops.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -14,14 +13,13 @@ from collections.abc import Sequence as Items
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.datasets.benchmarks import OPE, Benchmark
+from toolkit.datasets.benchmarks import OPE, Benchmark, table
 from toolkit.datasets.locating import locate_images
 from toolkit.io.boxes import ABSENT, Region, as_regions, box_around, boxes_around
 from toolkit.io.images import image_size, mask_box, read_image, read_labels
@@ -347,20 +345,13 @@ class Video:
         try:
             return image_size(self.first_image, self.stated_size)
         except FileNotFoundError:
-            if size := _usual_size(self.name, self._benchmark.sizes):
-                return size
+            if size := table("frame_sizes").get(self._benchmark.sizes, {}).get(self.name):
+                return tuple(size)
             raise FileNotFoundError(
                 f"video {self.name!r}: its frame size is not known: the annotation has no width "
                 f"and height, and there is no image {self.first_image}; only the overlaps of VOT, "
                 "long-term and GOT-10k sets need it"
             ) from None
-
-
-def _usual_size(video: str, table: str) -> tuple[int, int] | None:
-    """Size (w, h) of the frames of a public video, if it is known."""
-    path = files("toolkit.datasets") / "data" / "frame_sizes.json"
-    found = json.loads(path.read_bytes())[table].get(video) if table else None
-    return found and tuple(found)
 
 
 def image_number(name: str | os.PathLike) -> int:

@@ -88,7 +88,7 @@ class MaskEvaluation(Evaluation):
         self, video: Video, paths: list[Path | None], problems: list[str]
     ) -> Iterator[tuple[NDArray, NDArray | None]]:
         """Annotation and result of the frames that are scored; None counts as lost."""
-        alike: dict[str, list[int]] = {}  # text without the file -> its place and count
+        faults: dict[str, list[str]] = {}  # by their text without the file
         for i in range(1, len(video) - 1):
             annotated = video.mask_names[i] is not None
             if not annotated or (paths[i] is None and self.incomplete == "skip"):
@@ -97,17 +97,15 @@ class MaskEvaluation(Evaluation):
             try:
                 labels = paths[i] and _read_result(paths[i], truth.shape)
             except ValueError as error:
-                place = alike.setdefault(str(error).replace(str(paths[i]), ""), [len(problems), 0])
-                place[1] += 1
-                if place[1] == 1:
-                    problems.append(f"{error}: {self.outcome}")
-                self.checked(video.name, problems)
+                text = f"{error}: {self.outcome}"
+                faults.setdefault(text.replace(str(paths[i]), ""), []).append(text)
+                self.checked(video.name, [*problems, text])
                 if self.incomplete == "skip":
                     continue
                 labels = None
             yield truth, labels
-        for place, count in alike.values():
-            problems[place] += f" (and {count - 1} more such masks)" if count > 1 else ""
+        for text, *others in faults.values():
+            problems.append(text + (f" (and {len(others)} more such masks)" if others else ""))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from toolkit.datasets.benchmarks import OTB, find_benchmark
+from toolkit.datasets.benchmarks import OTB, find_benchmark, table
 from toolkit.datasets.reading import (
     BoxFile,
     Format,
@@ -13,7 +13,6 @@ from toolkit.datasets.reading import (
     listed,
     read_boxes,
     subfolders,
-    table,
 )
 from toolkit.datasets.video import Sequence
 from toolkit.io.boxes import Region, check_regions, split_fields

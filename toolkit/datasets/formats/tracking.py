@@ -7,7 +7,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from toolkit.datasets.benchmarks import find_benchmark
+from toolkit.datasets.benchmarks import find_benchmark, table
 from toolkit.datasets.reading import (
     BoxFile,
     Format,
@@ -19,7 +19,6 @@ from toolkit.datasets.reading import (
     read_boxes,
     read_csv,
     subfolders,
-    table,
     without_links,
 )
 from toolkit.datasets.video import Corners, Sequence
