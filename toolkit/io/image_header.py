@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from mmap import mmap
 from typing import NamedTuple
 
@@ -133,18 +134,14 @@ def _pnm(content: bytes | mmap) -> Header:
 
 def _tiff(content: bytes | mmap) -> Header:
     tags = dict(_tags(content))
-    return Header(tags[256], tags[257], tags.get(258, 1), _valid(tags.get(_ORIENTATION)), True)
+    return Header(tags[256], tags[257], tags.get(258, 1), _orientation(content), True)
 
 
-def _orientation(exif: bytes) -> int:
-    try:
-        return _valid(dict(_tags(exif)).get(_ORIENTATION))
-    except (struct.error, ValueError, LookupError):
-        return 1
-
-
-def _valid(orientation: int | None) -> int:
-    return orientation if orientation in range(1, 9) else 1
+def _orientation(exif: bytes | mmap) -> int:
+    found = 1
+    with suppress(struct.error, ValueError, LookupError):
+        found = dict(_tags(exif)).get(_ORIENTATION, 1)
+    return found if 1 <= found <= 8 else 1
 
 
 def _tags(content: bytes | mmap) -> Iterator[tuple[int, int]]:

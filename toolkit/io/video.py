@@ -239,22 +239,19 @@ def _quiet_opencv() -> Iterator[None]:
 class VideoSink:
     """Writes an MPEG-4 (.mp4) or motion JPEG (.avi) video that appears when the block ends.
 
-    If the block fails, unless ``keep``, or writes no frame, nothing changes on disk. A video whose
-    frames come with their times lasts as long as they do: the rate in the file is corrected in the
-    end. These codecs hold even sides only: OpenCV drops the last row or column of an odd one.
+    If the block fails, or writes no frame, nothing changes on disk. A video whose frames come with
+    their times lasts as long as they do: the rate in the file is corrected in the end. These codecs
+    hold even sides only: OpenCV drops the last row or column of an odd one.
 
     Raises:
         ValueError: If the suffix is another one, or there is a folder of that name.
         OSError: If the file cannot be written.
     """
 
-    def __init__(
-        self, path: str | os.PathLike, fps: float = _DEFAULT_FPS, keep: bool = False
-    ) -> None:
+    def __init__(self, path: str | os.PathLike, fps: float = _DEFAULT_FPS) -> None:
         self.path = Path(path)
         # MPEG-4 has no fraction above 65535, and OpenCV makes one of 1000 at most
         self.fps = round(fps, 3 if fps < 65 else 2 if fps < 655 else 1)
-        self.keep = keep
         self.num_frames = 0
         self._times: list[float] = []
         self._writer: cv2.VideoWriter | None = None
@@ -307,7 +304,7 @@ class VideoSink:
         try:
             if self._writer is not None:
                 self._writer.release()
-            if self._writer is not None and (kind is None or self.keep):
+            if self._writer is not None and kind is None:
                 self._check()
                 with naming(self.path, self._temporary):
                     _correct_rate(self._temporary, self.fps, self._times)
