@@ -47,9 +47,9 @@ def _images_of(
     root: Path, parts: Sequence[str], image: str, folders: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the images of the folder that has a certain one, by `_key`; none if several have."""
-    listing = cache(_entries)  # which is read often, but may change between calls
-    below = (root / entry for entry in sorted(set(listing(str(root)).values())))
-    for bases in ([root], [root.parent], [path for path in below if path.is_dir()]):
+    listing = cache(_folders)  # which is read often, but may change between calls
+    below = [root / name for name in sorted(set(listing(str(root)).values()))]
+    for bases in ([root], [root.parent], below):
         found = {}
         for base in bases:
             places = (_walk(str(base), path, listing, folders) for path in _paths(parts))
@@ -86,9 +86,12 @@ def _walk(
 
 
 def _images(folder: str) -> dict[str, str]:
-    entries = _entries(folder).values() if folder else ()
-    images = (e for e in entries if os.path.splitext(e)[1].lower() in IMAGE_SUFFIXES)
-    return {_key(entry): os.path.join(folder, entry) for entry in images}
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return {}
+    images = (name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
+    return {_key(name): os.path.join(folder, name) for name in images}
 
 
 def _key(file: str) -> str:
@@ -97,10 +100,11 @@ def _key(file: str) -> str:
     return str(int(stem)) if stem.isdecimal() else stem
 
 
-def _entries(folder: str) -> dict[str, str]:
-    """Return what is in a folder by its name, and by what is alike if that is one entry alone."""
+def _folders(place: str) -> dict[str, str]:
+    """Return the folders in one by name, and by what is alike in names if it is of one alone."""
     try:
-        names = sorted(os.listdir(folder))
+        with os.scandir(place) as entries:  # of many images, of which no names are needed
+            names = sorted(entry.name for entry in entries if entry.is_dir())
     except OSError:
         return {}
     found: dict[str, list[str]] = {}
