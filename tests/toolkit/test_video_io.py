@@ -350,6 +350,8 @@ def test_a_file_named_by_a_number_is_no_camera(tmp_path, monkeypatch):
     (tmp_path / "0").mkdir()
     (tmp_path / "1.png").rename(tmp_path / "0" / "1.png")
     assert len(list(open_source("0"))) == 1
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    assert open_source(0).live  # as without --video
 
 
 class FakeCamera:

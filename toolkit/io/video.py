@@ -113,7 +113,9 @@ def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
     Raises:
         OSError: If OpenCV cannot open it, or there is no such file, or no image in the folder.
     """
-    text = os.fspath(source) if not isinstance(source, int) else str(source)
+    if isinstance(source, int):
+        return _open_capture(source, f"camera {source}", live=True, camera=True)
+    text = os.fspath(source)
     if os.path.isdir(text):
         return _open_folder(text)
     if "://" in text:
@@ -122,7 +124,7 @@ def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
         return _open_images(text, paths)
     if not os.path.exists(text):
         if text.isdecimal():
-            return _open_capture(int(text), f"camera {int(text)}", live=True, camera=True)
+            return open_source(int(text))
         raise FileNotFoundError(f"no such video file, folder, camera number or URL: {text!r}")
     mode = os.stat(text).st_mode
     return _open_capture(text, text, not stat.S_ISREG(mode), camera=stat.S_ISCHR(mode))
