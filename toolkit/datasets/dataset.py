@@ -124,7 +124,7 @@ def require_images(name: str, videos: Sequence[Video]) -> None:
         return
     root, more = lost[0].root, f" and {len(lost) - 1} more" if lost[1:] else ""
     text = f"{len(lost)} of {len(videos)} videos of {name} have no images ({lost[0].name}{more})"
-    there = sorted(entry for entry in os.listdir(root)) if root.is_dir() else []
+    there = sorted(os.listdir(root)) if root.is_dir() else []
     text += (
         f": there is no {lost[0].first_image}, also without or with a folder img or color; "
         f"{root} holds {', '.join(there[:5]) or 'nothing'}{', ...' if there[5:] else ''}"
@@ -306,12 +306,11 @@ def _paired(
     if number == 1 < len(names):  # enough to track, as in the test sets of servers
         first = regions.tolist() if isinstance(regions, np.ndarray) else list(regions)
         return names, first + [[NAN] * len(first[0])] * surplus
-    first, _ = benchmark.frames.get(video, (1, None))
-    if surplus == first - 1 > 0 and image_number(names[0]) == 1:
-        names, what = names[surplus:], f"the first {surplus} images are before the annotation"
-    elif surplus:
-        what = f"the last {abs(surplus)} {'images' if surplus > 0 else 'boxes'} are left out"
     if surplus:
+        what = f"the last {abs(surplus)} {'images' if surplus > 0 else 'boxes'} are left out"
+        first, _ = benchmark.frames.get(video, (1, None))
+        if surplus == first - 1 and image_number(names[0]) == 1:
+            names, what = names[surplus:], f"the first {surplus} images are before the annotation"
         text = f"{number + surplus} img_names but {number} gt_rect, {what}"
         log.warn("boxes and images that differ in number", video, text)
     length = min(len(names), number)

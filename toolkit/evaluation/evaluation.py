@@ -291,8 +291,7 @@ class Evaluation(ABC):
         """Read the repetitions of one video, as long as they are; raises what the reader does."""
         found, store = self.dataset.videos[video], self.store(tracker)
         if tracker not in self._found:
-            located = store.locate(self.dataset.videos, self.dataset.benchmark)
-            self._found[tracker] = located
+            self._found[tracker] = store.locate(self.dataset.videos, self.dataset.benchmark)
         files = self._found[tracker].runs[video]
         return [self._aligned(store.read(run), found).resized(len(found)) for run in files]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -106,10 +107,7 @@ def _categories(path: Path, items: Any, reading: Reading) -> dict[int | str, str
 
 def _image_path(folder: Path, name: str) -> Path:
     """Return the path of an image; its name may be one of Windows."""
-    try:
-        there = "\\" not in name or (folder / name).is_file()
-    except (ValueError, OSError):
-        there = True
+    there = "\\" in name and os.path.isfile(folder / name)
     return folder / (name if there else name.replace("\\", "/"))
 
 
