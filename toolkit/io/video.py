@@ -40,8 +40,12 @@ _PROBE_SECONDS = 20
 _LONGEST_WAIT = 10.0  # seconds that a window shows one frame
 _PROBE = "import cv2; cv2.namedWindow('display'); cv2.waitKey(1)"
 _MOST_FRAMES = 1e9  # what is above is no count
-#: Fields of an MP4 file to change if it lasts longer: box, place after its name, power of factor.
-_DURATIONS = ((b"mvhd", 20, 1), (b"tkhd", 24, 1), (b"elst", 12, 1), (b"mdhd", 16, -1))
+#: Fields of an MP4 file to change if it lasts longer: box, place after its name, power of the
+#: factor, and whether it counts units of the track, whose number per second is the fourth field.
+_DURATIONS = (
+    *((b"mvhd", 20, 1, 0), (b"tkhd", 24, 1, 0), (b"elst", 12, 1, 0)),
+    *((b"mdhd", 16, -1, 1), (b"mdhd", 20, 0, 1), (b"stts", 16, 0, 1)),
+)
 _RIFF = int.from_bytes(b"RIFF", "big")
 _NO_VIDEO = "it is damaged, cut short, or in a format that this OpenCV build does not read"
 
@@ -344,10 +348,12 @@ def _correct_rate(path: Path, fps: float, times: list[float]) -> None:
         if path.suffix == ".avi":
             struct.pack_into("<I", data, 32, step)  # of the main header
             struct.pack_into("<II", data, data.find(b"strh") + 28, step, 1_000_000)
-        for kind, place, factor in _DURATIONS if path.suffix != ".avi" else ():
+        units = max(1, int(slower / 16))  # else the track would have too few in a second
+        for kind, place, power, counts in _DURATIONS if path.suffix != ".avi" else ():
             if (at := data.find(kind)) >= 0:
                 (value,) = struct.unpack_from(">I", data, at + place)
-                struct.pack_into(">I", data, at + place, _whole(value * slower**factor))
+                value *= slower**power * units**counts
+                struct.pack_into(">I", data, at + place, _whole(value))
         file.seek(begin)
         file.write(data)
 
