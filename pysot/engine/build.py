@@ -45,11 +45,6 @@ def build_trainer(cfg: Config, group: ProcessGroup, device: torch.device, seed: 
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     train, plan = cfg.TRAIN, build_optimizer_plan(cfg)
-    if not plan.schedule.start_lr > 0:
-        raise ValueError(
-            f"TRAIN.LR: the first rate after the warm-up is {plan.schedule.start_lr:g}; expected a "
-            "number above 0, since TRAIN.BASE_LR takes its place"
-        )
     for epoch, rate in enumerate(plan.rates):
         if not 0 <= rate < math.inf:
             raise ValueError(

@@ -133,7 +133,7 @@ def _rates(key: str, node: CfgNode, epochs: int) -> NDArray:
         raise ValueError(f"{key}.TYPE: unknown schedule {node.TYPE!r}; known: {known}")
     try:
         rates = np.asarray(RATES[node.TYPE](epochs, **node.KWARGS))
-        if rates.shape != (epochs,) or rates.dtype.kind != "f":
+        if rates.shape != (epochs,) or rates.dtype.kind not in "if":
             raise ValueError("expected numbers")
         return rates
     except (TypeError, ValueError, ArithmeticError) as error:

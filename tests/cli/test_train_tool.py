@@ -227,7 +227,7 @@ def test_too_many_corrupt_images_end_the_run(folder, capsys):
         (["TRAIN.LR.KWARGS.start_lr", ".nan"], "TRAIN.LR.KWARGS.start_lr is nan"),
         (
             ["TRAIN.LR.TYPE", "linear", "TRAIN.LR.KWARGS.start_lr", "0"],
-            "the first rate after the warm-up is 0; expected a number above 0",
+            "TRAIN.LR.KWARGS: start_lr is 0; expected a number above 0",
         ),
         (["DATASET.SEARCH.SCALE", "1.5"], "DATASET.SEARCH.SCALE is 1.5; expected a number from 0"),
         (["DATASET.NEG", "2"], "DATASET.NEG is 2.0; expected a number from 0 to 1"),

@@ -188,6 +188,12 @@ def test_plan_follows_the_configuration():
     assert (built.momentum, built.base_lr, built.train_epoch) == (0.5, 0.005, 10)
 
 
+@pytest.mark.parametrize("kind", ["step", "multi-step"])
+def test_rates_may_be_whole_numbers(kind):
+    built = build_optimizer_plan(configured(kind, {"start_lr": 1, "mult": 1}, 3))
+    assert built.rates == pytest.approx([0.005] * 3)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
