@@ -125,10 +125,9 @@ class SiameseTracker(BaseTracker):
     @torch.inference_mode()
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
         """See :meth:`BaseTracker.init`."""
-        bbox = as_box(bbox)
         check_frame(image)
         check_box(bbox, image.shape if self.inside_only else None)
-        target, fill = Target.from_xywh(bbox), tuple(image.mean(axis=(0, 1)))
+        target, fill = Target.from_xywh(as_box(bbox)), tuple(image.mean(axis=(0, 1)))
         self.state = self.state_type(target, fill, self.encode(image, [target], fill))
 
     @torch.inference_mode()
@@ -274,7 +273,7 @@ def check_frame(image: NDArray) -> None:
 
 
 def as_box(bbox: Sequence[float] | NDArray | Tensor) -> NDArray:
-    """Return four numbers that may come as an array of shape (1, 4) or a tensor as (4,).
+    """Return four finite numbers, also of an array of shape (1, 4) or a tensor, as (4,).
 
     Raises:
         ValueError: If they are anything else, such as text.
@@ -283,21 +282,21 @@ def as_box(bbox: Sequence[float] | NDArray | Tensor) -> NDArray:
         box = np.asarray(bbox.detach().cpu() if isinstance(bbox, Tensor) else bbox)
     except (TypeError, ValueError):  # of lists of lists, or of numbers that NumPy lacks
         box = np.array(None)
-    if box.shape not in ((4,), (1, 4)) or box.dtype.kind not in "iuf":
+    known = box.shape in ((4,), (1, 4)) and box.dtype.kind in "iuf"
+    if not known or not np.isfinite(box).all():
         raise ValueError(f"the first box must be four finite numbers x, y, w, h; found {bbox!r}")
     return box.ravel()
 
 
 def check_box(bbox: Sequence[float], frame_shape: tuple[int, ...] | None) -> None:
     """Raise ``ValueError`` for a first box without area, or outside of the frame if given."""
-    box = np.asarray(bbox, dtype=np.float64).ravel()
-    if box.size != 4 or not np.isfinite(box).all():
-        raise ValueError(f"the first box must be four finite numbers x, y, w, h; found {bbox}")
-    x, y, w, h = box
+    x, y, w, h = as_box(bbox).tolist()
     if w <= 0 or h <= 0:
         raise ValueError(f"the first box has no area: width {w:g}, height {h:g}")
-    height, width = frame_shape[:2] if frame_shape else (np.inf, np.inf)
-    if frame_shape and (x >= width or y >= height or x + w <= 0 or y + h <= 0):
+    if frame_shape is None:
+        return
+    height, width = frame_shape[:2]
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         raise ValueError(
             f"the first box ({x:g}, {y:g}, {w:g}, {h:g}) lies outside the {width} x {height} frame"
         )
