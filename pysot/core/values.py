@@ -7,7 +7,6 @@ import math
 import re
 import reprlib
 from ast import literal_eval
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,11 +65,12 @@ def _check_extent(loader: _Loader, values: int, depth: int) -> None:
 def _extent(node: yaml.Node) -> tuple[int, int]:
     children = node.value if isinstance(node, yaml.CollectionNode) else []
     if isinstance(node, yaml.MappingNode):
-        names = [key.value for key, _ in children if isinstance(key, yaml.ScalarNode)]
-        counts = Counter(name for name in names if name != "<<")
-        twice = next((name for name, count in counts.items() if count > 1), None)
-        if twice is not None:
-            raise _refusal(f"the key {shown(twice)} stands twice", node.start_mark)
+        names = set()
+        for key, _ in children:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in names:
+                    raise _refusal(f"the key {shown(key.value)} stands twice", key.start_mark)
+                names.add(key.value)
         children = list(itertools.chain.from_iterable(children))
     extents = [getattr(child, "extent", None) for child in children]
     if None in extents:

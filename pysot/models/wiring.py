@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from pysot.utils.anchor import anchor_shapes
 
-_WIDEST = 4  # times a published backbone's channels
-
 
 def check_wiring(
     backbone: nn.Module,
@@ -102,9 +100,7 @@ def _shown(channels: list[int]) -> str:
 
 
 def scaled_widths(widths: Sequence[int], width_mult: float) -> list[int]:
-    """Multiply channel numbers, by 4 at most, and truncate; ValueError if a layer gets none."""
-    if width_mult > _WIDEST:
-        raise ValueError(f"BACKBONE.KWARGS.width_mult is {width_mult}; expected {_WIDEST} or less")
+    """Multiply channel numbers and truncate; ValueError if a layer gets none."""
     scaled = [int(width * width_mult) for width in widths]
     if min(scaled) < 1:
         raise ValueError(
