@@ -39,7 +39,8 @@ def locate_images(
             parts = [part for part in folder.split("/") if part not in ("", ".")]
             parts = parts if {*parts} - {*_BELOW} else [video, *parts]
             found[folder] = _images_of(root, parts, _key(file), folders)
-        paths[index] = found[folder].get(_key(file), paths[index])
+        if images := found[folder]:
+            paths[index] = images.get(_key(file), paths[index])
     return paths
 
 
