@@ -109,8 +109,8 @@ def state_dict_of(
     names, in whole parts, to others.
 
     Raises:
-        ValueError: If there are no weights in it, two sets of them, or two entries of one name.
-            The message names ``source``.
+        ValueError: If there are no weights in it, two sets of them, or two entries of one name
+            of the model. The message names ``source``.
     """
     weights = _weights_in(checkpoint, source)
     if weights is None:
@@ -121,9 +121,9 @@ def state_dict_of(
         if not isinstance(key, str):
             raise ValueError(f"{source}: expected names of weights, found {shown(key)}")
         name = _name_in(known, _renamed(key, rename or {}, unused))
-        if name in found:
+        if name in found and (name in known or not known):
             raise ValueError(f"{source} holds {name} twice, under different names")
-        found[name] = value
+        found[key if name in found else name] = value
     if unused:
         old = ", ".join(sorted(unused))
         logger.warning("TRAIN.PRETRAINED_RENAME: no name in %s begins with %s", source, old)

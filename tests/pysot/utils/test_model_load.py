@@ -256,6 +256,14 @@ def test_the_file_of_a_backbone_serves_a_network(tmp_path, prefix, caplog):
         load_weights(target, saved(tmp_path, weights))
 
 
+def test_two_heads_that_a_network_lacks_may_have_one_name(tmp_path, caplog):
+    weights = small().state_dict()
+    heads = {"fc.weight": torch.ones(3), "model.fc.weight": torch.zeros(3)}
+    load_backbone(model := small(), saved(tmp_path, {**weights, **heads}))
+    assert same(model, weights)
+    assert "not used: fc" in caplog.text
+
+
 def test_the_file_of_a_network_serves_a_backbone(tmp_path):
     source, target = Part(), small()
     weights = {f"module.{key}": value for key, value in source.state_dict().items()}
