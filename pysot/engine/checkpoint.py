@@ -136,11 +136,6 @@ def _places(names: list[str]) -> dict[tuple[int, int], str]:
     return {(int(m[1]), int(m[2] or 0)): m[0] for m in matches if m}
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Return path and content of the newest checkpoint that is whole; None without any."""
-    return next(whole_checkpoints(folder), None)
-
-
 def whole_checkpoints(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield path and content of the checkpoints that are whole, the newest first."""
     found = _places([path.name for path in folder.glob("*")])

@@ -14,7 +14,7 @@ from training_crops import tiny_config, write_training_set
 from pysot.cli.train import main
 from pysot.core.config import load_config
 from pysot.engine import build
-from pysot.engine.checkpoint import newest_checkpoint
+from pysot.engine.checkpoint import whole_checkpoints
 from pysot.engine.distributed import ProcessGroup
 from pysot.models.model_builder import build_model
 from pysot.utils.model_load import load_weights, read_checkpoint
@@ -122,6 +122,6 @@ def test_the_one_before_a_wrong_checkpoint_is_found(run, tmp_path):
     with Trial("auto", tmp_path, ["in"]) as trial:
         for number, rng in generators("auto", share=5):
             newest.write_bytes(mutated_bytes(saved(content), rng))
-            found = trial.run(number, lambda: newest_checkpoint(folder))
+            found = trial.run(number, lambda: next(whole_checkpoints(folder), None))
             if found is None:
                 trial.fault(number, "no checkpoint is found")

@@ -10,8 +10,8 @@ from pysot.core.config import default_config
 from pysot.engine.build import load_start
 from pysot.engine.checkpoint import (
     load_momentum,
-    newest_checkpoint,
     read_training_checkpoint,
+    whole_checkpoints,
     write_checkpoint,
 )
 from pysot.engine.distributed import ProcessGroup
@@ -146,12 +146,12 @@ def test_a_run_of_a_large_seed_resumes(tmp_path):
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path, caplog):
-    assert newest_checkpoint(tmp_path) is None
+    assert next(whole_checkpoints(tmp_path), None) is None
     paths = {e: write_checkpoint(tmp_path, trained(e).state_dict()) for e in (2, 9, 10)}
     (tmp_path / "checkpoint_e99.pth.tmp").touch()
-    assert newest_checkpoint(tmp_path)[0] == paths[10]  # by number, not by name
+    assert next(whole_checkpoints(tmp_path))[0] == paths[10]  # by number, not by name
     os.truncate(paths[10], 900)
-    path, content = newest_checkpoint(tmp_path)
+    path, content = next(whole_checkpoints(tmp_path))
     assert (path, content["epoch"]) == (paths[9], 9)
     assert "checkpoint_e10.pth" in caplog.text
     assert "trying the one before" in caplog.text

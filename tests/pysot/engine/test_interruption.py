@@ -195,7 +195,7 @@ def check_saved_and_resumed(crops, whole, folder, ranks, capfd):
     errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     saved = [line for line in errors if "--resume auto goes on from it" in line]
     assert len(saved) == ranks or len(saved) == 1
-    newest = checkpoint.newest_checkpoint(folder / "snapshot")[0]
+    newest = next(checkpoint.whole_checkpoints(folder / "snapshot"))[0]
     assert str(newest) in saved[0]
     assert run_ranks(work(crops, folder, ranks), ranks) == [0] * ranks
     assert_same_end(whole(ranks), final(folder))
@@ -331,7 +331,7 @@ def test_a_cut_checkpoint_costs_the_steps_since_the_one_before(crops, whole, tmp
     places = checkpoint._places([path.name for path in (tmp_path / "snapshot").iterdir()])
     newest, before = sorted(places, reverse=True)[:2]
     os.truncate(tmp_path / "snapshot" / places[newest], 1000)
-    path, content = checkpoint.newest_checkpoint(tmp_path / "snapshot")
+    path, content = next(checkpoint.whole_checkpoints(tmp_path / "snapshot"))
     assert path.name == places[before]
     assert (content["epoch"], content["run"]["progress"]["pairs"]) == before
     assert run_ranks(work(crops, tmp_path, 1), 1) == [0]
