@@ -331,6 +331,7 @@ class Trainer:
         problems = mismatches(own, weights)
         if self.average is not None and "ema" in run:
             problems += [f"run.ema: {p}" for p in mismatches(self.average.state_dict(), run["ema"])]
+            problems += [] if "n_averaged" in run["ema"] else ["run.ema: n_averaged is missing"]
         if problems:
             raise ValueError(f"{path} does not fit the configured model: {'; '.join(problems)}")
         done, pairs = content["epoch"], run.get("progress", {}).get("pairs", 0)
@@ -344,8 +345,11 @@ class Trainer:
         load_momentum(optimizer, content["optimizer"], path)
         self.model.load_state_dict(weights, strict=False)
         for name in self.components.keys() & run.keys():
+            part = self.components[name]
+            # counters of batch norm may be missing, which mismatches accepts
+            options = {"strict": False} if isinstance(part, nn.Module) else {}
             if run[name]:  # a scaler that was not needed has no state
-                self.components[name].load_state_dict(run[name])
+                part.load_state_dict(run[name], **options)
         self.optimizer, progress.epoch = optimizer, done
 
     # ---------------------------------------------------------------------- parts of a step

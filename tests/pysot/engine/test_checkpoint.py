@@ -138,6 +138,13 @@ def test_a_checkpoint_of_old_torch_resumes(tmp_path):
         assert torch.equal(found, entry["momentum_buffer"])
 
 
+def test_an_average_counts_what_it_has_seen(tmp_path):
+    content = trained(2).state_dict()
+    del content["run"]["ema"]["n_averaged"]
+    with pytest.raises(ValueError, match=r"run\.ema: n_averaged is missing"):
+        trainer_of().load_state_dict(content, tmp_path / "a.pth")
+
+
 def test_a_run_of_a_large_seed_resumes(tmp_path):
     content = trained(2).state_dict()
     content["run"]["progress"]["seed"] = 2**63 - 1
