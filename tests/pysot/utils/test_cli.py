@@ -21,7 +21,7 @@ def failing(error):
         (ValueError("TRACK.LR: expected float"), 2, "error: TRACK.LR: expected float"),
         (FileNotFoundError("checkpoint not found: a.pth"), 2, "error: checkpoint not found: a.pth"),
         (OSError(errno.ENOSPC, "No space left on device", "a.pth"), 2, "error: a.pth: No space"),
-        (OSError(errno.ENOSPC, "cannot write a.mp4: full"), 2, "error: cannot write a.mp4: full"),
+        (OSError("cannot write a.mp4: full"), 2, "error: cannot write a.mp4: full"),
         (RunFailed("2 of 3 videos failed"), 1, "error: 2 of 3 videos failed"),
         (WorkerDied("a worker process died"), 1, "error: a worker process died"),
         (KeyboardInterrupt(), 130, "interrupted"),
