@@ -223,6 +223,8 @@ def check_network(cfg: Config, trainer: Trainer, dataset: PairDataset) -> None:
         optimizer, rate = begin_epoch(model, plan, start), max(plan.schedule.values[start:stop])
         try:
             losses = model.eval().forward(batch)
+        except torch.cuda.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
         except RuntimeError as error:
             raise ValueError(f"the parts of the network do not suit each other: {error}") from error
         weights = model.loss_weights.items()
