@@ -7,6 +7,7 @@ import random
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 
 from pysot.cli import eval as eval_tool
@@ -25,6 +26,7 @@ def work(main, argv):
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
+    cv2.setNumThreads(0)  # OpenCV would wait for threads that a fork does not have
     main(argv)
 
 
