@@ -41,6 +41,7 @@ from toolkit.datasets.reading import spans
 from toolkit.io.files import atomic_write
 from toolkit.io.images import image_size, undecided_turn
 from toolkit.io.issues import LEVELS, IssueLog
+from toolkit.io.names import fold
 
 # evaluations whose overlaps end at the border of the frame
 _NEED_SIZE = ("vot", "longterm")
@@ -245,8 +246,8 @@ def _outside(boxes: NDArray, size: tuple[int, int] | None) -> NDArray:
 
 def _check_names(videos: Mapping[str, Video], benchmark: Benchmark, log: IssueLog) -> None:
     """What only shows when the videos are seen together."""
-    lower = Counter(map(str.lower, videos))
-    alike = [name for name in videos if lower[name.lower()] > 1]
+    counts = Counter(map(fold, videos))
+    alike = [name for name in videos if counts[fold(name)] > 1]
     if alike:
         log.warn("", "", f"names that differ in case only: {_some(alike)}")
     if benchmark.num_videos not in (0, len(videos)):

@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     form = CropForm(template=args.template_crops, tiles=not args.plain_jpeg)
     root = args.output / f"crop{form.size}"
-    check_output(root)
+    if args.check or args.test_videos:  # else `crop_set` is the first to do anything
+        check_output(root)
     if args.test_videos and not args.check:
         _write_test_set(args)
     log, report = IssueLog(), args.output / _REPORT

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sets
 import torch
 import yaml
 from harness import ONE, Trial, generators
@@ -46,19 +47,8 @@ BOMBS = {
 }
 
 
-def numbers(value):
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from numbers(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from numbers(item)
-    elif isinstance(value, float):
-        yield value
-
-
 def check_loaded(cfg):
-    assert all(map(math.isfinite, numbers(cfg)))
+    assert all(map(math.isfinite, sets.numbers(cfg)))
     yaml.safe_dump(plain(cfg))  # nothing in it that no YAML has
 
 
