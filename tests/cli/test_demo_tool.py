@@ -290,6 +290,15 @@ def raises(error):
     return end
 
 
+@pytest.fixture
+def without_nohup():
+    """End nohup for a test, under which the whole suite may run."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("without_nohup")
 @pytest.mark.parametrize(
     ("end", "message"),
     [
