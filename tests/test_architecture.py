@@ -27,6 +27,7 @@ FLOORS = (
     ("toolkit.report",),
     ("toolkit.legacy",),
     ("pysot.core", "pysot.utils"),
+    ("pysot.zoo",),
     ("pysot.models",),
     ("pysot.inference", "pysot.datasets", "pysot.tracker", "pysot.engine"),
     ("pysot.cli",),

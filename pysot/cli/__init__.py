@@ -41,6 +41,7 @@ COMMANDS = {
     "check": "check a data set, and write its JSON file",
     "submit": "pack results for the server of a benchmark",
     "visualize": "draw training pairs",
+    "models": "list published weights, download them",
 }
 
 

@@ -1,5 +1,10 @@
 """Configuration, registries, and correlation."""
 
+from pathlib import Path
+
+#: Folder of the checkout, where relative paths of a configuration are looked for last.
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 class RunFailed(RuntimeError):
     """A run could not go on although its input was accepted; its message is for the user."""

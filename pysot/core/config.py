@@ -11,20 +11,21 @@ import json
 import logging
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from yacs.config import CfgNode as _YacsNode
 
-from pysot.core.settings import Dataset, Key, Settings, TrainingSet, declared
+from pysot.core import REPOSITORY
+from pysot.core.plugins import load_installed, load_plugins
+from pysot.core.registry import TRACKERS
+from pysot.core.settings import Dataset, Key, Settings, TrackParams, TrainingSet, declared
 from pysot.core.values import OptionText, decoded, read_yaml, shown, unusable
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Keys that a YAML file published with PySOT carries although nothing reads them.
 STALE_KEYS = ("BACKBONE.CHANNELS", "ADJUST.ADJUST_CHANNEL", "RPN.WEIGHTED")
@@ -46,7 +47,8 @@ class Config(_YacsNode):
 
     def merge_from_file(self, cfg_filename: str | Path) -> None:
         """Merge a YAML file; ``OSError`` or ``ValueError`` if it is missing or unusable."""
-        self._merge(read_yaml(cfg_filename), source=str(cfg_filename))
+        path = Path(cfg_filename)
+        self._merge(read_yaml(path), source=str(path), folder=path.parent)
 
     def merge_from_list(self, cfg_list: Sequence[Any]) -> None:
         """Merge ``[KEY, VALUE, KEY, VALUE, ...]``, values written as in YAML."""
@@ -73,20 +75,63 @@ class Config(_YacsNode):
         """Raise ``ValueError`` with all wrong values, which may have been set without a merge."""
         self._accepted(self, source="configuration")
 
-    def _merge(self, values: Mapping[str, Any], source: str) -> None:
+    def _merge(self, values: Mapping[str, Any], source: str, folder: str | Path = ".") -> None:
         if self.is_frozen():
             raise ValueError("this configuration is frozen; change it before building from it")
+        values = self._prepare_keys(values, folder)
         for node, key, value in self._accepted(values, source):
             dict.__setitem__(node, key, value)
 
+    def _prepare_keys(self, values: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
+        """Import plug-ins, then declare the keys of the tracker that the values name."""
+        values = dict(values)
+        if "PLUGINS" in self and "PLUGINS" in values:
+            names = declared(Settings)["PLUGINS"].convert(values["PLUGINS"], "PLUGINS")
+            values["PLUGINS"] = load_plugins(names, folder)
+        if "TRACK" in self and isinstance(values.get("TRACK"), Mapping):
+            kind = str(values["TRACK"].get("TYPE", self.TRACK.TYPE))
+            if kind in TRACKERS:
+                _declare(self.TRACK, getattr(TRACKERS[kind], "params_type", TrackParams))
+        return values
+
     def _accepted(self, values: Mapping[str, Any], source: str) -> list[_Leaf]:
-        problems: list[str] = []
+        strict = values.get("STRICT_KEYS", self.get("STRICT_KEYS", True))
+        problems = _Problems(decoded(strict) is not False)
         accepted = list(_accepted_values(self, values, "", problems))
         if len(problems) > _REPORTED:
             problems[_REPORTED:] = [f"... and {len(problems) - _REPORTED} more"]
         if problems:
             raise ValueError(f"{source}: " + "; ".join(problems))
         return accepted
+
+
+class _Problems(list[str]):
+    """What is wrong with values; unknown keys are only warned of if not ``strict``."""
+
+    def __init__(self, strict: bool) -> None:
+        super().__init__()
+        self.strict = strict
+
+    def add_unknown(self, node: Config, key: str, name: str) -> None:
+        """Note a key that the node lacks; to look for near ones takes time."""
+        if not self.strict:
+            logger.warning("unknown key %s is ignored (STRICT_KEYS is false)", name)
+        else:
+            self.append(_unknown_key(node, key, name) if len(self) < _REPORTED else name)
+
+
+def _declare(node: Config, params: type) -> None:
+    """Make the fields of a tracker's parameter class, beyond all trackers', keys of a node."""
+    common = {item.name for item in fields(TrackParams)}
+    for item in fields(params):
+        if item.name not in common and item.name.upper() not in node:
+            if item.default is MISSING:
+                raise ValueError(f"{params.__name__}.{item.name} needs a default")
+            value = item.default
+            value = list(value) if isinstance(value, tuple) else value
+            dict.__setitem__(node, item.name.upper(), value)
+    if params is not TrackParams:
+        node.__dict__["_section"] = params
 
 
 def _node(section: Any) -> Config:
@@ -107,7 +152,7 @@ def _node(section: Any) -> Config:
 
 
 def _accepted_values(
-    node: Config, values: Mapping[str, Any], prefix: str, problems: list[str]
+    node: Config, values: Mapping[str, Any], prefix: str, problems: _Problems
 ) -> Iterator[_Leaf]:
     """Yield every leaf that may be set; describe the others."""
     section = node.__dict__.get("_section", ())
@@ -123,7 +168,7 @@ def _accepted_values(
         elif section is Dataset and key not in node and isinstance(decoded(value), dict):
             yield from _new_dataset(node, key, decoded(value), problems)
         elif key not in node:
-            problems.append(_unknown_key(node, key, name) if len(problems) < _REPORTED else name)
+            problems.add_unknown(node, key, name)
         elif isinstance(node[key], _YacsNode):
             value = decoded(value)
             if isinstance(value, dict):
@@ -147,7 +192,7 @@ def _as_yacs(value: Any, old: Any = None) -> Any:
     return type(old)(value) if {type(old), type(value)} == {list, tuple} else value
 
 
-def _new_dataset(node: Config, key: str, value: dict, problems: list[str]) -> Iterator[_Leaf]:
+def _new_dataset(node: Config, key: str, value: dict, problems: _Problems) -> Iterator[_Leaf]:
     """Accept a training set of the user's own below ``DATASET``."""
     fresh = _node(TrainingSet())
     yield from _accepted_values(fresh, value, f"DATASET.{key}.", problems)
@@ -180,6 +225,7 @@ def load_config(path: str | Path, opts: Sequence[Any] = ()) -> Config:
         FileNotFoundError: If there is no such file.
         ValueError: With all unknown keys, the known ones nearest to them, and all wrong values.
     """
+    load_installed()
     config = default_config()
     config.merge_from_file(path)
     config.merge_from_list(list(opts))

@@ -31,17 +31,38 @@ class _Allowance(TorchFunctionMode):
 
 
 class Registry:
-    """Classes by name, of a ``kind`` such as "head", which a key such as ``RPN.TYPE`` selects."""
+    """Classes by name, of a ``kind`` such as "head", which a key such as ``RPN.TYPE`` selects.
 
-    def __init__(self, kind: str, key: str) -> None:
-        self.kind, self.key = kind, key
+    ``methods`` are those that a class must have.
+    """
+
+    def __init__(self, kind: str, key: str, methods: tuple[str, ...] = ()) -> None:
+        self.kind, self.key, self.methods = kind, key, methods
         self._entries: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that enters a class or function; ``ValueError`` if taken."""
+        """Return a decorator that enters a class or function; ``ValueError`` if taken or unfit."""
+
+        def enter(entry: T) -> T:
+            self[name] = entry
+            return entry
+
+        return enter
+
+    def __setitem__(self, name: str, entry: Callable[..., Any]) -> None:
         if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered already")
-        return lambda entry: self._entries.setdefault(name, entry)
+        if missing := [
+            m for m in self.methods if isinstance(entry, type) and not hasattr(entry, m)
+        ]:
+            raise ValueError(f"{self.kind} {name!r} has no method {' and no '.join(missing)}")
+        self._entries[name] = entry
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        return self.get(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
 
     def get(self, name: str) -> Callable[..., Any]:
         """Return the entry called ``name``; ``ValueError`` lists the known names."""
@@ -79,13 +100,24 @@ NECKS = Registry("neck", "ADJUST.TYPE")
 Entries state ``in_channels`` and ``out_channels`` (lists of int).
 """
 
-RPN_HEADS = Registry("RPN head", "RPN.TYPE")
+RPN_HEADS = Registry("RPN head", "RPN.TYPE", ("forward",))
 """Heads: ``encode(zf)`` -> kernels; ``correlate(kernels, xf)`` -> (cls, loc).
 Entries state ``in_channels`` (int, or list for a head of several levels; None: any) and
-``anchor_num`` (None, already on the class: no boxes, ``loc`` is None).
+``anchor_num`` (None: it has no anchors), and on the class the names of what it learns from,
+``labels`` and ``loss``, unless those are "anchors". A head without boxes gives None for ``loc``.
+A class with ``forward(zf, xf)`` alone, as PySOT's are, is taken, too.
 """
 
-MASK_HEADS = Registry("mask head", "MASK.TYPE")
+LABELS = Registry("label maker", "RPN.LABELS")
+"""Functions of the configuration that return a ``pysot.datasets.dataset.Labeler``."""
+
+LOSSES = Registry("loss", "RPN.LOSS")
+"""Functions ``(cls, loc, data, counts)`` -> losses by name, each a scalar and named ``..._loss``;
+see ``pysot.models.loss.anchor_losses``. ``TRAIN`` has the weights of ``cls_loss`` and
+``loc_loss``; others count once.
+"""
+
+MASK_HEADS = Registry("mask head", "MASK.TYPE", ("encode", "correlate", "masks"))
 """Heads: ``encode(zf)`` -> kernel; ``correlate(kernel, xf)`` -> correlation;
 ``masks(correlation)`` -> masks (B, M, R, R).
 Entries state ``in_channels`` and ``hidden`` (channels of the correlation).
@@ -96,5 +128,5 @@ REFINE_HEADS = Registry("refine head", "REFINE.TYPE")
 Entries state ``low_channels`` (list of int) and ``in_channels`` (of the correlation).
 """
 
-TRACKERS = Registry("tracker", "TRACK.TYPE")
+TRACKERS = Registry("tracker", "TRACK.TYPE", ("init", "track"))
 """Trackers: ``init(image, bbox)``, then ``track(image)`` -> dict with ``bbox``, ``best_score``."""

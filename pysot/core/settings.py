@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, partial
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pysot.core.values import LARGEST, decoded, shown
 
@@ -115,9 +115,12 @@ own = partial(key, ours=True)
 @cache
 def declared(section: Any) -> Mapping[str, Any]:
     """Return what a section holds: a :class:`Key`, or the class of a section, by name in YAML."""
+    types = get_type_hints(section)  # of a plug-in they may be texts
     return {
-        item.name.upper(): item.type if is_dataclass(item.type) else Key(item.type, **item.metadata)
-        for item in fields(section)
+        item.name.upper(): kind
+        if is_dataclass(kind)
+        else Key(kind, **{"help": "", **item.metadata})
+        for item, kind in ((item, types[item.name]) for item in fields(section))
     }
 
 
@@ -286,6 +289,8 @@ class RPN:
 
     type: str = key("MultiRPN", "a name in pysot.core.registry.RPN_HEADS")
     kwargs: dict = key({}, _KWARGS)
+    labels: str = own("", "a name in pysot.core.registry.LABELS; empty: the head's own")
+    loss: str = own("", "a name in pysot.core.registry.LOSSES; empty: the head's own")
 
 
 @dataclass(frozen=True)
@@ -371,6 +376,12 @@ class Settings:
     """Configuration."""
 
     meta_arc: str = key("siamrpn_r50_l234_dwxcorr", "name of the network in messages")
+    plugins: tuple[str, ...] = own(
+        (), "modules, or paths of .py files, to import first: they register parts of their own"
+    )
+    strict_keys: bool = own(
+        True, "whether an unknown key is an error; false: a warning, as for files of a fork"
+    )
     cuda: bool = key(True, "whether DEVICE auto may choose CUDA")
     device: str = own(
         "auto", "auto: CUDA, else Apple's MPS, else the CPU; or a name of torch.device"

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 import pysot.models.head  # noqa: F401 - the import registers what a configuration may name
 from pysot.core.config import Config, resolve_path
-from pysot.core.registry import RPN_HEADS
+from pysot.core.registry import LABELS, RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget, CenterTarget
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
@@ -159,11 +159,20 @@ def _check_masks(sets: Sequence[TrainingSet]) -> None:
 
 
 def _labeler(cfg: Config) -> Labeler:
-    """Build the labels that the head ``RPN.TYPE`` learns from: of anchors, or of centers."""
+    """Build the labels that ``RPN.LABELS`` or else the head names."""
+    head = RPN_HEADS.get(cfg.RPN.TYPE)
+    return LABELS.get(cfg.RPN.LABELS or getattr(head, "labels", "anchors"))(cfg)
+
+
+@LABELS.register("centers")
+def _center_labels(cfg: Config) -> Labeler:
+    train = cfg.TRAIN
+    return CenterTarget(train.OUTPUT_SIZE, cfg.ANCHOR.STRIDE, train.SEARCH_SIZE).labels
+
+
+@LABELS.register("anchors")
+def _anchor_labels(cfg: Config) -> Labeler:
     train, stride = cfg.TRAIN, cfg.ANCHOR.STRIDE
-    # the class of a head without boxes says so; the others count their anchors in their KWARGS
-    if getattr(RPN_HEADS.get(cfg.RPN.TYPE), "anchor_num", 1) is None:
-        return CenterTarget(train.OUTPUT_SIZE, stride, train.SEARCH_SIZE).labels
     if train.THR_LOW > train.THR_HIGH or train.POS_NUM > train.TOTAL_NUM:
         raise ValueError(
             f"TRAIN.THR_LOW {train.THR_LOW:g} must not exceed THR_HIGH {train.THR_HIGH:g}, nor "

@@ -6,27 +6,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pysot.core.registry import LOSSES
+
 _MASK_STRIDE = 8  # pixels between the windows of two cells: the stride of all networks with masks
 
 
-def box_losses(
-    cls: Tensor, loc: Tensor | None, data: dict[str, Tensor], counts: Tensor | None = None
+@LOSSES.register("anchors")
+def anchor_losses(
+    cls: Tensor, loc: Tensor, data: dict[str, Tensor], counts: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Compute ``cls_loss``, and with boxes ``loc_loss``, of what a head found.
+    """Compute ``cls_loss`` and ``loc_loss`` of a head that scores and refines anchors.
 
     Args:
-        cls: Class logits, (B, 2A, R, R), or (B, 1, R, R) without boxes.
-        loc: Box deltas, (B, 4A, R, R); None for a head without boxes.
+        cls: Class logits, (B, 2A, R, R).
+        loc: Box deltas, (B, 4A, R, R).
         data: The labels; see ``ModelBuilder.forward``.
         counts: See :func:`select_cross_entropy_loss`.
     """
-    label = data["label_cls"]
-    if loc is None:
-        return {"cls_loss": balanced_logistic_loss(cls, label, counts)}
     return {
-        "cls_loss": select_cross_entropy_loss(log_softmax_cls(cls), label, counts),
+        "cls_loss": select_cross_entropy_loss(log_softmax_cls(cls), data["label_cls"], counts),
         "loc_loss": weight_l1_loss(loc, data["label_loc"], data["label_loc_weight"]),
     }
+
+
+@LOSSES.register("centers")
+def center_losses(
+    cls: Tensor, loc: None, data: dict[str, Tensor], counts: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Compute the ``cls_loss`` of a head without boxes from its logits, (B, 1, R, R)."""
+    return {"cls_loss": balanced_logistic_loss(cls, data["label_cls"], counts)}
 
 
 def log_softmax_cls(cls: Tensor) -> Tensor:

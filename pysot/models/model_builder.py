@@ -17,17 +17,30 @@ import pysot.models.backbone
 import pysot.models.head
 import pysot.models.neck  # noqa: F401 - the imports register what a configuration may name
 from pysot.core import config as configuration
-from pysot.core.registry import BACKBONES, MASK_HEADS, NECKS, REFINE_HEADS, RPN_HEADS
+from pysot.core.registry import (
+    BACKBONES,
+    LOSSES,
+    MASK_HEADS,
+    NECKS,
+    REFINE_HEADS,
+    RPN_HEADS,
+)
 from pysot.models.backbone.pretrained import TORCHVISION, load_backbone
 from pysot.models.head.mask import Position
 from pysot.models.loss import (
-    box_losses,
     count_labels,
     mask_logistic_loss,
     mask_overlaps,
     mask_windows,
 )
-from pysot.models.wiring import check_anchors, check_wiring, refine_inputs
+from pysot.models.wiring import (
+    as_siamese,
+    check_anchors,
+    check_wiring,
+    refine_inputs,
+    suited,
+    takes,
+)
 from pysot.utils.model_load import load_weights
 
 _MASK_SIDE = 127  # pixels of the window that a mask covers: those of a template
@@ -67,7 +80,7 @@ class ModelBuilder(nn.Module):
         self.backbone = BACKBONES.build(cfg.BACKBONE.TYPE, **cfg.BACKBONE.KWARGS)
         if cfg.ADJUST.ADJUST:
             self.neck = NECKS.build(cfg.ADJUST.TYPE, **cfg.ADJUST.KWARGS)
-        self.rpn_head = RPN_HEADS.build(cfg.RPN.TYPE, **cfg.RPN.KWARGS)
+        self.rpn_head = as_siamese(RPN_HEADS.build(cfg.RPN.TYPE, **cfg.RPN.KWARGS))
         if cfg.MASK.MASK:
             self.mask_head = MASK_HEADS.build(cfg.MASK.TYPE, **cfg.MASK.KWARGS)
         if cfg.REFINE.REFINE:
@@ -79,6 +92,7 @@ class ModelBuilder(nn.Module):
         check_anchors(self.rpn_head, anchor.RATIOS, anchor.SCALES, anchor.ANCHOR_NUM, anchor.STRIDE)
         weights = {"cls": "CLS_WEIGHT", "loc": "LOC_WEIGHT", "mask": "MASK_WEIGHT"}
         self.loss_weights = {f"{name}_loss": cfg.TRAIN[key] for name, key in weights.items()}
+        self._losses = LOSSES.get(cfg.RPN.LOSS or getattr(self.rpn_head, "loss", "anchors"))
         self._kernels: Any = None
         self._prediction: MaskPrediction | None = None
 
@@ -176,22 +190,22 @@ class ModelBuilder(nn.Module):
                 their :meth:`label_counts`.
 
         Returns:
-            Scalars ``total_loss`` (weighted sum), ``cls_loss``, with boxes ``loc_loss``, and with
-            masks ``mask_loss``, ``mask_iou``, ``mask_iou_50`` and ``mask_iou_70`` (see
-            ``pysot.models.loss``). A loss whose weight is 0 is not computed.
+            Scalars ``total_loss`` (weighted sum), the head's losses, as ``cls_loss`` and, with
+            boxes, ``loc_loss``, and with masks ``mask_loss``, ``mask_iou``, ``mask_iou_50`` and
+            ``mask_iou_70`` (see ``pysot.models.loss``). A loss whose weight is 0 is not computed.
         """
         counts = data.get("label_counts")
         kernels, low, xf = self._encode_pair(data["template"], data["search"])
         values: dict[str, Tensor] = {}
         if self.loss_weights["cls_loss"] or self.loss_weights["loc_loss"]:
             found = self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
-            values |= box_losses(*found, data, None if counts is None else counts[:2])
+            values |= self._losses(*found, data, None if counts is None else counts[:2])
         if self.has_masks and self.loss_weights["mask_loss"]:
             correlation = self.mask_head.correlate(kernels.mask, xf)
             count = None if counts is None else counts[2]
             values |= self._mask_losses(low, correlation, data, count)
-        weights = self.loss_weights.items()
-        total = sum(weight * values[name] for name, weight in weights if name in values)
+        losses = {name: value for name, value in values.items() if name.endswith("_loss")}
+        total = sum(self.loss_weights.get(name, 1.0) * value for name, value in losses.items())
         return {"total_loss": total, **values}
 
     def response(self, z: Tensor, x: Tensor) -> Tensor:
@@ -257,7 +271,11 @@ class ModelBuilder(nn.Module):
         if self.has_masks and not isinstance(maps, Tensor):
             *first, maps = maps
             low = tuple(first)
-        return low, self.neck(maps, extra) if hasattr(self, "neck") else maps
+        if hasattr(self, "neck"):
+            maps = suited(maps, self.neck)
+            maps = self.neck(maps, extra) if takes(self.neck, "extra") else self.neck(maps)
+        heads = (self.rpn_head, self.mask_head) if self.has_masks else (self.rpn_head,)
+        return low, suited(maps, *heads)
 
 
 def build_model(cfg: configuration.Config) -> ModelBuilder:

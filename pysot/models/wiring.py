@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
@@ -127,3 +128,51 @@ def selected(
     """Return the maps that ``used_layers`` numbers: one alone, several as a list."""
     chosen = [maps[number] for number in used_layers]
     return chosen[0] if len(chosen) == 1 else chosen
+
+
+def suited(maps: Any, *parts: nn.Module) -> Any:
+    """Return maps as some parts of a network can take them.
+
+    Maps have their channels last in memory, which ``view`` and the like do not expect: parts that
+    do not state ``channels_last = True`` get contiguous ones.
+    """
+    known = all(getattr(part, "channels_last", False) for part in parts)
+    return maps if known else _contiguous(maps)
+
+
+def takes(part: nn.Module, name: str) -> bool:
+    """Return whether a part's ``forward`` has a parameter of that name, as a fork's may not."""
+    return name in signature(part.forward).parameters
+
+
+def _contiguous(maps: Any, batch: int | None = None) -> Any:
+    if not isinstance(maps, Tensor):
+        return [_contiguous(level, batch) for level in maps]
+    if batch is not None and len(maps) == 1:
+        maps = maps.expand(batch, -1, -1, -1)
+    return maps.contiguous()
+
+
+class _ForwardHead:
+    """Makes a head whose ``forward`` takes the features of both images, as PySOT's do, one of ours.
+
+    Its kernels are the template's features.
+    """
+
+    def encode(self, zf: Any) -> Any:
+        return _contiguous(zf)
+
+    def correlate(self, kernels: Any, xf: Any) -> Any:
+        batch = len(xf if isinstance(xf, Tensor) else xf[0])
+        return self.forward(_contiguous(kernels, batch), xf)  # type: ignore[attr-defined]
+
+
+def as_siamese(head: nn.Module) -> nn.Module:
+    """Return a head, made to have ``encode`` and ``correlate`` if it has ``forward`` alone."""
+    for name, default in (("in_channels", None), ("anchor_num", None)):
+        if not hasattr(head, name):
+            setattr(head, name, default)
+    if not hasattr(head, "encode"):
+        kind = type(head)
+        head.__class__ = type(kind.__name__, (_ForwardHead, kind), {"__module__": kind.__module__})
+    return head

@@ -32,7 +32,8 @@ _SETTINGS = ("BACKBONE", "ADJUST", "RPN", "MASK", "REFINE", "ANCHOR", "TRACK")
 def track_params(cfg: configuration.Config) -> TrackParams:
     """Read a tracker's parameters from ``TRACK`` and ``ANCHOR``; ``ValueError`` if one is wrong."""
     cfg.check()
-    return configuration.read_sections(TrackParams, cfg.TRACK, cfg.ANCHOR)
+    kind = getattr(TRACKERS.get(cfg.TRACK.TYPE), "params_type", TrackParams)
+    return configuration.read_sections(kind, cfg.TRACK, cfg.ANCHOR)
 
 
 def build_tracker(model: Any, cfg: configuration.Config | None = None) -> Any:

@@ -6,12 +6,16 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from itertools import islice
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+#: Modules that every worker process imports first, because they registered something here.
+preloaded: list[str] = []
 
 _AHEAD = 4  # items per worker that are taken before a result is there
 
@@ -49,7 +53,8 @@ def run_parallel(
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (work, begin))
+    arguments = (tuple(preloaded), work, begin)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, arguments)
     try:
         yield from _results(pool, iter(items), _AHEAD * workers)
     except BrokenProcessPool as error:
@@ -77,10 +82,14 @@ def _results(pool: Any, items: Iterator[Any], ahead: int) -> Iterator[Any]:
             yield ordered.popleft().result()
 
 
-def _begin_worker(work: Callable[[Any], Any], begin: Callable[[], object] | None) -> None:
+def _begin_worker(
+    modules: Sequence[str], work: Callable[[Any], Any], begin: Callable[[], object] | None
+) -> None:
     global _work
     signal.signal(signal.SIGINT, _note_interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    for module in modules:
+        import_module(module)
     _work = work
     if begin:
         begin()

@@ -37,6 +37,8 @@ class SiameseHead(nn.Module):
 class UPChannelRPN(SiameseHead):
     """Raises the C = ``feature_in`` channels to one kernel per output (SiamRPN, section 3.2)."""
 
+    channels_last = True
+
     def __init__(self, anchor_num: int = 5, feature_in: int = 256) -> None:
         super().__init__()
         self.in_channels = feature_in
@@ -65,6 +67,8 @@ class DepthwiseXCorr(SiameseHead):
     ``hidden`` counts the channels of the correlation; ``kernel_size`` is that of the convolutions
     before it.
     """
+
+    channels_last = True
 
     def __init__(
         self, in_channels: int, hidden: int, out_channels: int, kernel_size: int = 3
@@ -104,6 +108,8 @@ class DepthwiseRPN(SiameseHead):
     ``out_channels`` counts the channels of the correlation.
     """
 
+    channels_last = True
+
     def __init__(
         self, anchor_num: int = 5, in_channels: int = 256, out_channels: int = 256
     ) -> None:
@@ -132,6 +138,8 @@ class MultiRPN(SiameseHead):
     Raises:
         ValueError: If ``in_channels`` is no list.
     """
+
+    channels_last = True
 
     def __init__(self, anchor_num: int, in_channels: Sequence[int], weighted: bool = False) -> None:
         super().__init__()
@@ -184,8 +192,10 @@ class FC(SiameseHead):
     1 and 0.
     """
 
+    channels_last = True
     in_channels = None  # any
-    anchor_num = None  # no boxes
+    anchor_num = None
+    labels = loss = "centers"
 
     def __init__(self) -> None:
         super().__init__()

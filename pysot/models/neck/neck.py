@@ -24,6 +24,8 @@ class AdjustLayer(nn.Module):
         ValueError: If a channel number is no number.
     """
 
+    channels_last = True
+
     def __init__(self, in_channels: int, out_channels: int, center_size: int = 7) -> None:
         super().__init__()
         for key, value in (("in_channels", in_channels), ("out_channels", out_channels)):
@@ -71,6 +73,8 @@ class AdjustAllLayer(nn.Module):
     Raises:
         ValueError: If the two are no lists of the same length.
     """
+
+    channels_last = True
 
     def __init__(
         self, in_channels: Sequence[int], out_channels: Sequence[int], center_size: int = 7

@@ -63,7 +63,10 @@ def test_defaults_are_those_of_pysot():
     steps = ("GRAD_REDUCE", "ACCUMULATE", "SYNC_BN", "PRECISION", "COMPILE", "EMA")
     added |= {f"TRAIN.{name}" for name in (*steps, "SAVE_MINUTES", "KEEP", "LOG_IMAGES")}
     added |= {"DATASET.NEG_SAME_CATEGORY"}
-    assert set(ours) - set(published) == {"DEVICE"} | added
+    assert (
+        set(ours) - set(published)
+        == {"DEVICE", "PLUGINS", "STRICT_KEYS", "RPN.LABELS", "RPN.LOSS"} | added
+    )
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.parent.name)
