@@ -1,13 +1,22 @@
 import json
 import os
+import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from pysot.core import plugins, registry
 from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
+from toolkit.datasets.benchmarks import BENCHMARKS
+from toolkit.datasets.formats import testing_formats, training_sets
+from toolkit.evaluation import EVALUATIONS, METRICS
+from toolkit.evaluation.metrics import METRICS_OF
+from toolkit.io import pool
+from toolkit.protocols import PROTOCOLS
+from toolkit.results.formats import LAYOUTS
 
 TINY_CONFIG = """
 BACKBONE: {TYPE: alexnet, KWARGS: {width_mult: 0.05}}
@@ -88,3 +97,36 @@ def otb_set(tmp_path):
         }
     (root / "Tiny.json").write_text(json.dumps(records))
     return root
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Function that writes a plug-in ``my_plugin.py`` and undoes what its import did."""
+    tables = [*_plugin_tables()]
+    path, known, loaded = list(sys.path), [dict(table) for table in tables], list(pool.preloaded)
+    metrics = {name: list(rows) for name, rows in METRICS_OF.items()}
+    monkeypatch.chdir(tmp_path)
+
+    def write(text, name="my_plugin.py"):
+        file = tmp_path / "plugins" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        return file
+
+    yield write
+    sys.path[:], pool.preloaded[:] = path, loaded
+    for table, before in zip(tables, known, strict=True):
+        table.clear()
+        table.update(before)
+    for name, rows in metrics.items():
+        METRICS_OF[name][:] = rows
+    plugins._digests.clear()
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in str(getattr(module, "__file__", "")):
+            del sys.modules[name]
+
+
+def _plugin_tables():
+    yield from (r._entries for r in vars(registry).values() if isinstance(r, registry.Registry))
+    yield from (BENCHMARKS, PROTOCOLS, EVALUATIONS, LAYOUTS, METRICS)
+    yield from (testing_formats(), training_sets())

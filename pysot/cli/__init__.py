@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pysot.core import RunFailed, StopRequest
+from pysot.core.plugins import load_installed, load_plugins
 from toolkit.datasets import find_root
 from toolkit.io.names import printable
 from toolkit.io.pool import WorkerDied
@@ -67,7 +68,16 @@ def run_command(name: str) -> None:
         # torch reads this once, when it is loaded: waiting threads that spin instead of sleeping
         # take the cores from the workers that read data.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    run(lambda: import_module(f"pysot.cli.{name}").main())
+    run(lambda: _main_of(name)())
+
+
+def _main_of(name: str) -> Callable[[], None]:
+    """Return a command's function; plug-ins come first, as they add to what options may name."""
+    load_installed()
+    named = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_plugins(named)
+    named.parse_known_args()
+    return import_module(f"pysot.cli.{name}").main
 
 
 def run(main: Callable[[], None]) -> None:
@@ -149,6 +159,18 @@ def _usage() -> str:
 # -------------------------------------------------------------------- arguments of several commands
 
 
+class _LoadPlugin(argparse.Action):
+    """Imports a plug-in when its name is read."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        load_plugins([values])
+
+
+def _add_plugins(parser: argparse.ArgumentParser) -> None:
+    text = "module or file.py that registers parts of its own; may be repeated"
+    parser.add_argument("--plugin", action=_LoadPlugin, metavar="NAME", default=[], help=text)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that shows the docstring of a command and adds the arguments that commands share."""
 
@@ -157,6 +179,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, **options)
         # by itself argparse takes -5,-5,10,10 and -1e-3 for options
         self._negative_number_matcher = re.compile(r"-\.?\d")
+        _add_plugins(self)
 
     def add_config(self, default: str | None = None, required: bool = True) -> None:
         """Add ``--config``, in PySOT also ``--cfg``; with a default it is not required."""

@@ -19,8 +19,16 @@ from yacs.config import CfgNode as _YacsNode
 
 from pysot.core import REPOSITORY
 from pysot.core.plugins import load_installed, load_plugins
-from pysot.core.registry import TRACKERS
-from pysot.core.settings import Dataset, Key, Settings, TrackParams, TrainingSet, declared
+from pysot.core.registry import AUGMENTATIONS, TRACKERS, Registry
+from pysot.core.settings import (
+    Augmentation,
+    Dataset,
+    Key,
+    Settings,
+    TrackParams,
+    TrainingSet,
+    declared,
+)
 from pysot.core.values import OptionText, decoded, read_yaml, shown, unusable
 
 logger = logging.getLogger(__name__)
@@ -83,16 +91,24 @@ class Config(_YacsNode):
             dict.__setitem__(node, key, value)
 
     def _prepare_keys(self, values: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
-        """Import plug-ins, then declare the keys of the tracker that the values name."""
+        """Import plug-ins, then declare the keys of the parts of theirs that the values name."""
         values = dict(values)
         if "PLUGINS" in self and "PLUGINS" in values:
             names = declared(Settings)["PLUGINS"].convert(values["PLUGINS"], "PLUGINS")
             values["PLUGINS"] = load_plugins(names, folder)
-        if "TRACK" in self and isinstance(values.get("TRACK"), Mapping):
-            kind = str(values["TRACK"].get("TYPE", self.TRACK.TYPE))
-            if kind in TRACKERS:
-                _declare(self.TRACK, getattr(TRACKERS[kind], "params_type", TrackParams))
+        if kind := self._named("TRACK", "TYPE", values, TRACKERS):
+            _declare(self.TRACK, getattr(kind, "params_type", TrackParams), TrackParams)
+        if kind := self._named("DATASET", "AUGMENTATION", values, AUGMENTATIONS):
+            for image in ("TEMPLATE", "SEARCH"):
+                _declare(self.DATASET[image], kind, Augmentation)
         return values
+
+    def _named(self, section: str, key: str, values: Mapping[str, Any], known: Registry) -> Any:
+        """Return what a key selects, given values to merge; None if that is not registered."""
+        mine, merged = self.get(section, {}), values.get(section)
+        merged = merged if isinstance(merged, Mapping) else {}
+        name = str(merged.get(key, mine.get(key)))
+        return known[name] if key in mine and name in known else None
 
     def _accepted(self, values: Mapping[str, Any], source: str) -> list[_Leaf]:
         strict = values.get("STRICT_KEYS", self.get("STRICT_KEYS", True))
@@ -120,18 +136,17 @@ class _Problems(list[str]):
             self.append(_unknown_key(node, key, name) if len(self) < _REPORTED else name)
 
 
-def _declare(node: Config, params: type) -> None:
-    """Make the fields of a tracker's parameter class, beyond all trackers', keys of a node."""
-    common = {item.name for item in fields(TrackParams)}
+def _declare(node: Config, params: type, common: type) -> None:
+    """Make the fields of a dataclass, beyond those of all parts of its kind, keys of a node."""
+    own = {name: key for name, key in declared(params).items() if name not in declared(common)}
     for item in fields(params):
-        if item.name not in common and item.name.upper() not in node:
+        name = item.name.upper()
+        if name in own and name not in node:
             if item.default is MISSING:
                 raise ValueError(f"{params.__name__}.{item.name} needs a default")
             value = item.default
-            value = list(value) if isinstance(value, tuple) else value
-            dict.__setitem__(node, item.name.upper(), value)
-    if params is not TrackParams:
-        node.__dict__["_section"] = params
+            dict.__setitem__(node, name, list(value) if isinstance(value, tuple) else value)
+    node.__dict__["_own"] = own
 
 
 def _node(section: Any) -> Config:
@@ -156,7 +171,7 @@ def _accepted_values(
 ) -> Iterator[_Leaf]:
     """Yield every leaf that may be set; describe the others."""
     section = node.__dict__.get("_section", ())
-    keys = declared(section) if is_dataclass(section) else {}
+    keys = {**(declared(section) if is_dataclass(section) else {}), **node.__dict__.get("_own", {})}
     for key, value in values.items():
         name = f"{prefix}{key}"
         if name in STALE_KEYS:

@@ -6,6 +6,7 @@ point of the group ``pysot.plugins`` of an installed distribution.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import logging
 import sys
@@ -15,11 +16,14 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import toolkit
 from toolkit.io.pool import preloaded
 
 logger = logging.getLogger(__name__)
 
 GROUP = "pysot.plugins"
+
+_digests: dict[str, str] = {}  # of the plug-ins in use
 
 
 def load_plugins(names: Iterable[str], folder: str | Path = ".") -> list[str]:
@@ -37,6 +41,27 @@ def load_plugins(names: Iterable[str], folder: str | Path = ".") -> list[str]:
         ValueError: If a plug-in cannot be imported; the message has its line and the reason.
     """
     return [_load(name, Path(folder)) for name in names]
+
+
+def digests() -> dict[str, str]:
+    """Return the SHA-256 of the source of each plug-in in use, by the name of its module."""
+    return dict(_digests)
+
+
+class PluginRecord:
+    """What a checkpoint holds of the plug-ins in use: :func:`digests`."""
+
+    def state_dict(self) -> dict[str, str]:
+        """Return the digests of those in use."""
+        return digests()
+
+    def load_state_dict(self, saved: dict[str, str]) -> None:
+        """Warn of plug-ins that were in use before and are not, or have changed since."""
+        for name, digest in saved.items():
+            if name not in _digests:
+                logger.warning("plug-in %s, in use before, is not named now", name)
+            elif _digests[name] != digest:
+                logger.warning("plug-in %s has changed since the checkpoint was written", name)
 
 
 @cache
@@ -80,6 +105,8 @@ def _import(module: str, name: str) -> object:
         raise ValueError(f"plug-in {name}: {_place(error)}{_reason(error)}") from error
     if module not in preloaded:
         preloaded.append(module)
+    if source := getattr(found, "__file__", None):
+        _digests.setdefault(module, hashlib.sha256(Path(source).read_bytes()).hexdigest())
     return found
 
 
@@ -87,7 +114,8 @@ def _place(error: Exception) -> str:
     """Return the file and line of the plug-in where it failed, if it was found at all."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: "
-    ours = ("<frozen", importlib.__file__, str(Path(__file__).parent))
+    packages = Path(__file__).parents[1], Path(toolkit.__file__).parent
+    ours = ("<frozen", importlib.__file__, *map(str, packages))
     steps = traceback.extract_tb(error.__traceback__)
     own = [step for step in steps if not step.filename.startswith(ours)]
     return f"{own[-1].filename}:{own[-1].lineno}: " if own else ""

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch.overrides import TorchFunctionMode
 
+from toolkit.io.tables import Table
+
 T = TypeVar("T", bound=Callable[..., Any])
 
 
@@ -38,7 +40,7 @@ class Registry:
 
     def __init__(self, kind: str, key: str, methods: tuple[str, ...] = ()) -> None:
         self.kind, self.key, self.methods = kind, key, methods
-        self._entries: dict[str, Callable[..., Any]] = {}
+        self._entries: Table[Callable[..., Any]] = Table(kind)
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that enters a class or function; ``ValueError`` if taken or unfit."""
@@ -50,8 +52,6 @@ class Registry:
         return enter
 
     def __setitem__(self, name: str, entry: Callable[..., Any]) -> None:
-        if name in self._entries:
-            raise ValueError(f"{self.kind} {name!r} is registered already")
         if missing := [
             m for m in self.methods if isinstance(entry, type) and not hasattr(entry, m)
         ]:
@@ -106,6 +106,11 @@ Entries state ``in_channels`` (int, or list for a head of several levels; None: 
 ``anchor_num`` (None: it has no anchors), and on the class the names of what it learns from,
 ``labels`` and ``loss``, unless those are "anchors". A head without boxes gives None for ``loc``.
 A class with ``forward(zf, xf)`` alone, as PySOT's are, is taken, too.
+"""
+
+AUGMENTATIONS = Registry("augmentation", "DATASET.AUGMENTATION", ("in_bytes",))
+"""Dataclasses whose fields are keys of ``DATASET.TEMPLATE`` and ``.SEARCH``; see
+``pysot.datasets.augmentation.Augmentation``, from which one derives.
 """
 
 LABELS = Registry("label maker", "RPN.LABELS")

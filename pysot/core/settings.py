@@ -242,6 +242,9 @@ def _crops(name: str, anno: str, frame_range: int, num_use: int = -1) -> Trainin
 class Dataset:
     """Training pairs."""
 
+    augmentation: str = own(
+        "default", "what changes the images of a pair; a plug-in may register another"
+    )
     template: Augmentation = Augmentation(shift=4, scale=0.05)
     search: Augmentation = Augmentation(shift=64, scale=0.18)
     neg: float = key(0.2, "share of pairs of two different objects", **_SHARE)

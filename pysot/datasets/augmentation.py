@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pysot.core.registry import AUGMENTATIONS
 from pysot.datasets.crop_store import EncodedCrop
 from pysot.utils.bbox import Corner
 
@@ -28,6 +29,7 @@ _BLUR_SIZES = np.arange(5, 46, 2)
 _AROUND = 2  # pixels
 
 
+@AUGMENTATIONS.register("default")
 @dataclass(frozen=True)
 class Augmentation:
     """Strengths and probabilities of the changes; keys of ``DATASET.TEMPLATE`` and ``.SEARCH``.

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 import pysot.models.head  # noqa: F401 - the import registers what a configuration may name
-from pysot.core.config import Config, resolve_path
-from pysot.core.registry import LABELS, RPN_HEADS
+from pysot.core.config import Config, read_sections, resolve_path
+from pysot.core.registry import AUGMENTATIONS, LABELS, RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget, CenterTarget
 from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
@@ -251,4 +251,5 @@ def _begin_worker(worker: int) -> None:
 
 
 def _augmentation(cfg: Config, image: str) -> Augmentation:
-    return Augmentation(**{key.lower(): value for key, value in cfg.DATASET[image].items()})
+    kind = AUGMENTATIONS.get(cfg.DATASET.AUGMENTATION)
+    return read_sections(kind, cfg.DATASET[image])

@@ -207,6 +207,11 @@ def _text(value: Any) -> str:
     return "" if isinstance(value, str) else f"is {shown(value)}; expected a text"
 
 
+def _digests(value: Any) -> str:
+    known = isinstance(value, dict) and all(isinstance(t, str) for t in (*value, *value.values()))
+    return "" if known else f"is {shown(value)}; expected digests by name"
+
+
 def _tensors(value: Any) -> str:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         return "is no dict of tensors by name"
@@ -258,6 +263,7 @@ _LAYOUT = {  # of a checkpoint; ? marks what may be missing
         },
         "scaler?": _scaler,
         "ema?": _tensors,
+        "plugins?": _digests,
     },
 }
 

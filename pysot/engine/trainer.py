@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from pysot.core import RunFailed, StopRequest
+from pysot.core.plugins import PluginRecord
 from pysot.core.settings import PRECISIONS
 from pysot.datasets.dataset import IMAGES, TrainingDataError, as_floats
 from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum
@@ -195,6 +196,7 @@ class Trainer:
             "error_budget": self.error_budget,
             "random": RandomState(self.group),
             "scaler": self.scaler,
+            "plugins": PluginRecord(),
         }
         if ema_decay:
             self.average = AveragedModel(

@@ -19,6 +19,7 @@ import pysot.tracker.siammask_tracker
 import pysot.tracker.siamrpn_tracker
 import pysot.tracker.siamrpnlt_tracker  # noqa: F401 - the imports register the trackers
 from pysot.core import config as configuration
+from pysot.core.plugins import digests, load_plugins
 from pysot.core.registry import TRACKERS
 from pysot.core.settings import TrackParams
 from pysot.inference import prepare_for_tracking
@@ -100,6 +101,7 @@ class TrackerSpec:
 
     def __call__(self) -> Any:
         """Build the tracker; the network is loaded once in each process."""
+        load_plugins(self.config.PLUGINS)
         return build_tracker(_network(replace(self, tuned=())), self.cfg)
 
     @property
@@ -114,8 +116,9 @@ class TrackerSpec:
 
     def record(self) -> dict[str, Any]:
         """Return the digest and settings that results depend on, to keep beside them."""
-        cfg = self.cfg
-        return {"sha256": self.digest, "settings": {key: cfg[key] for key in _SETTINGS}}
+        cfg, used = self.cfg, digests()
+        settings = {key: cfg[key] for key in _SETTINGS}
+        return {"sha256": self.digest, "settings": settings, **({"plugins": used} if used else {})}
 
 
 @lru_cache(maxsize=1)

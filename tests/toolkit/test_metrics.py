@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pysot.cli import eval as tool
-from toolkit.evaluation import METRICS, OnePassEvaluation
-from toolkit.evaluation.metrics import METRICS_OF, Metric, score_of_curve
+from toolkit.evaluation import METRICS
+from toolkit.evaluation.metrics import METRICS_OF, Metric, add_metric, score_of_curve
 from toolkit.report import report_page
 
 SETS = ["OTB100", "VOT2018", "VOT2018-LT", "GOT-10k", "DAVIS2016"]
@@ -16,7 +16,7 @@ def center_error(gt, pred, n_frame, strict):
 
 
 @pytest.fixture
-def with_error(monkeypatch):
+def with_error():
     """A row that is added to the one-pass metrics."""
     row = Metric(
         "error",
@@ -28,8 +28,12 @@ def with_error(monkeypatch):
         range=(0, np.inf),
         always_shown=True,
     )
-    monkeypatch.setitem(METRICS, "error", row)
-    monkeypatch.setattr(OnePassEvaluation, "metrics", (*METRICS_OF["ope"], row))
+    add_metric("ope", row)
+    with pytest.raises(ValueError, match="metric 'error' is registered already"):
+        add_metric("ope", row)
+    yield
+    METRICS_OF["ope"].remove(row)
+    del METRICS["error"]
 
 
 def test_a_metric_is_one_row(scored_set, with_error, tmp_path, capsys):

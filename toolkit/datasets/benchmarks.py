@@ -1,6 +1,7 @@
 """The benchmarks as data, so that no tool tests a data set's name.
 
-Adding a benchmark is adding a row; a one-pass set in PySOT's JSON layout needs not even that.
+Adding a benchmark is adding a row, here or from a plug-in (``BENCHMARKS[name] = Benchmark(...)``);
+a one-pass set in PySOT's JSON layout needs not even that.
 """
 
 import json
@@ -12,6 +13,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from toolkit.io.tables import Table
 
 _SEPARATORS = re.compile(r"[-_. ]+")
 _SUFFIXES = ("", "fps", "st", "test", "train", "val", "valid")  # that people add to a set's name
@@ -87,32 +90,35 @@ DAVIS = Benchmark("masks", "masks", ("j", "f"), evaluation="davis")
 
 LONG_TERM = Benchmark("long_term", "longterm", ("precision", "recall", "f1"), evaluation="longterm")
 
-BENCHMARKS: dict[str, Benchmark] = {
-    "OTB100": replace(OTB, num_videos=100),
-    "OTB2015": replace(OTB, num_videos=100, folder="OTB100"),
-    "OTB50": replace(OTB, num_videos=50, folder="OTB100"),
-    "CVPR13": replace(OTB, num_videos=51, folder="OTB100"),
-    "UAV123": replace(UAV, num_videos=123),
-    "UAV123_10fps": replace(UAV, num_videos=123),
-    "UAV20L": replace(UAV, num_videos=20),
-    "NFS30": replace(NFS, num_videos=100),
-    "NFS240": replace(NFS, num_videos=100),
-    "LaSOT": replace(LASOT, num_videos=280),
-    "DTB70": replace(OPE, num_videos=70),
-    "TrackingNet": replace(NORM, num_videos=511),
-    "GOT-10k": replace(GOT10K, num_videos=180),
-    "GOT-10k_val": replace(GOT10K, num_videos=180, folder="GOT-10k"),
-    "VOT2016": replace(VOT, num_videos=60, eao_window=(108, 371)),
-    "VOT2017": replace(VOT, num_videos=60, eao_window=(100, 356)),
-    "VOT2018": replace(VOT, num_videos=60, eao_window=(100, 356)),
-    "VOT2019": replace(VOT, num_videos=60, eao_window=(46, 291)),
-    "VOT2018-LT": replace(LONG_TERM, num_videos=35),
-    "DAVIS2016": replace(DAVIS, num_videos=20),
-    "DAVIS2017": replace(DAVIS, num_videos=30),
-    "YouTube-VOS": DAVIS,
-    "Synthetic": NORM,
-    "SyntheticMasks": replace(DAVIS, folder="Synthetic"),
-}
+BENCHMARKS: Table[Benchmark] = Table(
+    "benchmark",
+    {
+        "OTB100": replace(OTB, num_videos=100),
+        "OTB2015": replace(OTB, num_videos=100, folder="OTB100"),
+        "OTB50": replace(OTB, num_videos=50, folder="OTB100"),
+        "CVPR13": replace(OTB, num_videos=51, folder="OTB100"),
+        "UAV123": replace(UAV, num_videos=123),
+        "UAV123_10fps": replace(UAV, num_videos=123),
+        "UAV20L": replace(UAV, num_videos=20),
+        "NFS30": replace(NFS, num_videos=100),
+        "NFS240": replace(NFS, num_videos=100),
+        "LaSOT": replace(LASOT, num_videos=280),
+        "DTB70": replace(OPE, num_videos=70),
+        "TrackingNet": replace(NORM, num_videos=511),
+        "GOT-10k": replace(GOT10K, num_videos=180),
+        "GOT-10k_val": replace(GOT10K, num_videos=180, folder="GOT-10k"),
+        "VOT2016": replace(VOT, num_videos=60, eao_window=(108, 371)),
+        "VOT2017": replace(VOT, num_videos=60, eao_window=(100, 356)),
+        "VOT2018": replace(VOT, num_videos=60, eao_window=(100, 356)),
+        "VOT2019": replace(VOT, num_videos=60, eao_window=(46, 291)),
+        "VOT2018-LT": replace(LONG_TERM, num_videos=35),
+        "DAVIS2016": replace(DAVIS, num_videos=20),
+        "DAVIS2017": replace(DAVIS, num_videos=30),
+        "YouTube-VOS": DAVIS,
+        "Synthetic": NORM,
+        "SyntheticMasks": replace(DAVIS, folder="Synthetic"),
+    },
+)
 
 
 #: What benchmarks without their own row are called elsewhere, in small letters and digits.

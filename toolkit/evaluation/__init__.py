@@ -12,15 +12,19 @@ from toolkit.evaluation.masks import MaskEvaluation
 from toolkit.evaluation.metrics import METRICS
 from toolkit.evaluation.one_pass import GOT10kEvaluation, LongTermEvaluation, OnePassEvaluation
 from toolkit.evaluation.reset import ResetEvaluation
+from toolkit.io.tables import Table
 
 #: How a benchmark is scored, by the name in its row of `toolkit.datasets.benchmarks`.
-EVALUATIONS: dict[str, type[Evaluation]] = {
-    "ope": OnePassEvaluation,
-    "vot": ResetEvaluation,
-    "longterm": LongTermEvaluation,
-    "got10k": GOT10kEvaluation,
-    "davis": MaskEvaluation,
-}
+EVALUATIONS: Table[type[Evaluation]] = Table(
+    "evaluation",
+    {
+        "ope": OnePassEvaluation,
+        "vot": ResetEvaluation,
+        "longterm": LongTermEvaluation,
+        "got10k": GOT10kEvaluation,
+        "davis": MaskEvaluation,
+    },
+)
 
 
 def build_evaluation(

@@ -97,7 +97,7 @@ class Evaluation(ABC):
     """
 
     key: ClassVar[str]  # metric that trackers are ranked by
-    metrics: ClassVar[tuple[Metric, ...]]  # rows of `toolkit.evaluation.metrics.METRICS_OF`
+    metrics: ClassVar[Sequence[Metric]]  # rows of `toolkit.evaluation.metrics.METRICS_OF`
     name_width: ClassVar[int] = 14  # characters of the first column of the table of videos
 
     def __init__(self, dataset: Dataset, incomplete: str = "lost", strict: bool = False) -> None:

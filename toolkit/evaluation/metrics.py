@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.io.tables import Table
 from toolkit.utils.statistics import (
     ERROR_THRESHOLDS,
     IOU_THRESHOLDS,
@@ -148,8 +149,8 @@ def _of_masks(key: str) -> tuple[Metric, ...]:
 
 
 #: Metrics by evaluation, a key of `toolkit.evaluation.EVALUATIONS`, in the order of JSON and CSV.
-METRICS_OF: dict[str, tuple[Metric, ...]] = {
-    "ope": (
+METRICS_OF: dict[str, list[Metric]] = {
+    "ope": [
         Metric(
             "success",
             "Success",
@@ -172,8 +173,8 @@ METRICS_OF: dict[str, tuple[Metric, ...]] = {
         ),
         Metric("op50", "OP@0.50", _point_of("success", 10)),
         Metric("op75", "OP@0.75", _point_of("success", 15)),
-    ),
-    "vot": (
+    ],
+    "vot": [
         Metric("accuracy", "Accuracy", _ratio("overlap", "known"), column=Column("Acc", 8, 0.5)),
         Metric("robustness", "Robustness", _robustness, higher_is_better=False, range=(0, 100)),
         Metric(
@@ -186,28 +187,39 @@ METRICS_OF: dict[str, tuple[Metric, ...]] = {
             column=Column("LN", 8, high=0),
         ),
         Metric("eao", "EAO", average_expected_overlap),
-    ),
-    "longterm": (
+    ],
+    "longterm": [
         Metric(
             "precision", "Precision", _at_best_f1("precision"), column=Column("Precision", 11, 0.5)
         ),
         Metric("recall", "Recall", _at_best_f1("recall"), column=Column("Recall", 8, 0.5)),
         Metric("f1", "F1", _at_best_f1("f1"), column=Column("F1", 7, 0.5)),
-    ),
-    "got10k": (
+    ],
+    "got10k": [
         Metric("ao", "AO", _ratio("overlap", "frames"), column=Column("AO", 7, 0.5)),
         Metric("sr50", "SR@0.50", _ratio("sr50", "frames"), column=Column("SR@0.50", 9, 0.5)),
         Metric("sr75", "SR@0.75", _ratio("sr75", "frames")),
-    ),
-    "davis": (
+    ],
+    "davis": [
         Metric("jf", "J&F", _region_and_boundary),
         *_of_masks("j"),
         *_of_masks("f"),
-    ),
+    ],
 }
 
 #: Any metric by key, for its label, decimals and direction: those are the same in all evaluations.
-METRICS: dict[str, Metric] = {row.key: row for rows in METRICS_OF.values() for row in rows}
+METRICS: Table[Metric] = Table(
+    "metric", {row.key: row for rows in METRICS_OF.values() for row in rows}
+)
+
+
+def add_metric(evaluation: str, metric: Metric) -> None:
+    """Add a metric to an evaluation, as a plug-in does; ``ValueError`` if its key is taken.
+
+    It comes last in JSON, CSV and page; `Benchmark.metrics` says which ones tables show.
+    """
+    METRICS[metric.key] = metric
+    METRICS_OF[evaluation].append(metric)
 
 
 def score_of_curve(key: str, curve: NDArray) -> float:

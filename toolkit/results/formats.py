@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from toolkit.io.boxes import NumberLines, parse_number_lines, read_number_lines, widened
 from toolkit.io.files import atomic_write, temporary_path
 from toolkit.io.images import read_labels, write_labels
+from toolkit.io.tables import Table
 from toolkit.results.trajectory import Code, Trajectory
 
 #: What `Trajectory.warnings` notes.
@@ -146,44 +147,47 @@ class _Masks(Layout):
 _REGION, _SKIPPED, _STARTED, _LOST = map(int, Code)  # arrays are slower to compare with an enum
 
 #: Layouts by the name that `toolkit.datasets.benchmarks.Benchmark` uses.
-LAYOUTS = {
-    "flat": Layout(
-        "{video}.txt",
-        others=(
-            ("{video}_{run:03d}.txt", None, None),
-            ("{video}/{video}_{run:03d}.txt", None, "{video}/{video}_time.txt"),
-        ),
-    ),
-    "vot": Layout(
-        "baseline/{video}/{video}_{run:03d}.txt",
-        codes="a code 0, 1 or 2",
-        number=lambda value: f"{np.float32(value):.4f}",
-        others=(("{video}/{video}_{run:03d}.txt", None, None),),
-    ),
-    "longterm": Layout(
-        "longterm/{video}/{video}_{run:03d}.txt",
-        "longterm/{video}/{video}_{run:03d}_confidence.value",
-        "longterm/{video}/{video}_time.txt",
-        codes="a code",
-        others=(
-            (
-                "{video}/{video}_{run:03d}.txt",
-                "{video}/{video}_{run:03d}_confidence.value",
-                "{video}/{video}_time.txt",
+LAYOUTS: Table[Layout] = Table(
+    "layout",
+    {
+        "flat": Layout(
+            "{video}.txt",
+            others=(
+                ("{video}_{run:03d}.txt", None, None),
+                ("{video}/{video}_{run:03d}.txt", None, "{video}/{video}_time.txt"),
             ),
         ),
-    ),
-    "got10k": Layout(
-        "{video}/{video}_{run:03d}.txt",
-        times="{video}/{video}_time.txt",
-        others=(
-            ("{video}_{run:03d}.txt", None, "{video}_time.txt"),
-            ("{video}.txt", None, "{video}_time.txt"),
-            ("{video}/{video}.txt", None, "{video}/{video}_time.txt"),
+        "vot": Layout(
+            "baseline/{video}/{video}_{run:03d}.txt",
+            codes="a code 0, 1 or 2",
+            number=lambda value: f"{np.float32(value):.4f}",
+            others=(("{video}/{video}_{run:03d}.txt", None, None),),
         ),
-    ),
-    "masks": _Masks("{video}"),
-}
+        "longterm": Layout(
+            "longterm/{video}/{video}_{run:03d}.txt",
+            "longterm/{video}/{video}_{run:03d}_confidence.value",
+            "longterm/{video}/{video}_time.txt",
+            codes="a code",
+            others=(
+                (
+                    "{video}/{video}_{run:03d}.txt",
+                    "{video}/{video}_{run:03d}_confidence.value",
+                    "{video}/{video}_time.txt",
+                ),
+            ),
+        ),
+        "got10k": Layout(
+            "{video}/{video}_{run:03d}.txt",
+            times="{video}/{video}_time.txt",
+            others=(
+                ("{video}_{run:03d}.txt", None, "{video}_time.txt"),
+                ("{video}.txt", None, "{video}_time.txt"),
+                ("{video}/{video}.txt", None, "{video}/{video}_time.txt"),
+            ),
+        ),
+        "masks": _Masks("{video}"),
+    },
+)
 
 
 def mask_path(folder: Path, frame: str | os.PathLike) -> Path:

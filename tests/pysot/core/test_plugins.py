@@ -1,13 +1,23 @@
+import hashlib
+import json
 import logging
 import pickle
 import sys
+from importlib import import_module
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from pysot import cli
 from pysot.core import plugins
 from pysot.core.config import load_config
-from pysot.core.registry import BACKBONES, TRACKERS
-from pysot.tracker.tracker_builder import track_params
+from pysot.core.registry import TRACKERS
+from pysot.datasets.build import _augmentation
+from pysot.tracker.tracker_builder import TrackerSpec, track_params
+from pysot.utils.bbox import Corner
 from toolkit.io import pool
 
 TRACKER = """
@@ -30,30 +40,6 @@ class Params(TrackParams):
 class Patient(SiamRPNTracker):
     params_type = Params
 """
-
-
-@pytest.fixture
-def plugin(tmp_path, monkeypatch):
-    """Function that writes a plug-in ``my_plugin.py`` and undoes what its import did."""
-    path, known = list(sys.path), {id(r): dict(r._entries) for r in (BACKBONES, TRACKERS)}
-    loaded = list(pool.preloaded)
-    monkeypatch.chdir(tmp_path)
-
-    def write(text, name="my_plugin.py"):
-        file = tmp_path / "plugins" / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text)
-        return file
-
-    yield write
-    sys.path[:], pool.preloaded[:] = path, loaded
-    for registry in (BACKBONES, TRACKERS):
-        registry._entries.clear()
-        registry._entries.update(known[id(registry)])
-    for name in [
-        n for n, m in sys.modules.items() if str(tmp_path) in str(getattr(m, "__file__", ""))
-    ]:
-        del sys.modules[name]
 
 
 def config(tmp_path, text):
@@ -139,3 +125,149 @@ def test_unknown_keys_of_a_fork_can_be_warned_of_instead(tmp_path, caplog):
     assert "unknown key OTHER is ignored" in caplog.text
     with pytest.raises(ValueError, match="unknown key OTHER"):
         load_config(path, ["STRICT_KEYS", "true", "OTHER.A", "1"])
+
+
+TOOLKIT = """
+from toolkit.datasets.benchmarks import BENCHMARKS, OPE, replace
+from toolkit.datasets.formats import testing_formats, training_sets
+from toolkit.datasets.formats.custom import read_folders
+from toolkit.datasets.reading import Format, TrainingSet
+from toolkit.evaluation.metrics import Metric, add_metric, _point_of
+from toolkit.protocols import PROTOCOLS
+from toolkit.protocols.one_pass import OnePass
+
+
+class Twice(OnePass):
+    def step(self, image, truth):
+        super().step(image[::-1], truth) if self._tracker is None else super().step(image, truth)
+
+
+def read(reading):
+    yield from read_folders(reading, "Mine")
+
+
+PROTOCOLS["twice"] = Twice
+BENCHMARKS["Mine"] = replace(OPE, protocol="twice", metrics=("success", "op90"))
+testing_formats()["Mine"] = Format(("*/boxes.txt", "*/groundtruth.txt"), read)
+training_sets()["mine"] = TrainingSet("my own set", "folders", read)
+add_metric("ope", Metric("op90", "OP@0.90", _point_of("success", 18)))
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, draw_frame):
+    """Folder ``Mine`` with a video ``a`` of three frames."""
+    folder = tmp_path / "Mine" / "a"
+    folder.mkdir(parents=True)
+    boxes = [[20 + 3 * i, 15, 24, 18] for i in range(3)]
+    for number, box in enumerate(boxes, 1):
+        cv2.imwrite(str(folder / f"{number:04d}.png"), draw_frame(box))
+    text = "".join(",".join(map(str, box)) + "\n" for box in boxes)
+    (folder / "groundtruth.txt").write_text(text)
+    return folder.parent
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["pysot", *map(str, arguments)])
+    cli.main()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sets_protocols_and_metrics_come_from_outside(plugin, mine, monkeypatch, workers):
+    file = plugin(TOOLKIT)
+    common = ("--plugin", file, "--dataset", "Mine", "--dataset-root", mine)
+    command(monkeypatch, "test", *common, "--static", "--workers", workers)
+    command(monkeypatch, "eval", *common, "-p", "results", "--json", "s.json")
+    scores = json.loads(Path("s.json").read_text())
+    assert 0 < scores["trackers"]["static"]["metrics"]["op90"] < 1
+    assert (mine.parent / "results" / "Mine" / "static" / "a.txt").is_file()
+
+
+def test_a_training_set_from_outside_is_an_argument_of_prepare(plugin, mine, monkeypatch):
+    file = plugin(TOOLKIT)
+    paths = ("--dataset-root", mine, "--output", mine / "out")
+    command(monkeypatch, "prepare", "mine", *paths, "--plugin", file, "--workers", 1)
+    assert (mine / "out" / "train.json").is_file()
+
+
+def test_every_command_takes_plug_ins(plugin, capsys):
+    for name in cli.COMMANDS:
+        with pytest.raises(SystemExit):
+            import_module(f"pysot.cli.{name}").parse_args(["--help"])
+        assert "--plugin NAME" in capsys.readouterr().out
+
+
+def test_a_plug_in_that_is_not_there_is_one_line(plugin, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command(monkeypatch, "eval", "--plugin", "no/such.py", "-d", "Mine")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: plug-in not found: no/such.py\n"
+
+
+def test_installed_plug_ins_are_found_by_their_entry_point(plugin, monkeypatch, caplog):
+    file = plugin(TRACKER)
+    monkeypatch.syspath_prepend(file.parent)
+    found = [
+        EntryPoint("good", "my_plugin", plugins.GROUP),
+        EntryPoint("bad", "not_there", plugins.GROUP),
+    ]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: found)
+    plugins.load_installed.cache_clear()
+    plugins.load_installed()
+    assert "Patient" in TRACKERS
+    assert "plug-in bad (not_there): ModuleNotFoundError" in caplog.text
+
+
+def test_results_and_checkpoints_say_which_plug_ins_made_them(
+    plugin, tiny_config, tiny_snapshot, caplog
+):
+    spec = TrackerSpec.read(tiny_config, tiny_snapshot)
+    assert "plugins" not in spec.record()
+    file = plugin(TRACKER)
+    plugins.load_plugins([str(file)])
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert spec.record()["plugins"] == {"my_plugin": digest}
+    record = plugins.PluginRecord()
+    assert record.state_dict() == {"my_plugin": digest}
+    record.load_state_dict({"my_plugin": digest})
+    assert not caplog.text
+    record.load_state_dict({"my_plugin": "0" * 64, "another": digest})
+    assert "plug-in my_plugin has changed since" in caplog.text
+    assert "plug-in another, in use before, is not named now" in caplog.text
+
+
+AUGMENTATION = """
+from dataclasses import dataclass
+
+from pysot.core.registry import AUGMENTATIONS
+from pysot.core.settings import own
+from pysot.datasets.augmentation import Augmentation
+
+
+@AUGMENTATIONS.register("dark")
+@dataclass(frozen=True)
+class Dark(Augmentation):
+    light: float = own(0.5, "factor on all values", ge=0, le=1)
+
+    def in_bytes(self, *arguments):
+        image, *rest = super().in_bytes(*arguments)
+        return (image * self.light).astype(image.dtype), *rest
+"""
+
+
+def test_an_augmentation_from_outside_has_keys_of_its_own(plugin, tmp_path):
+    plugin(AUGMENTATION)
+    text = "PLUGINS: [my_plugin.py]\nDATASET: {AUGMENTATION: dark, SEARCH: {LIGHT: 0}}\n"
+    cfg = load_config(config(tmp_path, text))
+    image, box = np.full((511, 511, 3), 200, np.uint8), Corner(200, 200, 300, 300)
+    pixels = [
+        _augmentation(cfg, name).in_bytes(image, box, None, 127, np.random.default_rng(0))[0].max()
+        for name in ("TEMPLATE", "SEARCH")
+    ]
+    assert pixels == [100, 0]
+    with pytest.raises(ValueError, match=r"DATASET\.SEARCH\.LIGHT is 2\.0; expected a number"):
+        load_config(config(tmp_path, text.replace("LIGHT: 0", "LIGHT: 2")))
+    with pytest.raises(ValueError, match=r"unknown key DATASET\.SEARCH\.LIGHT"):
+        load_config(config(tmp_path, "DATASET: {SEARCH: {LIGHT: 0}}"))
+    with pytest.raises(ValueError, match="AUGMENTATION: unknown augmentation 'light'"):
+        _augmentation(load_config(config(tmp_path, "DATASET: {AUGMENTATION: light}")), "SEARCH")

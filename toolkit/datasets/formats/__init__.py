@@ -2,7 +2,8 @@
 
 A module has functions that yield `Sequence`, given a `Reading`, and tables of their uses:
 ``TESTING`` by name of the benchmark, ``TRAINING`` by name of the set in ``pysot prepare``. A module
-that is put here is found; what its readers have in common is in `toolkit.datasets.reading`.
+that is put here is found, and a plug-in adds rows to `testing_formats` and `training_sets`; what
+readers have in common is in `toolkit.datasets.reading`.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from typing import Any
 
 from toolkit.datasets.reading import Format, Reading, TrainingSet
 from toolkit.io.issues import IssueLog
+from toolkit.io.tables import Table
 
 
 @cache
-def testing_formats() -> dict[str, Format]:
+def testing_formats() -> Table[Format]:
     """Return the formats by benchmark; a set of another name is one of the user's own."""
-    return _gather("TESTING")
+    return Table("format", _gather("TESTING"))
 
 
 @cache
-def training_sets() -> dict[str, TrainingSet]:
+def training_sets() -> Table[TrainingSet]:
     """Return the sets that can be prepared for training, by name."""
-    return _gather("TRAINING")
+    return Table("training set", _gather("TRAINING"))
 
 
 def _gather(table: str) -> dict[str, Any]:
