@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import re
 import signal
@@ -24,10 +25,12 @@ from pysot.core import RunFailed, StopRequest
 from pysot.core.plugins import load_installed, load_plugins
 from toolkit.datasets import find_root
 from toolkit.io.names import printable
-from toolkit.io.pool import WorkerDied
+from toolkit.io.pool import Executor, LocalExecutor, WorkerDied
 
 TRACEBACK_VARIABLE = "PYSOT_TRACEBACK"
 _LONGEST = 2000  # characters of an error's line
+
+EXECUTORS = ("local", "ray")
 
 _TOGETHER = 1.0  # seconds within which a launcher and the terminal send the same Ctrl-C
 
@@ -197,6 +200,18 @@ class Parser(argparse.ArgumentParser):
         names = ("--workers", "--num", *short)
         self.add_argument(*names, type=positive, default=default, metavar="N", help=text)
 
+    def add_executor(self) -> None:
+        """Add ``--workers`` and what says where work is done; see `build_executor`."""
+        self.add_workers()
+        add = self.add_argument
+        add("--executor", choices=EXECUTORS, default="local", help="processes here, or Ray's tasks")
+        add("--address", default="auto", help="ray: HOST:PORT of the cluster (default: this one's)")
+        add("--cpus-per-task", type=amount, default=1, metavar="N", help="ray; default: 1")
+        add(
+            "--gpus-per-task", type=amount, default=0, metavar="N", help="ray; 0.25 too; default: 0"
+        )
+        add("--memory-per-task", type=amount, default=0, metavar="GB", help="ray; default: any")
+
     def add_dataset_root(self, *old: str, text: str = "", **options: Any) -> None:
         """Add ``--dataset-root``; see `find_dataset_root`."""
         text = text or "folder of the data set (default: testing_dataset/DATASET)"
@@ -213,6 +228,30 @@ def positive(text: str) -> int:
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least 1")
     return int(text)
+
+
+def amount(text: str) -> float:
+    """Read a number from 0, as a ``type`` of argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number, at least 0")
+    return value
+
+
+@contextmanager
+def build_executor(args: argparse.Namespace) -> Iterator[Executor]:
+    """Make, for the time of the block, what the options of ``add_executor`` ask for."""
+    if args.executor == "local":
+        yield LocalExecutor(args.workers)
+        return
+    from toolkit.io.cluster import Task, connect  # which few commands want
+
+    task = Task(args.cpus_per_task, args.gpus_per_task, args.memory_per_task)
+    with connect(args.address, task) as executor:
+        yield executor
 
 
 def find_dataset_root(name: str, root: Path | None) -> Path:

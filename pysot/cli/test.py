@@ -20,20 +20,20 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pysot.cli import Parser, find_dataset_root, progress_bar
+from pysot.cli import Parser, build_executor, find_dataset_root, progress_bar
 from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Video, find_benchmark, load_videos
 from toolkit.datasets.dataset import require_images
-from toolkit.io.pool import run_parallel
+from toolkit.io.pool import Executor
 from toolkit.io.video import window_available
 from toolkit.protocols.one_pass import ProtocolOptions, StaticTracker
 from toolkit.protocols.runner import (
@@ -42,6 +42,7 @@ from toolkit.protocols.runner import (
     JobResult,
     allowed_repetitions,
     describe,
+    run_elsewhere,
     run_video,
 )
 from toolkit.results.store import ResultStore
@@ -69,7 +70,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="runs over each video for a tracker that is not deterministic (default: as many as "
         "the benchmark asks for); one that is runs once, as its results would all be the same",
     )
-    parser.add_workers()
+    parser.add_executor()
     add("--vis", action="store_true", help="show the results, or without a display as --vis-dir")
     add("--vis-dir", type=Path, help="write VIS_DIR/VIDEO.mp4 (ground truth green, result yellow)")
     parser.add_overrides()
@@ -91,8 +92,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     require_images(args.dataset, list(pending))
     vis_dir, show = _picture_places(args, job.store.folder.name)
     record = {"tracker": STATIC} if spec is None else spec.record()
-    job.store.record(record, list(videos), args.overwrite)
-    results = _run(job, numbered, args.workers, vis_dir, show)
+    with build_executor(args) as executor:
+        job.store.record(record, list(videos), args.overwrite)
+        results = _run(job, numbered, executor, vis_dir, show)
     _summarize(job, results, vis_dir)
 
 
@@ -145,14 +147,13 @@ def _picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None
 
 
 def _run(
-    job: Job, videos: dict[int, Video], workers: int, vis_dir: Path | None, show: bool
+    job: Job, videos: dict[int, Video], executor: Executor, vis_dir: Path | None, show: bool
 ) -> list[JobResult]:
     """Run the tracker over videos by number, with a line per run as in PySOT, or an error."""
-    frames = sum(map(len, videos.values()))
-    results = []
-    with progress_bar("test", total=frames) as bar:
-        done = run_parallel(partial(_run_and_draw, job, vis_dir), list(videos.values()), workers)
-        for (number, video), result in zip(videos.items(), done, strict=True):
+    numbered, results = list(videos.items()), {}
+    with progress_bar("test", total=sum(map(len, videos.values()))) as bar:
+        for index, result in _results(job, list(videos.values()), executor, vis_dir):
+            number, video = numbered[index]
             for line in result.lines:
                 bar.write(f"({number:3d}) {line}", file=sys.stdout)
             if result.error:
@@ -160,13 +161,27 @@ def _run(
             elif show:
                 play(video.name, drawn_frames(video, job.store))
             bar.update(len(video))
-            results.append(result)
-    return results
+            results[index] = result
+    return [results[index] for index in sorted(results)]
+
+
+def _results(
+    job: Job, videos: list[Video], executor: Executor, vis_dir: Path | None
+) -> Iterator[tuple[int, JobResult]]:
+    """Yield the index and the result of every video; those from other machines are drawn here."""
+    if not executor.remote:
+        yield from executor.run(partial(_run_and_draw, job, vis_dir), videos)
+        return
+    for index, result in run_elsewhere(job, videos, executor):
+        yield index, _draw(job, vis_dir, videos[index], result)
 
 
 def _run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
     """Run the tracker over a video and, if asked for, draw the result of its first run."""
-    result = run_video(job, video)
+    return _draw(job, vis_dir, video, run_video(job, video))
+
+
+def _draw(job: Job, vis_dir: Path | None, video: Video, result: JobResult) -> JobResult:
     if vis_dir is None or result.error:
         return result
     drawn = vis_dir / f"{video.name}.mp4"

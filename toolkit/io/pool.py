@@ -1,4 +1,7 @@
-"""Work in several processes, whose workers end with the process that started them."""
+"""Work in several processes, whose workers end with the process that started them.
+
+`toolkit.io.cluster` does the same on a Ray cluster.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,6 +30,37 @@ _interrupted = False
 
 class WorkerDied(RuntimeError):
     """A worker process ended without a word, as the lack of memory makes it."""
+
+
+class Executor(Protocol):
+    """Does work on items, in this process or in others, on this machine or on others."""
+
+    #: Whether the work runs on other machines, which may share no files with this one.
+    remote: ClassVar[bool]
+
+    def run(
+        self, work: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[int, Result]]:
+        """Yield the index and the result of every item, in any order.
+
+        ``work`` and items are pickled; items are taken as they are needed, a few in advance. What
+        the work raises is raised here; `WorkerDied` if what does the work ended.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LocalExecutor:
+    """Does work in processes of this machine, in the order of the items."""
+
+    workers: int = 1  # processes; 1 means this one
+    remote: ClassVar[bool] = False
+
+    def run(
+        self, work: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[int, Result]]:
+        """Yield the index and the result of every item; see `run_parallel`."""
+        return enumerate(run_parallel(work, items, self.workers))
 
 
 def run_parallel(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
 
 from toolkit.datasets import Video
 from toolkit.io.files import acquire
+from toolkit.io.pool import Executor
 from toolkit.protocols import PROTOCOLS
 from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker
 from toolkit.results.store import ResultStore
@@ -42,7 +44,13 @@ class Job:
 
     def is_finished(self, video: Video) -> bool:
         """Return whether all results of a video are there."""
-        return all(self.store.is_finished(video.name, len(video), r) for r in self.numbers())
+        return not any(self.missing(video))
+
+    def missing(self, video: Video) -> Iterator[int]:
+        """Yield the numbers of the repetitions whose results are not there, or not whole."""
+        for number in self.numbers():
+            if not self.store.is_finished(video.name, len(video), number):
+                yield number
 
     def numbers(self) -> range:
         """Return the numbers of the repetitions, from 1."""
@@ -97,15 +105,59 @@ def run_video(job: Job, video: Video) -> JobResult:
 
     An error is part of the result, so that the other videos go on.
     """
+    runs = iter(lambda: job.session().run(video), None)  # one per repetition that is missing
+    return _keep(job, video, job.missing(video), runs)
+
+
+def run_elsewhere(
+    job: Job, videos: Sequence[Video], executor: Executor
+) -> Iterator[tuple[int, JobResult]]:
+    """Do `run_video` for videos on machines that need not share the results' folder.
+
+    They send back what the tracker did, and this process writes it as soon as it arrives.
+
+    Yields:
+        The index of each video and its result; those that are finished first.
+    """
+    todo = []
+    for index, video in enumerate(videos):
+        numbers = list(job.numbers() if job.overwrite else job.missing(video))
+        if numbers:
+            todo.append((index, video, numbers))
+        else:
+            yield index, _keep(job, video, (), iter(()))
+    work = [(video, numbers) for _, video, numbers in todo]
+    for place, (trajectories, error) in executor.run(partial(_track, job), work):
+        index, video, numbers = todo[place]
+        yield index, _keep(job, video, numbers, _returned(trajectories, error))
+
+
+def _track(job: Job, work: tuple[Video, Sequence[int]]) -> tuple[list[Trajectory], str]:
+    """Run a tracker over a video as often as there are numbers, up to an error, if any."""
+    video, numbers = work
+    trajectories: list[Trajectory] = []
+    try:
+        for _ in numbers:
+            trajectories.append(job.session().run(video))
+    except FAILURES as error:
+        return trajectories, describe(error)
+    return trajectories, ""
+
+
+def _returned(trajectories: Iterable[Trajectory], error: str) -> Iterator[Trajectory]:
+    yield from trajectories
+    raise ValueError(error)
+
+
+def _keep(job: Job, video: Video, numbers: Iterable[int], runs: Iterator[Trajectory]) -> JobResult:
+    """Write a run for each number of a repetition; an error becomes part of the result."""
     lines, store = [], job.store
     try:
         if job.overwrite:
             store.remove(video.name)
-        for number in job.numbers():
-            if store.is_finished(video.name, len(video), number):
-                continue
+        for number in numbers:
             store.discard(video.name, number)
-            trajectory = job.session().run(video)
+            trajectory = next(runs)
             store.write(video.name, trajectory, number)
             lines.append(timing_line(video.name, trajectory, job.restarts))
         lost = sum(store.count_lost(video.name, n) for n in job.numbers()) if job.restarts else 0
