@@ -1,9 +1,11 @@
-"""Builds the optional compiled parts of toolkit; everything else is declared in pyproject.toml."""
+"""What pyproject.toml cannot declare: compiled parts of toolkit, configurations in the package."""
 
 import logging
 import sys
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 MODULES = ("toolkit.io._numbers", "toolkit.utils._region")
 
@@ -31,4 +33,16 @@ def extensions() -> list[Extension]:
     return modules
 
 
-setup(ext_modules=extensions())
+class BuildPython(build_py):
+    """Puts the configurations of ``experiments`` into the package, where a wheel has them."""
+
+    def run(self) -> None:
+        """Copy the modules, then the configurations; an editable install reads the checkout's."""
+        super().run()
+        for path in () if self.editable_mode else Path("experiments").glob("*/config.yaml"):
+            target = Path(self.build_lib, "pysot", path)
+            self.mkpath(str(target.parent))
+            self.copy_file(str(path), str(target))
+
+
+setup(ext_modules=extensions(), cmdclass={"build_py": BuildPython})

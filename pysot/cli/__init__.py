@@ -190,6 +190,13 @@ class Parser(argparse.ArgumentParser):
         required = required and default is None
         self.add_argument("--config", "--cfg", default=default, required=required, help=text)
 
+    def add_tracker(self) -> None:
+        """Add ``--config``, ``--snapshot`` and ``--model``, for `find_tracker`."""
+        self.add_config(required=False)
+        self.add_argument("--snapshot", type=Path, help="its weights")
+        text = "published weights, downloaded if needed, instead; `pysot models` lists their names"
+        self.add_argument("--model", metavar="NAME", help=text)
+
     def add_overrides(self) -> None:
         """Add ``KEY VALUE`` pairs; they need ``parse_intermixed_args``."""
         self.add_argument("opts", nargs="*", metavar="KEY VALUE", help="override the configuration")
@@ -252,6 +259,33 @@ def build_executor(args: argparse.Namespace) -> Iterator[Executor]:
     task = Task(args.cpus_per_task, args.gpus_per_task, args.memory_per_task)
     with connect(args.address, task) as executor:
         yield executor
+
+
+def find_tracker(
+    args: argparse.Namespace, default: str | None = None
+) -> tuple[str | Path | None, Path]:
+    """Return the configuration and the weights that the arguments of `add_tracker` name.
+
+    Without ``--config`` it is that of the model, the card of safetensors weights, ``default``, or
+    None for a folder.
+
+    Raises:
+        ValueError: If something is missing, or there is too much; or as `weights_of` does.
+    """
+    config, snapshot = args.config, args.snapshot
+    if args.model:
+        from pysot.zoo import find_model, weights_of  # slow to import, by urllib
+
+        if snapshot:
+            raise ValueError("--model stands for weights; leave out --snapshot")
+        model = find_model(args.model)
+        return config or model.config_path, weights_of(model)
+    if snapshot and snapshot.suffix == ".safetensors":
+        config = config or snapshot
+    config = config or default
+    if not snapshot or not (config or snapshot.is_dir()):
+        raise ValueError("a tracker needs --config and --snapshot, or --model")
+    return config, snapshot
 
 
 def find_dataset_root(name: str, root: Path | None) -> Path:

@@ -4,7 +4,7 @@ Usage:
     python tools/demo.py --config CONFIG.yaml --snapshot model.pth --video clip.mp4
     python tools/demo.py --config CONFIG.yaml --snapshot model.pth --video frames/ \
         --init-rect 261,48,39,65 --output tracked.mp4 --json boxes.json
-    python tools/demo.py --config CONFIG.yaml --snapshot model.pth --video 0    # a camera
+    python tools/demo.py --model siamrpn_r50_l234_dwxcorr --video 0    # a camera
 
 With a display, the object is chosen with the mouse and the video is shown in a window; q ends it.
 Without one, --init-rect is needed and the video is written. What was tracked is written, whatever
@@ -28,7 +28,14 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from pysot.cli import Parser, message_of, positive, progress_bar, stop_requests
+from pysot.cli import (
+    Parser,
+    find_tracker,
+    message_of,
+    positive,
+    progress_bar,
+    stop_requests,
+)
 from pysot.core import RunFailed, StopRequest
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from toolkit.io.files import atomic_write
@@ -51,8 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(__doc__)
     add = parser.add_argument
-    parser.add_config()
-    add("--snapshot", required=True, type=Path, help="its weights")
+    parser.add_tracker()
     names = ("--video_name", "--video-name", "--video")
     text = "video file, folder of images, camera number or stream URL (default: camera 0)"
     add(*names, default="", metavar="SOURCE", help=text)
@@ -79,6 +85,7 @@ def _parse_rect(text: str) -> tuple[float, ...]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Track the object, write what was asked for, and print a summary."""
     args = parse_args(argv)
+    config, snapshot = find_tracker(args)
     display = not (args.output and args.init_rect) and window_available()
     if args.init_rect is None and not display:
         raise ValueError("there is no display to draw a box on: give --init-rect x,y,w,h")
@@ -87,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     output = args.output or (None if display else Path(f"{title}_tracked.mp4"))
     _check_outputs(source, output, args.json)
     torch.set_num_threads(1)  # sharing the work of one target costs more than it saves
-    tracker = build_tracker(*load_network(args.config, args.snapshot, opts=args.opts))
+    tracker = build_tracker(*load_network(config, snapshot, opts=args.opts))
     frames = iter(source)
     first = next(frames)
     rect = args.init_rect or _choose_box(title, first)

@@ -4,9 +4,13 @@ Needs the JSON of the data set, but neither torch nor, except for mask sequences
 
     python tools/eval.py -p results -d OTB100                     every tracker in results/OTB100
     python tools/eval.py -p results -d VOT2018 -t 'siam*' -s      some of them, video by video
+    python tools/eval.py -p results -d VOT2018 --model siamrpn_r50_l234_dwxcorr
     python tools/eval.py -p results -d UAV123 --json scores.json --plot plots
     python tools/eval.py -p results -d LaSOT --bootstrap 2000 --compare siamrpn siammask
     python tools/eval.py -p results -d OTB100 --csv scores.csv --latex table.tex --report page
+
+--model NAME scores the results that `pysot test --model NAME` wrote, in the folder NAME, and prints
+the published scores below.
 """
 
 import argparse
@@ -48,6 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--dataset", "-d", required=True, help=f"{known}, or any set in their JSON format")
     parser.add_workers("-n")
     add("--tracker_prefix", "-t", default="", help="only trackers that begin so; may hold * and ?")
+    add("--model", metavar="NAME", help="only the results of these published weights")
     add("--show_video_level", "-s", action="store_true", help="also print a table of the videos")
     parser.add_dataset_root()
     add("--json", type=Path, metavar="FILE", help="write all scores, curves and problems")
@@ -68,6 +73,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.bootstrap < 0:
         parser.error("--bootstrap takes numbers from 0")
+    if args.model and args.tracker_prefix:
+        parser.error("--model names the only tracker; leave out --tracker_prefix")
     if args.strict:
         args.incomplete = "error"
     return args
@@ -93,6 +100,19 @@ def find_trackers(tracker_path: Path, dataset: str, prefix: str) -> list[str]:
         hint = _hint(prefix, there)
         raise FileNotFoundError(f"no results: no tracker in {folder} is like '{prefix}*'; {hint}")
     return names
+
+
+def _known_scores(name: str, dataset: str) -> list[str]:
+    from pysot.zoo import find_model  # slow to import, by urllib
+
+    return find_model(name).scores(dataset)
+
+
+def _only(name: str, trackers: Sequence[str]) -> list[str]:
+    """Return that tracker alone: names of other models may begin with its name."""
+    if name not in trackers:
+        raise FileNotFoundError(f"no results of {name}; {_hint(name, trackers)}")
+    return [name]
 
 
 def _folders(path: Path) -> list[str]:
@@ -207,7 +227,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Score, print the tables, and write what was asked for."""
     args = parse_args(argv)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    trackers = find_trackers(args.tracker_path, args.dataset, args.tracker_prefix)
+    known = _known_scores(args.model, args.dataset) if args.model else []
+    trackers = find_trackers(args.tracker_path, args.dataset, args.model or args.tracker_prefix)
+    if args.model:
+        trackers = _only(args.model, trackers)
     _check_compared(args.compare or (), trackers)
     root = find_dataset_root(args.dataset, args.dataset_root)
     dataset = Dataset(args.dataset, root)
@@ -218,6 +241,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     color = {"auto": None, "always": True, "never": False}[args.color]
     evaluation.show(scored, args.show_video_level, args.top, color)
     _note_what_is_not_shown(args, len(scored))
+    for line in known:
+        print(line)
     if args.bootstrap:
         evaluation.add_intervals(scored, args.bootstrap)
     print_statistics(args, evaluation, scored)

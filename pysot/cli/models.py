@@ -5,19 +5,19 @@ Usage:
     pysot models siamrpn_r50_l234_dwxcorr
     pysot models siamrpn_r50_l234_dwxcorr --download
 
-A name works as --model NAME of test and demo, and in Tracker.from_pretrained(NAME). Files are kept
-in the folder that PYSOT_HOME names, by default the user's cache folder.
+A name works as --model NAME of test, eval, demo, tune and export, and in
+Tracker.from_pretrained(NAME). Files are kept in the folder that PYSOT_HOME names, by default the
+user's cache folder. The size is known once a file is there.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from pysot.cli import Parser
 from pysot.zoo import Model, find_model, models, weights_of
-
-_ROW = "{:32} {:10} {:>8} {:14} {}"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -34,35 +34,42 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table, or one model."""
     args = parse_args(argv)
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     if args.download:
         print(weights_of(find_model(args.name)))
     elif args.name:
         print("\n".join(_described(find_model(args.name))))
     else:
-        print(_ROW.format("name", "system", "size", "license", "here"))
-        for model in models().values():
-            print(_ROW.format(model.name, model.system, _size(model), model.license, _here(model)))
+        _print_table()
+
+
+def _print_table() -> None:
+    rows = [("name", "system", "parameters", "size", "license", "published", "measured here")]
+    for model in models().values():
+        scores = (_main_scores(table) for table in (model.published, model.measured))
+        sizes = (f"{model.parameters / 1e6:.1f} M", _size(model))
+        rows.append((model.name, model.system, *sizes, model.license, *scores))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def _main_scores(table: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the first metric of every benchmark."""
+    firsts = {name: next(iter(values.items())) for name, values in table.items()}
+    texts = (f"{n} {m} {v:.3f}" for n, (m, v) in firsts.items() if isinstance(v, float))
+    return ", ".join(texts) or "-"
 
 
 def _described(model: Model) -> Iterator[str]:
-    yield f"{model.name}: {model.system}, {_size(model)}, {model.license}"
-    if model.about:
-        yield model.about
+    parameters = f"{model.parameters / 1e6:.1f} M parameters"
+    yield f"{model.name}: {model.system}, {parameters}, {_size(model)}, {model.license}"
     yield f"configuration: {model.config_path}"
     yield f"weights: {model.path}{'' if model.path.is_file() else ' (not downloaded)'}"
-    for title, scores in (("published", model.published), ("measured here", model.measured)):
-        for benchmark, values in scores.items():
-            yield f"{title}, {benchmark}: {_scores(values)}"
-
-
-def _scores(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+    yield from (f"page: {page}" for page in model.pages)
+    yield from model.scores()
 
 
 def _size(model: Model) -> str:
     size = model.size or (model.path.stat().st_size if model.path.is_file() else 0)
     return f"{size / 1e6:.1f} MB" if size else "?"
-
-
-def _here(model: Model) -> str:
-    return "yes" if model.path.is_file() else "no"

@@ -5,14 +5,15 @@ Usage:
     python tools/test.py --dataset VOT2018 --config CONFIG.yaml --snapshot model.pth --workers 4
     python tools/test.py --dataset OTB100 --config CONFIG.yaml --snapshot model.pth \
         --video Basketball --vis --overwrite TRACK.LR 0.35
+    python tools/test.py --dataset VOT2018 --model siamrpn_r50_l234_dwxcorr
     python tools/test.py --dataset Synthetic --static
     python tools/test.py --dataset DAVIS_rect --dataset-root /data/davis2016_val --static
 
-The results of TRACKER (the snapshot's file name up to its first dot, or --name) go to
-RESULTS/DATASET/TRACKER; tools/eval.py scores them, tools/make_submission.py packs them for a
-server. The benchmark says how videos are run: once, or (VOT) again after each failure, or (DAVIS)
-with a mask of every object. A run that was stopped goes on where it was: videos with complete
-results are skipped. ``KEY VALUE`` pairs override the configuration.
+The results of TRACKER (the snapshot's file name up to its first dot, the name of the model, or
+--name) go to RESULTS/DATASET/TRACKER; tools/eval.py scores them, tools/make_submission.py packs
+them for a server. The benchmark says how videos are run: once, or (VOT) again after each failure,
+or (DAVIS) with a mask of every object. A run that was stopped goes on where it was: videos with
+complete results are skipped. ``KEY VALUE`` pairs override the configuration.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pysot.cli import Parser, build_executor, find_dataset_root, progress_bar
+from pysot.cli import Parser, build_executor, find_dataset_root, find_tracker, progress_bar
 from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
@@ -57,8 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--dataset", required=True, help="name of the benchmark, and of its JSON file")
     parser.add_dataset_root()
-    parser.add_config(required=False)
-    add("--snapshot", type=Path, help="its weights")
+    parser.add_tracker()
     add("--static", action="store_true", help="no tracker: repeat the first box, as a baseline")
     add("--video", default="", help="only this video")
     parser.add_output("--results", default=Path("results"), text="default: ./%(default)s")
@@ -74,19 +74,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--vis", action="store_true", help="show the results, or without a display as --vis-dir")
     add("--vis-dir", type=Path, help="write VIS_DIR/VIDEO.mp4 (ground truth green, result yellow)")
     parser.add_overrides()
-    args = parser.parse_intermixed_args(argv)
-    if not args.static and not (args.config and args.snapshot):
-        parser.error("a tracker needs --config and --snapshot (or try --static)")
-    return args
+    return parser.parse_intermixed_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the tracker over the videos and report every one of them."""
     args = parse_args(argv)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    spec = _read_spec(args)
     videos = load_videos(find_dataset_root(args.dataset, args.dataset_root), args.dataset)
     numbered = _select_videos(videos, args.video, args.dataset)
-    spec = _read_spec(args)
     job = _make_job(args, spec)
     pending = (v for v in numbered.values() if args.overwrite or not job.is_finished(v))
     require_images(args.dataset, list(pending))
@@ -100,9 +97,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _read_spec(args: argparse.Namespace) -> TrackerSpec | None:
     """Read the tracker that the command line names; None for the static baseline."""
-    if args.static and (args.config or args.snapshot or args.opts):
-        raise ValueError("--static takes no --config, --snapshot or overrides")
-    return None if args.static else TrackerSpec.read(args.config, args.snapshot, args.opts)
+    if not args.static:
+        return TrackerSpec.read(*find_tracker(args), args.opts)
+    if args.config or args.snapshot or args.model or args.opts:
+        raise ValueError("--static takes no --config, --snapshot, --model or overrides")
+    return None
 
 
 def _make_job(args: argparse.Namespace, spec: TrackerSpec | None) -> Job:
@@ -121,7 +120,7 @@ def _make_job(args: argparse.Namespace, spec: TrackerSpec | None) -> Job:
 
 def _tracker_name(args: argparse.Namespace) -> str:
     """Return the tracker's name in the results: PySOT's rule, unless the user chose one."""
-    default = STATIC if args.static else args.snapshot.name.split(".")[0]
+    default = STATIC if args.static else args.model or args.snapshot.name.split(".")[0]
     name = default if args.name is None else args.name
     if name in ("", ".", "..") or Path(name).name != name:
         raise ValueError(f"{name!r} cannot name a tracker's folder; choose another with --name")

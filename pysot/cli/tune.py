@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from pysot.cli import Parser, find_dataset_root, positive, progress_bar
+from pysot.cli import Parser, find_dataset_root, find_tracker, positive, progress_bar
 from pysot.core import RunFailed
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
@@ -48,13 +48,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--snapshot", type=Path, required=True, help="weights of the tracker")
+    parser.add_tracker()
     add("--dataset", required=True, help="name of the benchmark")
     add("--penalty-k", default="0.05,0.5,0.05", help="TRACK.PENALTY_K (default: %(default)s)")
     add("--lr", default="0.35,0.5,0.05", help="TRACK.LR (default: %(default)s)")
     add("--window-influence", default="0.1,0.8,0.05", help="default: %(default)s")
     add("--search-region", default="255,256,8", help="TRACK.INSTANCE_SIZE (default: %(default)s)")
-    parser.add_config("config.yaml")
     parser.add_dataset_root()
     parser.add_output("--results", default=Path("hp_search_result"), text="default: ./%(default)s")
     add("--name", help="MODEL in the names of the folders (default: from the snapshot)")
@@ -75,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"Total search number: {len(settings)}", flush=True)
     dataset = Dataset(args.dataset, find_dataset_root(args.dataset, args.dataset_root))
     _check_truth(dataset)
-    spec = TrackerSpec.read(args.config, args.snapshot, args.opts)
+    spec = TrackerSpec.read(*find_tracker(args, "config.yaml"), args.opts)
     spec()  # a tracker that cannot be built fails here, once
     jobs = _make_jobs(args, dataset, spec, settings)
     pending = (v for v in dataset if not all(job.is_finished(v) for job in jobs.values()))
@@ -178,7 +177,7 @@ def _make_jobs(
     args: argparse.Namespace, dataset: Dataset, spec: TrackerSpec, settings: Sequence[Setting]
 ) -> dict[Setting, Job]:
     """Return how the tracker is run with each setting, and where the results go."""
-    model = args.name or args.snapshot.name.split(".")[0]
+    model = args.name or args.model or args.snapshot.name.split(".")[0]
     if Path(model).name != model:
         raise ValueError(f"{model!r} cannot begin the name of a folder; choose another --name")
     benchmark, parent = dataset.benchmark, args.output / args.dataset

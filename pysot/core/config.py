@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from yacs.config import CfgNode as _YacsNode
 
-from pysot.core import REPOSITORY
+from pysot.core import EXPERIMENTS, REPOSITORY
+from pysot.core.card import card_config
 from pysot.core.plugins import load_installed, load_plugins
 from pysot.core.registry import AUGMENTATIONS, TRACKERS, Registry
 from pysot.core.settings import (
@@ -54,9 +55,17 @@ class Config(_YacsNode):
     """A yacs node whose merges check every key, and report all that is wrong at once."""
 
     def merge_from_file(self, cfg_filename: str | Path) -> None:
-        """Merge a YAML file; ``OSError`` or ``ValueError`` if it is missing or unusable."""
+        """Merge a YAML file, or the card of a safetensors file.
+
+        The name of a folder of ``experiments`` stands for the file in it. ``OSError`` or
+        ``ValueError`` if it is missing or unusable.
+        """
         path = Path(cfg_filename)
-        self._merge(read_yaml(path), source=str(path), folder=path.parent)
+        named = EXPERIMENTS / path / "config.yaml"
+        if path.name == str(path) and not path.is_file() and named.is_file():
+            path = named
+        values = card_config(path) if path.suffix == ".safetensors" else read_yaml(path)
+        self._merge(values, source=str(path), folder=path.parent)
 
     def merge_from_list(self, cfg_list: Sequence[Any]) -> None:
         """Merge ``[KEY, VALUE, KEY, VALUE, ...]``, values written as in YAML."""
@@ -230,10 +239,10 @@ def default_config() -> Config:
 
 
 def load_config(path: str | Path, opts: Sequence[Any] = ()) -> Config:
-    """Read a YAML file in PySOT's format over the defaults, and freeze the result.
+    """Read a configuration in PySOT's format over the defaults, and freeze the result.
 
     Args:
-        path: The file.
+        path: The file, a name in ``experiments``, or weights that have a card.
         opts: Overrides as ``[KEY, VALUE, ...]``, keys dotted (``TRAIN.EPOCH``), values as in YAML.
 
     Raises:

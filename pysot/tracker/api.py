@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pysot.inference import join
 from pysot.tracker.base_tracker import as_batch, check_frame, to_tensor
 from pysot.tracker.tracker_builder import build_tracker, load_network
+from pysot.zoo import find_model, weights_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Tracker:
 
     Example::
 
-        tracker = Tracker.from_config("experiments/siamrpn_r50_l234_dwxcorr/config.yaml", "r50.pth")
+        tracker = Tracker.from_pretrained("siamrpn_r50_l234_dwxcorr")
         tracker.init(first_frame, (x, y, w, h))
         for frame in frames:
             print(tracker.track(frame).bbox)
@@ -66,12 +67,23 @@ class Tracker:
         """Build the tracker that a YAML file describes; see :func:`load_network`.
 
         Args:
-            config: YAML file.
-            weights: Checkpoint of its network, made by this package or by PySOT.
+            config: YAML file, or a name in ``experiments``.
+            weights: Checkpoint of its network, made by this package or by PySOT, or safetensors.
             device: A name that ``torch.device`` takes, or ``auto`` for the configuration's.
             opts: Overrides of the configuration, ``[KEY, VALUE, ...]``.
         """
         return cls(build_tracker(*load_network(config, weights, device, opts)))
+
+    @classmethod
+    def from_pretrained(cls, name: str, device: str = "auto", opts: Sequence[Any] = ()) -> Tracker:
+        """Build from published weights, which are downloaded once; see :meth:`from_config`.
+
+        Raises:
+            ValueError: If ``pysot models`` has no such name.
+            OSError: If they cannot be downloaded; the message says where to put the file.
+        """
+        model = find_model(name)
+        return cls.from_config(model.config_path, weights_of(model), device, opts)
 
     def init(self, frame: NDArray, bbox: Sequence[float]) -> None:
         """Start anew on x, y, w, h in 0-based pixels; ``ValueError`` if it or the frame is bad."""
@@ -113,6 +125,14 @@ class MultiTracker:
         """Build from a YAML file; see :meth:`Tracker.from_config`."""
         model, cfg = load_network(config, weights, device, opts)
         return cls(lambda: build_tracker(model, cfg), max_batch)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, device: str = "auto", opts: Sequence[Any] = (), max_batch: int = 4
+    ) -> MultiTracker:
+        """Build from published weights; see :meth:`Tracker.from_pretrained`."""
+        model = find_model(name)
+        return cls.from_config(model.config_path, weights_of(model), device, opts, max_batch)
 
     def add(self, frame: NDArray, bbox: Sequence[float]) -> int:
         """Start on one more target; return its number, which is never used again."""

@@ -13,20 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
-from pysot.core import REPOSITORY
+from pysot.core import EXPERIMENTS
 from pysot.zoo.download import fetch, sha256_of
 from toolkit.io.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-EXPERIMENTS = REPOSITORY / "experiments"
-
 _TABLE = Path(__file__).with_name("models.json")
+_PACKAGED = "package://"
 
 
 @dataclass(frozen=True)
@@ -35,31 +35,64 @@ class Model:
 
     name: str
     system: str  # SiamRPN++ and the like
-    config: str  # name of a configuration in ``experiments``
-    urls: tuple[str, ...]  # where the file is, the first that answers: https, file, gdrive
+    urls: tuple[str, ...]  # https, file, gdrive, the first that answers; or one package://NAME/FILE
     license: str
+    config: str = ""  # an experiment, or package://NAME/FILE; empty: the card in the weights
     sha256: str = ""  # empty where the publisher states none
     size: int = 0  # bytes, 0 where unknown
+    parameters: int = 0  # of the network
+    pages: tuple[str, ...] = ()  # where a person finds the file
     published: Mapping[str, Any] = field(default_factory=dict)  # scores by benchmark
     measured: Mapping[str, Any] = field(default_factory=dict)  # the same, of this package
-    about: str = ""
 
     @property
     def config_path(self) -> Path:
         """Where its configuration is."""
-        return EXPERIMENTS / self.config / "config.yaml"
+        if self.config.startswith(_PACKAGED):
+            return _packaged(self.config)
+        return EXPERIMENTS / self.config / "config.yaml" if self.config else self.path
+
+    @property
+    def packaged(self) -> bool:
+        """Whether the weights are a file of an installed package."""
+        return self.urls[0].startswith(_PACKAGED)
 
     @property
     def path(self) -> Path:
-        """Where the file is, or goes, in the cache."""
-        return home() / "models" / f"{self.name}.pth"
+        """Where the weights are, or go in the cache."""
+        if self.packaged:
+            return _packaged(self.urls[0])
+        suffix = ".safetensors" if self.urls[0].endswith(".safetensors") else ".pth"
+        return home() / "models" / f"{self.name}{suffix}"
+
+    def scores(self, benchmark: str = "") -> list[str]:
+        """Say in a line each what was published and measured, on one benchmark or all."""
+        return [
+            f"{kind}, {name}: {', '.join(map(_score, values, values.values()))}"
+            for kind, table in (("published", self.published), ("measured here", self.measured))
+            for name, values in table.items()
+            if benchmark in ("", name)
+        ]
+
+
+def _score(metric: str, value: float) -> str:
+    return f"{metric} {value:.3f}" if isinstance(value, float) else f"{metric} {value}"
+
+
+def _packaged(address: str) -> Path:
+    package, _, file = address.removeprefix(_PACKAGED).partition("/")
+    return Path(str(files(package))) / file
 
 
 @cache
 def models() -> Mapping[str, Model]:
     """Return all models by name."""
     rows = json.loads(_TABLE.read_text(encoding="utf-8"))
-    return {row["name"]: Model(**{**row, "urls": tuple(row["urls"])}) for row in rows}
+    lists = ("urls", "pages")
+    return {
+        row["name"]: Model(**{**row, **{key: tuple(row.get(key, ())) for key in lists}})
+        for row in rows
+    }
 
 
 def find_model(name: str) -> Model:
@@ -85,19 +118,42 @@ def weights_of(model: Model) -> Path:
 
     Raises:
         OSError: If the file cannot be had; the message says where it belongs.
-        ValueError: If the file in the cache is another than the one published.
+        ValueError: If the file is another than the one published.
     """
     path, record = model.path, model.path.with_suffix(".sha256")
-    expected = model.sha256 or (record.read_text().strip() if record.is_file() else "")
+    known = record.is_file() and not (model.sha256 or model.packaged)
+    expected = record.read_text(encoding="utf-8").strip() if known else model.sha256
     if not path.is_file():
-        fetch(model.urls, path, expected, model.size)
-    digest = sha256_of(path)
-    if expected and digest != expected:
+        _download(model, expected)
+    digest = sha256_of(path) if expected or not model.packaged else ""
+    if digest != expected and expected:
         raise ValueError(
             f"{path}: its SHA-256 is not that of {model.name}; delete it to download it again"
         )
-    if not expected:
+    if digest and not expected:
         logger.warning("%s: no hash was published; that of this file is kept: %s", path, digest)
+        _keep(record, digest)
+    return path
+
+
+def _keep(record: Path, digest: str) -> None:
+    try:
         with atomic_write(record) as file:
             file.write(f"{digest}\n")
-    return path
+    except OSError as error:  # a cache that others fill
+        logger.warning("%s", error)
+
+
+def _download(model: Model, sha256: str) -> None:
+    if model.packaged:
+        raise FileNotFoundError(f"{model.path}, the weights of {model.name}, is missing")
+    from pysot.utils.model_load import read_checkpoint
+
+    try:
+        # without a hash, a file that is cut short or a page of HTML is known by its content
+        fetch(model.urls, model.path, sha256, model.size, None if sha256 else read_checkpoint)
+    except OSError as error:
+        if error.errno is not None or str(error).startswith("cannot write"):
+            raise
+        pages = f" from {' or '.join(model.pages)}" if model.pages else ""
+        raise OSError(f"{error}; get the file{pages} and put it at {model.path}") from error

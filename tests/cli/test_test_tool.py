@@ -437,7 +437,6 @@ def test_bad_input_is_one_clear_line(harm, arguments, tmp_path, monkeypatch, cap
     ("command", "message"),
     [
         ([], "required: --dataset"),
-        (["--dataset", "X"], "needs --config and --snapshot"),
         (
             ["--dataset", "X", "--static", "--workers", "0"],
             "--workers/--num: 0: must be a whole number, at least 1",

@@ -142,11 +142,11 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
 
 
 @contextmanager
-def acquire(path: str | os.PathLike) -> Iterator[bool]:
+def acquire(path: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
     """Lock a file for the time of the block, unless another process has locked it.
 
     The operating system releases the lock when the process ends, even by a crash. The folder is
-    made if needed, and the file deleted in the end.
+    made if needed, and the file deleted in the end, unless others ``wait`` for it.
 
     Yields:
         Whether the lock was free. Look again, under the lock, whether there is work left.
@@ -159,7 +159,7 @@ def acquire(path: str | os.PathLike) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = locks.FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except locks.Timeout:
         yield False
         return
@@ -169,5 +169,6 @@ def acquire(path: str | os.PathLike) -> Iterator[bool]:
         # A process that has the file open may lock it now, and another one a new file of its name:
         # both will see that the work is done, or, if it failed, do it twice.
         with suppress(OSError):
-            path.unlink()
+            if not wait:
+                path.unlink()
         lock.release()

@@ -307,3 +307,14 @@ def test_relative_paths_start_at_the_repository_else_at_the_current_folder(tmp_p
     (tmp_path / "only_here").mkdir()
     monkeypatch.chdir(tmp_path)
     assert resolve_path("only_here") == tmp_path / "only_here"
+
+
+def test_names_of_experiments_stand_for_their_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "siamrpn_alex_tiny").mkdir()  # as in snapshot or results
+    named = load_config("siamrpn_alex_tiny")
+    assert named == load_config(ROOT / "experiments" / "siamrpn_alex_tiny" / "config.yaml")
+    (tmp_path / "siamfc_alex").write_text("TRACK: {LR: 0.123}")
+    assert load_config("siamfc_alex").TRACK.LR == 0.123
+    with pytest.raises(FileNotFoundError, match="not found: siamrpn"):
+        load_config("siamrpn")

@@ -1,8 +1,11 @@
 import hashlib
+import json
+import sys
 import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +13,7 @@ from pysot.zoo.download import fetch
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+OTHER = CONTENT[::-1]
 
 
 @contextmanager
@@ -27,7 +31,7 @@ def server(*answers):
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
-    threading.Thread(target=http.serve_forever, daemon=True).start()
+    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{http.server_port}/m.pth", asked
     finally:
@@ -35,48 +39,59 @@ def server(*answers):
         http.server_close()
 
 
-def whole(handler, content=CONTENT):
-    start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
+def send(
+    handler, content=CONTENT, sent=None, ranges=True, tag="", length=None, promised=None, date=""
+):
+    """Answer with a content or the range that was asked for, or only ``sent`` bytes of it."""
+    if handler.headers.get("If-Range", tag or date) != (tag or date):
+        ranges = False
+    start = int((handler.headers.get("Range") or "bytes=0-")[6:-1]) if ranges else 0
+    if start >= len(content):
+        handler.send_error(416)
+        return
     handler.send_response(206 if start else 200)
     if start:
-        handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-    handler.send_header("Content-Length", str(len(content) - start))
+        first = start if promised is None else promised
+        handler.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+    if tag:
+        handler.send_header("ETag", tag)
+    if date:
+        handler.send_header("Last-Modified", date)
+    if length != "":
+        handler.send_header("Content-Length", str(length or len(content) - start))
     handler.end_headers()
-    handler.wfile.write(content[start:])
+    handler.wfile.write(content[start:][:sent])
+    handler.wfile.flush()
 
 
-def without_ranges(handler):
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(CONTENT)))
-    handler.end_headers()
-    handler.wfile.write(CONTENT)
-
-
-def breaks_off(handler):
-    start = int((handler.headers.get("Range") or "bytes=0-")[6:-1])
-    handler.send_response(206 if start else 200)
-    handler.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-    handler.send_header("Content-Length", str(len(CONTENT) - start))
-    handler.end_headers()
-    handler.wfile.write(CONTENT[start : start + 70000])
-    handler.connection.close()
+def answer(**options):
+    return lambda handler: send(handler, **options)
 
 
 def stalls(handler):
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(CONTENT)))
+    send(handler, sent=1000)
+    time.sleep(0.5)
+
+
+def circles(handler):
+    handler.send_response(302)
+    handler.send_header("Location", handler.path)
     handler.end_headers()
-    handler.wfile.write(CONTENT[:1000])
-    handler.wfile.flush()
-    time.sleep(1)
 
 
-def lies(handler):
-    whole(handler, b"<html>quota exceeded</html>")
+def to_a_file(handler):
+    handler.send_response(302)
+    handler.send_header("Location", "file:///etc/hostname")
+    handler.end_headers()
 
 
 def is_missing(handler):
     handler.send_error(404)
+
+
+whole = answer()
+breaks_off = answer(sent=70000)
+tagged = answer(sent=70000, tag='"1"')
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_was(tmp_path):
@@ -85,12 +100,12 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(tmp_path):
         fetch([url], path, DIGEST, len(CONTENT))
     assert path.read_bytes() == CONTENT
     assert asked == [None, "bytes=70000-", "bytes=140000-"]
-    assert not list(path.parent.glob("*.part"))
+    assert [p.name for p in path.parent.iterdir() if "part" in p.name] == []
 
 
 def test_a_later_call_goes_on_from_what_an_earlier_one_left(tmp_path):
     path = tmp_path / "m.pth"
-    with server(breaks_off, is_missing) as (url, _), pytest.raises(OSError, match="Not Found"):
+    with server(breaks_off, is_missing) as (url, _), pytest.raises(OSError, match="HTTP 404"):
         fetch([url], path, DIGEST)
     assert not path.exists()
     with server(whole) as (url, asked):
@@ -99,40 +114,119 @@ def test_a_later_call_goes_on_from_what_an_earlier_one_left(tmp_path):
     assert asked == ["bytes=70000-"]
 
 
+@pytest.mark.parametrize(
+    ("again", "ranges"),
+    [
+        (answer(tag='"1"'), [None, "bytes=70000-"]),
+        (answer(content=OTHER, tag='"2"'), [None, "bytes=70000-"]),
+    ],
+    ids=["the same file", "another file"],
+)
+def test_without_a_hash_two_files_are_never_mixed(tmp_path, again, ranges):
+    path = tmp_path / "m.pth"
+    with server(tagged, again) as (url, asked):
+        fetch([url], path)
+    assert path.read_bytes() in (CONTENT, OTHER)
+    assert asked == ranges
+
+
+@pytest.mark.parametrize("first", [breaks_off, answer(sent=70000, tag='W/"1"')])
+def test_without_a_hash_nor_a_name_of_the_content_all_is_sent_again(tmp_path, first):
+    path = tmp_path / "m.pth"
+    with server(first, answer(content=OTHER)) as (url, asked):
+        fetch([url], path)
+    assert path.read_bytes() == OTHER
+    assert asked == [None, None]
+
+
+def test_a_date_names_the_content_too(tmp_path):
+    date = "Thu, 26 Nov 2026 04:00:00 GMT"
+    with server(answer(sent=70000, date=date), answer(date=date)) as (url, asked):
+        fetch([url], tmp_path / "m.pth")
+    assert (tmp_path / "m.pth").read_bytes() == CONTENT
+    assert asked == [None, "bytes=70000-"]
+
+
 def test_a_server_without_ranges_sends_all_again(tmp_path):
     path = tmp_path / "m.pth"
-    with server(breaks_off, without_ranges) as (url, _):
+    with server(breaks_off, answer(ranges=False)) as (url, _):
         fetch([url], path, DIGEST)
     assert path.read_bytes() == CONTENT
+
+
+def test_another_range_than_asked_for_is_not_taken(tmp_path):
+    path = tmp_path / "m.pth"
+    with server(breaks_off, answer(promised=1), whole) as (url, asked):
+        fetch([url], path, DIGEST)
+    assert path.read_bytes() == CONTENT
+    assert asked == [None, "bytes=70000-", None]
 
 
 @pytest.mark.parametrize(
-    "answer, reason",
-    [(lies, "27 bytes instead of"), (is_missing, "404|Not Found"), (stalls, "timed out")],
+    ("bad", "reason"),
+    [
+        (answer(content=b"<html>quota exceeded</html>"), "offers 27 bytes instead of 256000"),
+        (answer(content=CONTENT + b"x"), "offers 256001 bytes instead of 256000"),
+        (answer(content=CONTENT * 9, length=""), "bytes instead of 256000"),
+        (answer(content=CONTENT[:5], length=""), "sent 5 bytes instead of 256000"),
+        (answer(content=OTHER), "SHA-256"),
+        (answer(length=1000), "offers 1000 bytes"),
+        (answer(sent=0), "broke off after 0 of 256000 bytes"),
+        (is_missing, "HTTP 404"),
+        (circles, "HTTP 302 .*infinite loop"),
+        (to_a_file, "not allowed"),
+        (stalls, "timed out"),
+    ],
 )
-def test_a_mirror_stands_in_for_a_bad_server(tmp_path, answer, reason):
+def test_a_mirror_stands_in_for_a_bad_server(tmp_path, bad, reason):
     path = tmp_path / "m.pth"
-    with server(answer) as (bad, _), server(whole) as (good, _):
+    with server(bad) as (bad, _), server(whole) as (good, _):
         with pytest.raises(OSError, match=reason) as caught:
-            fetch([bad], path, DIGEST, len(CONTENT), timeout=0.2)
-        assert str(path) in str(caught.value)
-        fetch([bad, good], path, DIGEST, len(CONTENT), timeout=0.2)
+            fetch([bad], path, DIGEST, len(CONTENT), timeout=0.1)
+        assert "\n" not in str(caught.value)
+        assert not path.exists()
+        fetch([bad, good], path, DIGEST, len(CONTENT), timeout=0.1)
     assert path.read_bytes() == CONTENT
 
 
-def test_a_wrong_beginning_is_not_completed(tmp_path):
+def test_a_server_that_is_not_there_is_passed_over(tmp_path):
+    with server(whole) as (gone, _):
+        pass
+    with server(whole) as (good, _):
+        fetch([gone, good], tmp_path / "m.pth", DIGEST)
+    with pytest.raises(OSError, match=f"{gone}: Connection refused"):
+        fetch([gone], tmp_path / "n.pth")
+
+
+@pytest.mark.parametrize("left", [b"x" * 5000, b"x" * len(CONTENT), b"x" * 300000])
+def test_a_wrong_beginning_is_not_completed(tmp_path, left):
     path = tmp_path / "m.pth"
-    (tmp_path / "m.pth.part").write_bytes(b"x" * 5000)
+    (tmp_path / "m.part.pth").write_bytes(left)
     with server(whole) as (url, asked):
         fetch([url], path, DIGEST)
     assert path.read_bytes() == CONTENT
-    assert asked == ["bytes=5000-", None]
+    assert asked == [f"bytes={len(left)}-", None]
 
 
-def test_a_file_of_another_hash_is_never_taken(tmp_path):
-    with server(whole) as (url, _), pytest.raises(OSError, match="SHA-256"):
-        fetch([url], tmp_path / "m.pth", "0" * 64)
+def test_a_download_that_only_lacks_its_name_is_not_repeated(tmp_path):
+    (tmp_path / "m.part.pth").write_bytes(CONTENT)
+    with server(is_missing) as (url, asked):
+        fetch([url], tmp_path / "m.pth", DIGEST)
+    assert (tmp_path / "m.pth").read_bytes() == CONTENT
+    assert asked == []
+
+
+def test_without_a_hash_the_content_is_checked(tmp_path):
+    def check(path):
+        if path.read_bytes() != CONTENT:
+            raise ValueError("no weights")
+
+    with server(answer(content=b"<html>")) as (url, _), pytest.raises(OSError, match="no weights"):
+        fetch([url], tmp_path / "m.pth", check=check)
     assert not (tmp_path / "m.pth").exists()
+    with server(whole) as (url, _):
+        fetch([url], tmp_path / "m.pth", check=check)
+    assert (tmp_path / "m.pth").read_bytes() == CONTENT
 
 
 def test_files_are_copied_by_their_address(tmp_path):
@@ -151,3 +245,50 @@ def test_processes_share_one_download(tmp_path):
         for thread in threads:
             thread.join()
     assert len(asked) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "models").write_text("a file")
+    with pytest.raises(OSError, match=r"cannot write .*models/m\.pth"):
+        fetch([], tmp_path / "models" / "m.pth")
+
+
+@pytest.fixture
+def drive(monkeypatch):
+    """Stand-in for gdown, whose ``files`` are on Google Drive, and ``calls``."""
+
+    def download(id, output, quiet, resume, timeout):
+        drive.calls.append(id)
+        if id not in drive.files:
+            raise RuntimeError("Cannot retrieve\n the public link")
+        with open(output, "xb") as file:  # as gdown skips what is there already
+            file.write(drive.files[id])
+
+    drive = SimpleNamespace(download=download, files={}, calls=[])
+    monkeypatch.setitem(sys.modules, "gdown", drive)
+    return drive
+
+
+def test_google_drive_is_asked_through_gdown(tmp_path, drive):
+    drive.files["abc"] = CONTENT
+    (tmp_path / "m.drive.pth").write_bytes(b"of a process that was killed")
+    fetch(["gdrive://gone", "gdrive://abc"], tmp_path / "m.pth", DIGEST)
+    assert (tmp_path / "m.pth").read_bytes() == CONTENT
+    assert drive.calls == ["gone", "abc"]
+    with pytest.raises(OSError, match="gdrive://gone: Cannot retrieve the public link"):
+        fetch(["gdrive://gone"], tmp_path / "n.pth", DIGEST)
+
+
+def test_a_lie_of_google_drive_is_not_kept(tmp_path, drive):
+    drive.files["abc"] = OTHER
+    (tmp_path / "m.part.pth").write_bytes(CONTENT[:100])
+    (tmp_path / "m.part.pth.json").write_text(json.dumps(["gdrive://abc", ""]))
+    with pytest.raises(OSError, match="SHA-256"):
+        fetch(["gdrive://abc"], tmp_path / "m.pth", DIGEST)
+    assert [path.name for path in tmp_path.glob("m*")] == []
+
+
+def test_without_gdown_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gdown", None)
+    with pytest.raises(OSError, match="Google Drive needs gdown"):
+        fetch(["gdrive://abc"], tmp_path / "m.pth")
