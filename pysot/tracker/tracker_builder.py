@@ -29,6 +29,8 @@ from pysot.utils.model_load import choose_device, load_weights
 # sections of a configuration that change a tracker's boxes
 _SETTINGS = ("BACKBONE", "ADJUST", "RPN", "MASK", "REFINE", "ANCHOR", "TRACK")
 
+TRACKS = TRACKERS  # PySOT's name for it
+
 
 def track_params(cfg: configuration.Config) -> TrackParams:
     """Read a tracker's parameters from ``TRACK`` and ``ANCHOR``; ``ValueError`` if one is wrong."""

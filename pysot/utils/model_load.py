@@ -254,6 +254,22 @@ def load_pretrain(model: nn.Module, pretrained_path: str | Path) -> nn.Module:
     return load_weights(model, pretrained_path)
 
 
+def restore_from(
+    model: nn.Module, optimizer: torch.optim.Optimizer, ckpt_path: str | Path
+) -> tuple[nn.Module, torch.optim.Optimizer, int]:
+    """Continue from a training checkpoint, under PySOT's name; returns also its finished epochs.
+
+    Raises:
+        OSError, ValueError: If the checkpoint is missing, damaged, or of other parameters.
+    """
+    content = read_checkpoint(ckpt_path)
+    if not isinstance(content, dict) or not {"epoch", "optimizer"} <= content.keys():
+        raise ValueError(f"{ckpt_path} is no training checkpoint (no epoch or optimizer in it)")
+    load_weights(model, ckpt_path)
+    optimizer.load_state_dict(content["optimizer"])
+    return model, optimizer, content["epoch"]
+
+
 def mismatches(own: Mapping[str, Tensor], weights: Mapping[str, Any]) -> list[str]:
     """Describe the entries that are missing, unexpected, of another shape, or no weights."""
     missing, unexpected = (

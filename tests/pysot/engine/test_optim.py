@@ -7,16 +7,9 @@ import pytest
 import torch
 
 from pysot.core.config import default_config, load_config
-from pysot.engine.optim import (
-    RATES,
-    OptimizerPlan,
-    Schedule,
-    begin_epoch,
-    build_optimizer_plan,
-    build_schedule,
-    freeze_backbone,
-)
+from pysot.engine.optim import OptimizerPlan, begin_epoch, build_optimizer_plan, freeze_backbone
 from pysot.models.model_builder import ModelBuilder
+from pysot.utils.lr_scheduler import RATES, Schedule, build_lr_scheduler, build_schedule
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 RUNS = json.loads((Path(__file__).parents[2] / "golden" / "train" / "lr.json").read_text())
@@ -213,3 +206,19 @@ def test_schedules_of_no_positive_numbers_are_refused(kwargs, words, warmup):
     with pytest.raises(ValueError) as error:
         build_optimizer_plan(cfg)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(("run", "case"), CASES)
+def test_a_script_s_scheduler_sets_the_rates_of_every_epoch(run, case):
+    warm_up = run["WARMUP"] if case["warmup"] else None
+    cfg = configured(case["type"], case["kwargs"], case["epochs"], warm_up)
+    bases = (run["BASE_LR"] * run["LAYERS_LR"], run["BASE_LR"])
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in bases]
+    scheduler = build_lr_scheduler(torch.optim.SGD(groups, lr=1), cfg)
+    for epoch, expected in enumerate(case["group_lr_per_epoch_[backbone,rest]"]):
+        scheduler.step()
+        found = [group["lr"] for group in scheduler.optimizer.param_groups]
+        assert found == pytest.approx(expected, rel=2e-7)
+        assert scheduler.get_cur_lr() == pytest.approx(case["lr_spaces"][epoch], rel=1e-7)
+    longer = build_lr_scheduler(scheduler.optimizer, cfg, case["epochs"] + 3)
+    assert len(longer.lr_spaces) == case["epochs"] + 3
