@@ -1,15 +1,15 @@
-"""Networks made ready for tracking, the same answers sooner; and arithmetic on template kernels.
+"""Networks made ready for tracking, the same answers sooner; and their outputs as probabilities.
 
-B batch, C channels, T tiles, 36 the points of a tile; channels come last inside.
+A anchors, B batch, C channels, R response side, T tiles, 36 the points of a tile; channels come
+last inside.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -205,35 +205,12 @@ def _transforms() -> tuple[NDArray, NDArray, NDArray]:
     return values(_OUT).T, values(_KERNEL) / scale, data
 
 
-def map_kernels(function: Callable[..., Tensor], *kernels: Any) -> Any:
-    """Apply a function to the tensors at the same place of (named) tuples that are alike.
+def probabilities(cls: Tensor, loc: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Turn class logits (B, 2A, R, R) into probabilities of the target, (B, A, R, R) float32.
 
-    None, for what there is not, stays.
+    Box deltas become float32. A head without boxes keeps its logits, which trackers compare.
     """
-    first = kernels[0]
-    if first is None:
-        return None
-    if isinstance(first, Tensor):
-        return function(*kernels)
-    parts = [map_kernels(function, *items) for items in zip(*kernels, strict=True)]
-    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
-
-
-def select(kernels: Any, number: int) -> Any:
-    """Take one sample out of a batch; it keeps a first dimension of 1."""
-    return map_kernels(lambda tensor: tensor[number : number + 1], kernels)
-
-
-def join(kernels: list[Any], repeats: int = 1) -> Any:
-    """Make one batch of several; each is repeated so many times in a row."""
-    if len(kernels) == 1:
-        return kernels[0]  # the network broadcasts a single template
-    batch = map_kernels(lambda *tensors: torch.cat(tensors), *kernels)
-    if repeats == 1:
-        return batch
-    return map_kernels(lambda tensor: tensor.repeat_interleave(repeats, dim=0), batch)
-
-
-def mixed(old: Any, new: Any, rate: float) -> Any:
-    """Go a share ``rate`` of the way from ``old`` to ``new``: a step of a running average."""
-    return map_kernels(lambda a, b: torch.lerp(a, b, rate), old, new)
+    if loc is None:
+        return cls.float(), None
+    scores = torch.softmax(cls.float().reshape(cls.shape[0], 2, -1), dim=1)[:, 1]
+    return scores.reshape(cls.shape[0], -1, *cls.shape[2:]), loc.float()

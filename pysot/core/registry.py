@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
-
-import torch
-from torch.overrides import TorchFunctionMode
 
 from toolkit.io.tables import Table
 
 T = TypeVar("T", bound=Callable[..., Any])
-
-
-_MOST_WEIGHTS = 500_000_000
-
-
-class _Allowance(TorchFunctionMode):
-    """Refuses to build more than 500 million weights, before there is memory for them."""
-
-    allocated = 0
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        if func is torch.empty and args and isinstance(args[0], (tuple, int)):
-            self.allocated += math.prod(args[0] if isinstance(args[0], tuple) else args)
-            if self.allocated > _MOST_WEIGHTS:
-                raise OverflowError(f"more than {_MOST_WEIGHTS} weights")
-        return func(*args, **(kwargs or {}))
 
 
 class Registry:
@@ -73,9 +51,11 @@ class Registry:
 
     def build(self, name: str, /, **kwargs: Any) -> Any:
         """Call an entry with keyword arguments of the configuration; ``ValueError`` if unfit."""
+        from pysot.core.allowance import Allowance  # PyTorch may be missing
+
         entry = self.get(name)
         try:
-            with _Allowance():
+            with Allowance():
                 return entry(**kwargs)
         except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
             # the class or torch got a wrong name, type, number or size

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pysot.inference import join
-from pysot.tracker.base_tracker import as_batch, check_frame, to_tensor
+from pysot.tracker.base_tracker import as_batch, check_frame
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from pysot.zoo import find_model, weights_of
 
@@ -148,16 +146,16 @@ class MultiTracker:
             raise ValueError(f"no target {number}; there are {sorted(self.trackers)}")
         del self.trackers[number]
 
-    @torch.inference_mode()
     def track(self, frame: NDArray) -> dict[int, TrackResult]:
         """Find all targets, by number, in the next frame; ``ValueError`` if it is unusable."""
         check_frame(frame)
         results = {}
         for jobs in self._batches(frame):
-            for (number, _, scale), found in zip(jobs, self._candidates(jobs), strict=True):
-                tracker = self.trackers[number]
-                results[number] = tracker.update(found, scale, frame.shape)
-                tracker.update_template(frame)
+            with self.trackers[jobs[0][0]].network.inference():
+                for (number, _, scale), found in zip(jobs, self._candidates(jobs), strict=True):
+                    tracker = self.trackers[number]
+                    results[number] = tracker.update(found, scale, frame.shape)
+                    tracker.update_template(frame)
         return {number: TrackResult.from_dict(results[number]) for number in self.trackers}
 
     def _batches(self, frame: NDArray) -> Iterator[list[_Job]]:
@@ -177,5 +175,5 @@ class MultiTracker:
         numbers, crops, _ = zip(*jobs, strict=True)
         first = self.trackers[numbers[0]]
         kernels = [self.trackers[number].state.kernels for number in numbers]
-        images = to_tensor(np.concatenate(crops), first.model)
-        return first.decode(first.predict(join(kernels, repeats=len(crops[0])), images))
+        batch = first.network.join(kernels, repeats=len(crops[0]))
+        return first.decode(first.predict(batch, np.concatenate(crops)))

@@ -14,11 +14,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pysot.core.settings import TrackParams
+from pysot.tracker.network import Network, as_network
 
 MIN_SIDE = 10
 """Smallest reported side in pixels."""
@@ -109,8 +108,8 @@ class SiameseTracker(BaseTracker):
     """Follows one target; several trackers may share one model, and one pass of it.
 
     Subclasses define ``search_crop(image)``, ``decode(prediction)`` and
-    ``update(found, scale, frame_shape)``; a model ``encode_template(z)`` and
-    ``predict(kernels, x)``.
+    ``update(found, scale, frame_shape)``. A model is a PyTorch module that has
+    ``encode_template(z)`` and ``predict(kernels, x)``, or a :class:`Network`.
     """
 
     state_type = TrackState
@@ -122,23 +121,28 @@ class SiameseTracker(BaseTracker):
         self.params = params
         self.state: Any = None
 
-    @torch.inference_mode()
+    @property
+    def network(self) -> Network:
+        """What runs the model."""
+        return as_network(self.model)
+
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
         """See :meth:`BaseTracker.init`."""
         check_frame(image)
         check_box(bbox, image.shape if self.inside_only else None)
         target, fill = Target.from_xywh(as_box(bbox)), tuple(image.mean(axis=(0, 1)))
-        self.state = self.state_type(target, fill, self.encode(image, [target], fill))
+        with self.network.inference():
+            self.state = self.state_type(target, fill, self.encode(image, [target], fill))
 
-    @torch.inference_mode()
     def track(self, image: NDArray) -> dict[str, Any]:
         """See :meth:`BaseTracker.track`."""
         check_frame(image)
         if self.state is None:
             raise ValueError("call init(image, bbox) before track(image)")
-        crop, scale = self.search_crop(image)
-        result = self.update(self.candidates(crop), scale, image.shape)
-        self.update_template(image)
+        with self.network.inference():
+            crop, scale = self.search_crop(image)
+            result = self.update(self.candidates(crop), scale, image.shape)
+            self.update_template(image)
         return result
 
     def encode(self, image: NDArray, targets: list[Target], fill: tuple[float, ...]) -> Any:
@@ -149,20 +153,38 @@ class SiameseTracker(BaseTracker):
             center = target.cx, target.cy
             crops.append(crop_window(image, center, side, p.exemplar_size, fill))
         with _images_large_enough("EXEMPLAR_SIZE", p.exemplar_size):
-            return self.model.encode_template(to_tensor(np.stack(crops), self.model))
+            return self.network.encode(np.stack(crops))
 
     def candidates(self, crop: NDArray) -> Any:
         """Return what the network finds in a search crop (S, S, 3), or in K of them."""
         with _images_large_enough("INSTANCE_SIZE", crop.shape[-2]):
-            prediction = self.predict(self.state.kernels, to_tensor(as_batch(crop), self.model))
+            prediction = self.predict(self.state.kernels, as_batch(crop))
         return self.decode(prediction)[0]
 
-    def predict(self, kernels: Any, x: Tensor) -> Any:
-        """Run the network on search images (B, 3, S, S), of other targets too."""
-        return self.model.predict(kernels, x)
+    def predict(self, kernels: Any, crops: NDArray) -> Any:
+        """Run the network on search crops (B, S, S, 3), of other targets too."""
+        return self.network.search(kernels, crops)
 
     def update_template(self, image: NDArray) -> None:
         """Adapt to a frame after ``update``; most trackers do not."""
+
+    def get_subwindow(
+        self,
+        im: NDArray,
+        pos: Sequence[float],
+        model_sz: int,
+        original_sz: float,
+        avg_chans: Sequence[float],
+    ) -> Any:
+        """Cut a square of a frame (PySOT's interface): a tensor (1, 3, S, S) for the model.
+
+        ``pos`` is its center, ``original_sz`` its side in the frame, ``model_sz`` S; pixels outside
+        of the frame become ``avg_chans``.
+        """
+        from pysot.tracker.torch_network import TorchNetwork  # PyTorch may be missing
+
+        crop = crop_window(im, pos, round(original_sz), model_sz, avg_chans)
+        return TorchNetwork(self.model).images(crop[None])
 
 
 @contextmanager
@@ -182,13 +204,6 @@ def _images_large_enough(key: str, side: int) -> Iterator[None]:
 def as_batch(crops: NDArray) -> NDArray:
     """Return a crop (S, S, 3) or several (K, S, S, 3) as several."""
     return crops if crops.ndim == 4 else crops[None]
-
-
-def to_tensor(crops: NDArray, model: Any) -> Tensor:
-    """Move crops (B, S, S, 3) uint8 to the model's device, (B, 3, S, S) float32."""
-    first = next(iter(getattr(model, "parameters", tuple)()), None)
-    device = torch.device("cpu") if first is None else first.device
-    return torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float()
 
 
 def check_scores(scores: NDArray | float) -> None:
@@ -272,14 +287,14 @@ def check_frame(image: NDArray) -> None:
         )
 
 
-def as_box(bbox: Sequence[float] | NDArray | Tensor) -> NDArray:
+def as_box(bbox: Any) -> NDArray:
     """Return four finite numbers, also of an array of shape (1, 4) or a tensor, as (4,).
 
     Raises:
         ValueError: If they are anything else, such as text.
     """
     try:
-        box = np.asarray(bbox.detach().cpu() if isinstance(bbox, Tensor) else bbox)
+        box = np.asarray(bbox.detach().cpu() if hasattr(bbox, "detach") else bbox)
     except (TypeError, ValueError):  # of lists of lists, or of numbers that NumPy lacks
         box = np.array(None)
     known = box.shape in ((4,), (1, 4)) and box.dtype.kind in "iuf"

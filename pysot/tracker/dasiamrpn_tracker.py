@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pysot.core.registry import TRACKERS
-from pysot.inference import mixed, select
 from pysot.tracker.base_tracker import Target, TrackState
+from pysot.tracker.network import is_array, lerp, mixed, select
 from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker, Step
 from pysot.tracker.siamrpnlt_tracker import is_lost
 from pysot.utils.bbox import IoU, center2corner
@@ -118,7 +116,6 @@ class DaSiamRPNTracker(SiamRPNTracker):
             for x, y, w, h in found
         )
 
-    @torch.inference_mode()
     def update_template(self, image: NDArray) -> None:
         """Average target and distractors of a frame into the kernels."""
         p, state = self.params, self.state
@@ -169,9 +166,9 @@ def without(template: Any, distractors: Any, influence: float) -> Any:
 
     Kernels are a pair for class and box, or a tuple of such pairs; else ``ValueError``.
     """
-    if isinstance(template, Tensor):
+    if is_array(template):
         raise ValueError("TRACK.TYPE: DaSiamRPNTracker needs a head with class and box kernels")
-    if len(template) == 2 and all(isinstance(part, Tensor) for part in template):
+    if len(template) == 2 and all(map(is_array, template)):
         share = influence / (1 - influence)
-        return torch.lerp(template[0], distractors[0], -share), template[1]
+        return lerp(template[0], distractors[0], -share), template[1]
     return tuple(without(z, d, influence) for z, d in zip(template, distractors, strict=True))

@@ -65,8 +65,8 @@ class SiamFCTracker(SiameseTracker):
 
     def decode(self, prediction: Any) -> list[NDArray]:
         """Decode logits (T * K, 1, R, R) of T targets: (K, R, R) float32 for each."""
-        logits = prediction[0].float()
-        return list(logits.reshape(-1, self.params.scale_num, *logits.shape[2:]).cpu().numpy())
+        logits, _ = self.network.outputs(prediction)
+        return list(logits.reshape(-1, self.params.scale_num, *logits.shape[2:]))
 
     def update(
         self, responses: NDArray, scale: float, frame_shape: tuple[int, ...]

@@ -9,13 +9,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pysot.core.registry import TRACKERS
-from pysot.inference import select
 from pysot.tracker.base_tracker import Target
+from pysot.tracker.network import select
 from pysot.tracker.siamrpn_tracker import Candidates, SiamRPNTracker
 
 MIN_AREA = 100
@@ -31,16 +29,16 @@ class MaskCandidates(Candidates):
 
 @TRACKERS.register("SiamMaskTracker")
 class SiamMaskTracker(SiamRPNTracker):
-    """Moves as :class:`SiamRPNTracker`; its model also has ``predict_with_mask`` and ``refine``.
+    """Moves as :class:`SiamRPNTracker`; its network refines masks.
 
     Results also have ``mask``, probabilities (H, W) float32, and ``polygon``, corners
     [x1, y1, ..., x4, y4] of the smallest rectangle around the mask's largest part, or of the box
     where no part exceeds ``MIN_AREA``.
     """
 
-    def predict(self, kernels: Any, x: Tensor) -> Any:
+    def predict(self, kernels: Any, crops: NDArray) -> Any:
         """See :meth:`SiameseTracker.predict`."""
-        return self.model.predict_with_mask(kernels, x)
+        return self.network.search(kernels, crops, masks=True)
 
     def decode(self, prediction: Any) -> list[MaskCandidates]:
         """Decode a prediction for B search images; masks stay on the device."""
@@ -48,7 +46,6 @@ class SiamMaskTracker(SiamRPNTracker):
         samples = [select(prediction, number) for number in range(len(found))]
         return [MaskCandidates(c.scores, c.boxes, s) for c, s in zip(found, samples, strict=True)]
 
-    @torch.inference_mode()
     def update(
         self, candidates: MaskCandidates, scale: float, frame_shape: tuple[int, ...]
     ) -> dict[str, Any]:
@@ -57,9 +54,8 @@ class SiamMaskTracker(SiamRPNTracker):
         step = self.step(candidates, scale)
         result = self.update_state(step, frame_shape)
         position = self._position(step.index, candidates.scores.size)
-        logits = self.model.refine(candidates.prediction, position)
         size = self.params.mask_output_size
-        mask = torch.sigmoid(logits.float()).reshape(size, size).cpu().numpy()
+        mask = self.network.refine(candidates.prediction, position).reshape(size, size)
         plane = self._frame_in_mask(position, search_center, side, frame_shape)
         pasted, window = paste_mask(mask, plane, (frame_shape[1], frame_shape[0]))
         corners = largest_part(pasted, window, self.params.mask_thershold)
@@ -69,7 +65,7 @@ class SiamMaskTracker(SiamRPNTracker):
 
     def _position(self, index: int, count: int) -> tuple[int, int]:
         """Return row and column of a candidate's cell."""
-        cells = count // (len(self.params.ratios) * len(self.params.scales))
+        cells = count // self.anchor_num
         return divmod(index % cells, math.isqrt(cells))
 
     def _frame_in_mask(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pysot.core.registry import TRACKERS
@@ -50,6 +50,11 @@ class SiamRPNTracker(SiameseTracker):
     """Follows one target by the best candidate of a region proposal head."""
 
     @property
+    def anchor_num(self) -> int:
+        """Candidates per cell of the response."""
+        return len(self.params.ratios) * len(self.params.scales)
+
+    @property
     def instance_size(self) -> int:
         """Side of the next search crop in pixels."""
         return self.params.instance_size
@@ -69,12 +74,18 @@ class SiamRPNTracker(SiameseTracker):
         return max(1, round(template_side * self.instance_size / p.exemplar_size))
 
     def decode(self, prediction: Any) -> list[Candidates]:
-        """Decode class logits (B, 2A, R, R) and box deltas (B, 4A, R, R), the first two parts."""
-        p, (cls, loc) = self.params, prediction[:2]
-        scores = torch.softmax(cls.float().reshape(len(cls), 2, -1), dim=1)[:, 1:]
-        outputs = torch.cat([scores, loc.float().reshape(len(loc), 4, -1)], dim=1).cpu().numpy()
-        anchors = _anchors(p.stride, p.ratios, p.scales, cls.shape[-1])
-        return [Candidates(output[0], decode_boxes(output[1:], anchors)) for output in outputs]
+        """Decode a prediction for B search images."""
+        scores, deltas = self.network.outputs(prediction)
+        side = math.isqrt(scores.shape[1] // self.anchor_num)
+        return [
+            Candidates(found, self.boxes(delta, side))
+            for found, delta in zip(scores, deltas, strict=True)
+        ]
+
+    def boxes(self, deltas: NDArray, side: int) -> NDArray:
+        """Turn deltas (4, A * R * R) of a response of ``side`` R into `Candidates.boxes`."""
+        p = self.params
+        return decode_boxes(deltas, _anchors(p.stride, p.ratios, p.scales, side))
 
     def update(
         self, candidates: Candidates, scale: float, frame_shape: tuple[int, ...]
@@ -104,7 +115,7 @@ class SiamRPNTracker(SiameseTracker):
         """Return the index of the best penalized score, mixed with the cosine window."""
         p = self.params
         influence = LOST_WINDOW_INFLUENCE if self.state.lost_frames else p.window_influence
-        window = _window(scores.size, len(p.ratios) * len(p.scales))
+        window = _window(scores.size, self.anchor_num)
         return int(np.argmax(penalty * scores * (1 - influence) + window * influence))
 
 

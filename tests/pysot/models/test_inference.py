@@ -7,7 +7,8 @@ from test_model_builder import FORWARD, all_maps, filled
 from torch import nn
 
 from golden import fill
-from pysot.inference import WinogradConv2d, prepare_for_tracking, select
+from pysot.inference import WinogradConv2d, prepare_for_tracking
+from pysot.tracker.network import select
 
 ALEXNETS = [name for name in FORWARD if "alex" in name]
 LARGE = [name for name in FORWARD if name not in ALEXNETS]

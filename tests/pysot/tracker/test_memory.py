@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pysot.core.config import load_config
-from pysot.inference import map_kernels
 from pysot.models.model_builder import build_model
 from pysot.tracker.api import MultiTracker
+from pysot.tracker.network import map_kernels
 from pysot.tracker.tracker_builder import build_tracker, prepare_model
 
 ROOT = Path(__file__).parents[3]

@@ -3,10 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from recorded_model import RecordedModel, check_result, recorded, samples, start
 
 from pysot.core.config import load_config
 from pysot.core.settings import TrackParams
+from pysot.models.model_builder import build_model
 from pysot.tracker.base_tracker import Target
 from pysot.tracker.siamrpn_tracker import (
     Candidates,
@@ -16,6 +18,16 @@ from pysot.tracker.tracker_builder import build_tracker, track_params
 from pysot.utils.anchor import decode_boxes
 
 ROOT = Path(__file__).parents[3]
+
+
+def test_trackers_of_forks_cut_windows_as_in_pysot(tiny_config):
+    cfg = load_config(tiny_config, ["DEVICE", "cpu"])
+    tracker = build_tracker(build_model(cfg), cfg)
+    frame = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    window = tracker.get_subwindow(frame, np.array([0.0, 20.0]), 9, 9.2, (1.5, 2.5, 3.5))
+    assert (window.shape, window.dtype) == ((1, 3, 9, 9), torch.float32)
+    np.testing.assert_array_equal(window[0, :, 0, 0], [1, 2, 3])
+    np.testing.assert_array_equal(window[0, :, 5, 5], frame[20, 0])
 
 
 def recorded_runs():
