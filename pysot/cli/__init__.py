@@ -46,6 +46,7 @@ COMMANDS = {
     "submit": "pack results for the server of a benchmark",
     "visualize": "draw training pairs",
     "models": "list published weights, download them",
+    "export": "write a tracker as ONNX, to run without PyTorch",
 }
 
 
