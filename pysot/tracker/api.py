@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,9 @@ _Job = tuple[int, NDArray, float]  # number of a target, its crops (K, S, S, 3),
 class MultiTracker:
     """Follows targets that come and go, in common passes of one network.
 
+    A lone target, and one whose tracker is not made of the steps of a Siamese one, is tracked by
+    itself.
+
     Args:
         build: Makes the tracker of one target; all of them share one model.
         max_batch: Most search images in one pass; more than 4 gain nothing on a CPU.
@@ -149,8 +152,13 @@ class MultiTracker:
     def track(self, frame: NDArray) -> dict[int, TrackResult]:
         """Find all targets, by number, in the next frame; ``ValueError`` if it is unusable."""
         check_frame(frame)
-        results = {}
-        for jobs in self._batches(frame):
+        alone = [
+            number
+            for number, tracker in self.trackers.items()
+            if len(self.trackers) == 1 or not hasattr(tracker, "search_crop")
+        ]
+        results = {number: self.trackers[number].track(frame) for number in alone}
+        for jobs in self._batches(frame, self.trackers.keys() - results.keys()):
             with self.trackers[jobs[0][0]].network.inference():
                 for (number, _, scale), found in zip(jobs, self._candidates(jobs), strict=True):
                     tracker = self.trackers[number]
@@ -158,11 +166,11 @@ class MultiTracker:
                     tracker.update_template(frame)
         return {number: TrackResult.from_dict(results[number]) for number in self.trackers}
 
-    def _batches(self, frame: NDArray) -> Iterator[list[_Job]]:
+    def _batches(self, frame: NDArray, numbers: Iterable[int]) -> Iterator[list[_Job]]:
         """Group targets by the shape of their crops: a lost target's may be larger."""
         groups: dict[tuple[int, ...], list[_Job]] = defaultdict(list)
-        for number, tracker in self.trackers.items():
-            crops, scale = tracker.search_crop(frame)
+        for number in sorted(numbers):
+            crops, scale = self.trackers[number].search_crop(frame)
             crops = as_batch(crops)
             jobs = groups[crops.shape]
             jobs.append((number, crops, scale))

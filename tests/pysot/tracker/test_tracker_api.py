@@ -11,6 +11,7 @@ from pysot.core import config as configuration
 from pysot.models.model_builder import ModelBuilder
 from pysot.tracker.tracker_builder import build_tracker
 from pysot.utils.model_load import load_weights
+from toolkit.protocols.one_pass import StaticTracker
 
 BOX = (20, 15, 24, 18)
 
@@ -75,6 +76,18 @@ def test_targets_come_and_go(tiny_config, tiny_snapshot, frames):
         many.remove(first)
     with pytest.raises(ValueError, match="max_batch"):
         MultiTracker(lambda: None, max_batch=0)
+
+
+def test_trackers_that_share_no_network_are_followed_one_by_one(tiny_config, tiny_snapshot, frames):
+    siamese = MultiTracker.from_config(tiny_config, tiny_snapshot, device="cpu").build
+    kinds = iter([StaticTracker, siamese, StaticTracker, siamese])
+    many = MultiTracker(lambda: next(kinds)())
+    boxes = [BOX, (50, 30, 20, 20), (1, 2, 3, 4), (20, 15, 24, 18)]
+    assert [many.add(frames[0], box) for box in boxes] == [0, 1, 2, 3]
+    found = many.track(frames[1])
+    assert list(found) == [0, 1, 2, 3]
+    assert found[0].bbox == boxes[0] and found[2].bbox == boxes[2]
+    assert found[1].bbox != boxes[1] and found[3].bbox != boxes[3]
 
 
 def test_the_package_loads_its_interface_on_use():
