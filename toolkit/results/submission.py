@@ -49,11 +49,15 @@ def write_archive(path: str | os.PathLike, store: ResultStore, videos: Iterable[
                 paths.update(item.glob("*.png") if item.is_dir() else [item])
     with atomic_path(path) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
         for item in sorted(paths):
-            # without the time of the file, and readable for whoever unpacks it
-            info = ZipInfo(item.relative_to(store.folder).as_posix())
-            info.external_attr, info.create_system = 0o644 << 16, 3  # as on Unix
-            archive.writestr(info, item.read_bytes(), ZIP_DEFLATED)
+            add_text(archive, item.relative_to(store.folder).as_posix(), item.read_bytes())
     return len(paths)
+
+
+def add_text(archive: ZipFile, name: str, content: bytes) -> None:
+    """Add a file without a time, and readable for whoever unpacks it."""
+    info = ZipInfo(name)
+    info.external_attr, info.create_system = 0o644 << 16, 3  # as on Unix
+    archive.writestr(info, content, ZIP_DEFLATED)
 
 
 def _faults(store: ResultStore, found: Sequence[ResultFiles], num_frames: int) -> Iterator[str]:
