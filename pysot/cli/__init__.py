@@ -44,9 +44,9 @@ COMMANDS = {
     "prepare": "prepare a data set for training: check, crops, annotations",
     "check": "check a data set, and write its JSON file",
     "submit": "pack results for the server of a benchmark",
+    "vot": "serve a tracker to the VOT toolkit",
     "visualize": "draw training pairs",
     "models": "list published weights, download them",
-    "export": "write a tracker as ONNX, to run without PyTorch",
 }
 
 
@@ -164,10 +164,10 @@ def _usage() -> str:
 
 
 class _LoadPlugin(argparse.Action):
-    """Imports a plug-in when its name is read."""
+    """Imports a plug-in when its name is read, and keeps the name."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        load_plugins([values])
+        namespace.plugin = [*namespace.plugin, *load_plugins([values])]
 
 
 def _add_plugins(parser: argparse.ArgumentParser) -> None:

@@ -26,10 +26,11 @@ NEEDED = {
     "prepare": ["own", "--root", "R", "--output", "O"],
     "check": ["--dataset", "D", "--root", "R"],
     "submit": ["-p", "P", "-d", "D", "-t", "T"],
+    "vot": ["--snapshot", "S", "--config", "C"],
 }
 # argument -> the commands that have it, by its name of today and its older ones
 SHARED = {
-    "config": (["--config", "--cfg"], "train test demo tune visualize"),
+    "config": (["--config", "--cfg"], "train test demo tune vot visualize"),
     "workers": (["--workers", "--num"], "test eval tune prepare"),
     "dataset_root": (["--dataset-root"], "train test eval tune prepare check submit"),
     "output": (["--output"], "test demo tune prepare check submit visualize"),
@@ -111,6 +112,7 @@ def test_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
         ["prepare", "lasot", "--dataset-root", "none", "--output", "out"],
         ["check", "--dataset", "none", "--dataset-root", "none"],
         ["visualize", "--config", "none.yaml"],
+        ["vot", "init", "--name", "a", "--config", "none.yaml", "--snapshot", "x"],
     ],
     ids=lambda argv: argv[0],
 )
