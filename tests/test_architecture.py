@@ -30,6 +30,7 @@ FLOORS = (
     ("pysot.zoo",),
     ("pysot.models",),
     ("pysot.inference", "pysot.datasets", "pysot.tracker", "pysot.engine"),
+    ("pysot.export",),
     ("pysot.cli",),
     ("pysot.__init__", "pysot.__main__", "tools"),
 )

@@ -47,6 +47,7 @@ COMMANDS = {
     "vot": "serve a tracker to the VOT toolkit",
     "visualize": "draw training pairs",
     "models": "list published weights, download them",
+    "export": "write a tracker as ONNX, to run without PyTorch",
 }
 
 

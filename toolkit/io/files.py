@@ -57,6 +57,28 @@ def _renamed(path: Path, sync: bool) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Lend a temporary folder that takes the place of ``path`` when the block succeeds.
+
+    If the block fails, ``path`` stays as it was.
+
+    Raises:
+        OSError: If the folder cannot be written, naming it.
+    """
+    path = Path(path)
+    temporary = temporary_path(path)
+    try:
+        with naming(path, temporary):
+            temporary.mkdir()
+            yield temporary
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Let the system's errors in the block say that ``path`` cannot be written.
 

@@ -14,7 +14,6 @@ that names file and line.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.io.boxes import NumberLines, parse_number_lines, read_number_lines, widened
-from toolkit.io.files import atomic_write, temporary_path
+from toolkit.io.files import atomic_folder, atomic_write
 from toolkit.io.images import read_labels, write_labels
 from toolkit.io.tables import Table
 from toolkit.results.trajectory import Code, Trajectory
@@ -121,16 +120,9 @@ class _Masks(Layout):
 
     def write(self, files: ResultFiles, trajectory: Trajectory, repetition: int = 1) -> None:
         """Replace the folder as a whole."""
-        folder = files.regions
-        temporary = temporary_path(folder)
-        try:
+        with atomic_folder(files.regions) as folder:
             for name, labels in zip(trajectory.frame_names, trajectory.masks, strict=True):
-                write_labels(mask_path(temporary, name), labels)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+                write_labels(mask_path(folder, name), labels)
 
     def read(self, files: ResultFiles) -> Trajectory:
         """Read all masks that are there, in the order of their names."""

@@ -18,6 +18,10 @@ Position = Sequence[int] | Sequence[Sequence[int]]
 """Row and column of a response cell: one pair for all samples, or one pair per sample."""
 
 
+# a cell's window in each map that refines: its side, and map cells per step to the next window
+_WINDOWS = ((61, 4), (31, 2), (15, 1))
+
+
 @MASK_HEADS.register("MaskCorr")
 class MaskCorr(DepthwiseXCorr):
     """Predicts the pixels of a mask for every cell, by depth-wise correlation.
@@ -112,12 +116,28 @@ class Refine(nn.Module):
         self, low: Sequence[Tensor], correlation: Tensor, cells: Sequence[Sequence[int]]
     ) -> Tensor:
         """Refine the masks of N > 0 ``cells`` (sample, row and column); see :meth:`forward`."""
-        # a cell's window in each map: side, padding that the border cells need, map cells per step
         border = _border(correlation.shape[-1], low[2].shape[-1])
-        p0 = _patches(low[0], cells, side=61, padding=4 * border, step=4)
-        p1 = _patches(low[1], cells, side=31, padding=2 * border, step=2)
-        p2 = _patches(low[2], cells, side=15, padding=border, step=1)
-        out = self.deconv(_patches(correlation, cells, side=1, padding=0, step=1))
+        windows = [
+            _patches(features, cells, side, padding=step * border, step=step)
+            for features, (side, step) in zip(low, _WINDOWS, strict=True)
+        ]
+        return self._refined(windows, _patches(correlation, cells, side=1, padding=0, step=1))
+
+    def masks_in_all(self, low: Sequence[Tensor], correlation: Tensor, cell: Tensor) -> Tensor:
+        """Refine the masks of a cell, row and column (2,), in all samples, (B, 127 * 127).
+
+        The cell is data, so that one graph serves all cells; see :meth:`forward` for the others.
+        """
+        border = _border(correlation.shape[-1], low[2].shape[-1])
+        windows = [
+            _window(F.pad(features, [step * border, step * (border + 1)] * 2), step * cell, side)
+            for features, (side, step) in zip(low, _WINDOWS, strict=True)
+        ]
+        return self._refined(windows, _window(correlation, cell, side=1))
+
+    def _refined(self, windows: Sequence[Tensor], correlation: Tensor) -> Tensor:
+        p0, p1, p2 = windows
+        out = self.deconv(correlation)
         out = self.post0(F.interpolate(self.h2(out) + self.v2(p2), size=31))
         out = self.post1(F.interpolate(self.h1(out) + self.v1(p1), size=61))
         out = self.post2(F.interpolate(self.h0(out) + self.v0(p0), size=127))
@@ -155,3 +175,9 @@ def _patches(
         border = (max(-left, 0), max(right - width, 0), max(-top, 0), max(bottom - height, 0))
         windows.append(F.pad(inside, border) if any(border) else inside)
     return torch.stack(windows)
+
+
+def _window(features: Tensor, corner: Tensor, side: int) -> Tensor:
+    """Cut the window whose first row and column are numbers in a tensor: (B, C, side, side)."""
+    rows, columns = (corner[:, None] + torch.arange(side, device=corner.device)).unbind()
+    return features.index_select(2, rows).index_select(3, columns)

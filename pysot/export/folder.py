@@ -1,0 +1,95 @@
+"""The folder of an exported tracker: graphs, and ``model.json`` that describes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pysot.export.graphs import Graphs, make_graphs
+from pysot.export.onnx_files import OPSET, OnnxRunner, write_onnx
+from pysot.export.parity import check_parity, example_inputs
+from pysot.inference import fuse_batch_norm
+from pysot.zoo.download import sha256_of
+from toolkit.io.files import atomic_folder
+
+NAME = "model.json"
+VERSION = 1
+"""Of the layout of ``model.json``."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported, and what is written about it."""
+
+    model: nn.Module  # in evaluation mode, on the CPU
+    config: Mapping[str, Any]  # the whole configuration
+    sha256: str  # of the snapshot
+    with_masks: bool  # whether the tracker makes masks
+    sizes: tuple[int, int]  # sides of template and search images
+
+    def graphs(self, model: nn.Module) -> Graphs:
+        """Take this network, or another form of it, apart."""
+        return make_graphs(model, self.with_masks, self.sizes)
+
+
+def export(source: Source, folder: Path, overwrite: bool = False) -> dict[str, Any]:
+    """Write a network as ONNX, if it computes what PyTorch does; else nothing is written.
+
+    Args:
+        source: The network.
+        folder: It appears whole or not at all.
+        overwrite: Whether an exported tracker that is there is replaced.
+
+    Returns:
+        The content of ``model.json``.
+
+    Raises:
+        OSError: If the folder cannot be written.
+        RunFailed: If an output of an exported graph is not PyTorch's.
+        ValueError: If the folder is there, or the network lacks something.
+    """
+    _check_free(folder, overwrite)
+    graphs, fused = source.graphs(source.model), source.graphs(fuse_batch_norm(source.model))
+    with atomic_folder(folder) as temporary:
+        paths = {name: temporary / f"{name}.onnx" for name in graphs.by_name}
+        for name, path in paths.items():
+            inputs = example_inputs(graphs, name, 2, 2, *source.sizes)
+            write_onnx(fused.by_name[name], inputs, path)
+        runners = {name: OnnxRunner(path) for name, path in paths.items()}
+        parity = check_parity(graphs, runners, *source.sizes)
+        record = _describe(source, graphs, paths) | {"parity": parity}
+        (temporary / NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+def _describe(source: Source, graphs: Graphs, paths: Mapping[str, Path]) -> dict[str, Any]:
+    return {
+        "format": VERSION,
+        "system": source.config["TRACK"]["TYPE"],
+        "config": source.config,
+        "plugins": source.config["PLUGINS"],
+        "sha256": source.sha256,
+        "graphs": "onnx",
+        "opset": OPSET,
+        "precision": "fp32",
+        "files": {name: path.name for name, path in paths.items()},
+        "sha256_files": {name: sha256_of(path) for name, path in paths.items()},
+        "kernels": graphs.kernels,
+        "mask": list(graphs.mask),
+        "search_sizes": graphs.search_sizes,
+    }
+
+
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """Raise ``ValueError`` if something is there that may not be replaced."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / NAME).is_file():
+        raise ValueError(f"{folder} is there, and no exported tracker; choose another --output")
+    if not overwrite:
+        raise ValueError(f"{folder} is there; choose another --output, or --overwrite it")

@@ -1,0 +1,140 @@
+"""``pysot export``: what is written computes what PyTorch does, for every system."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from golden import fill
+from pysot.cli.export import main
+from pysot.core import RunFailed
+from pysot.core.config import load_config
+from pysot.export import parity
+from pysot.export.onnx_files import OPSET
+from pysot.models.model_builder import build_model
+
+ALEX = "BACKBONE: {TYPE: alexnet, KWARGS: {width_mult: 0.05}}\nADJUST: {ADJUST: false}\n"
+DEPTHWISE = "RPN: {TYPE: DepthwiseRPN, KWARGS: {anchor_num: 5, in_channels: 12, out_channels: 8}}\n"
+MASKS = """
+BACKBONE: {TYPE: resnet18, KWARGS: {used_layers: [0, 1, 2, 3], width_mult: 0.125}}
+ADJUST: {ADJUST: true, TYPE: AdjustAllLayer, KWARGS: {in_channels: [32], out_channels: [8]}}
+RPN: {TYPE: DepthwiseRPN, KWARGS: {anchor_num: 5, in_channels: 8, out_channels: 8}}
+MASK: {MASK: true, TYPE: MaskCorr, KWARGS: {in_channels: 8, hidden: 8, out_channels: 9}}
+"""
+PAIR = ["kernel_0", "kernel_1"]
+# kernels as the head nests them
+NESTED = {
+    "SiamFC": "kernel_0",
+    "SiamRPN": PAIR,
+    "DaSiamRPN": PAIR,
+    "SiamRPN++": [PAIR, ["kernel_2", "kernel_3"]],
+    "SiamMask": [PAIR, "kernel_2"],
+    "SiamMask base": PAIR,
+}
+SYSTEMS = {
+    "SiamFC": ALEX + "RPN: {TYPE: FC, KWARGS: {}}\nTRACK: {TYPE: SiamFCTracker}\n",
+    "SiamRPN": ALEX
+    + "RPN: {TYPE: UPChannelRPN, KWARGS: {anchor_num: 5, feature_in: 12}}\n"
+    + "TRACK: {TYPE: SiamRPNTracker}\n",
+    "DaSiamRPN": ALEX + DEPTHWISE + "TRACK: {TYPE: DaSiamRPNTracker}\n",
+    "SiamRPN++": """
+BACKBONE: {TYPE: resnet18, KWARGS: {used_layers: [2, 3], width_mult: 0.125}}
+ADJUST: {ADJUST: true, TYPE: AdjustAllLayer, KWARGS: {in_channels: [16, 32], out_channels: [4, 4]}}
+RPN: {TYPE: MultiRPN, KWARGS: {anchor_num: 5, in_channels: [4, 4], weighted: true}}
+TRACK: {TYPE: SiamRPNTracker}
+""",
+    "SiamMask": MASKS + "REFINE: {REFINE: true}\nTRACK: {TYPE: SiamMaskTracker}\n",
+    "SiamMask base": MASKS + "TRACK: {TYPE: SiamRPNTracker}\n",
+}
+
+
+def written(folder, text):
+    """A configuration file, and a checkpoint of its network with drawn weights."""
+    config = folder / "config.yaml"
+    config.write_text(text)
+    model = build_model(load_config(config))
+    drawn = fill.fill([(key, value.shape) for key, value in model.state_dict().items()])
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in drawn.items()})
+    torch.save(model.state_dict(), folder / "model.pth")
+    return ["--config", str(config), "--snapshot", str(folder / "model.pth")]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A folder of an exported SiamRPN, and the command that wrote it."""
+    folder = tmp_path_factory.mktemp("siamrpn")
+    command = [*written(folder, SYSTEMS["SiamRPN"]), "--output", str(folder / "out")]
+    main(command)
+    return folder / "out", command
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_is_exported(system, tmp_path):
+    main([*written(tmp_path, SYSTEMS[system]), "--output", str(tmp_path / "out")])
+    record = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert record["kernels"] == NESTED[system]
+    kernels = [f"kernel_{number}" for number in range(str(NESTED[system]).count("kernel"))]
+    boxes = ["scores"] if system == "SiamFC" else ["scores", "deltas"]
+    outputs = {"template": kernels, "search": boxes}
+    if system == "SiamMask":
+        outputs = outputs | {"search": boxes + record["mask"], "refine": ["mask"]}
+    for name, file in record["files"].items():
+        model = onnx.load(str(tmp_path / "out" / file))
+        onnx.checker.check_model(model, full_check=True)
+        assert [output.name for output in model.graph.output] == outputs[name]
+        assert model.opset_import[0].version == record["opset"] == OPSET
+    assert record["files"].keys() == outputs.keys()
+    assert record["config"]["TRACK"]["TYPE"] == record["system"]
+    assert set(record["parity"]) == {name for group in outputs.values() for name in group}
+    assert max(record["parity"].values()) < 1e-4
+
+
+def test_graphs_take_other_batches_and_sizes_than_were_checked(exported):
+    model = build_model(load_config(exported[0].parent / "config.yaml"))
+    model.load_state_dict(torch.load(exported[0].parent / "model.pth"))
+    crops = [parity.draw_crops(5, side, seed) for side, seed in ((127, 3), (303, 4))]
+    with torch.inference_mode():
+        kernels = model.encode_template(crops[0])
+        deltas = model.predict(kernels, crops[1])[1].numpy()
+    template, search = (
+        onnxruntime.InferenceSession(str(exported[0] / f"{name}.onnx"))
+        for name in ("template", "search")
+    )
+    parts = template.run(None, {"template": crops[0].numpy()})
+    feed = {"search": crops[1].numpy(), "kernel_0": parts[0], "kernel_1": parts[1]}
+    np.testing.assert_allclose(
+        search.run(["deltas"], feed)[0], deltas, atol=1e-4 * np.abs(deltas).max()
+    )
+
+
+def test_graphs_that_compute_something_else_are_not_written(exported, monkeypatch, tmp_path):
+    monkeypatch.setattr(parity, "LIMIT", 1e-12)
+    with pytest.raises(RunFailed, match=r"template: kernel_0 of the exported graph differs .*full"):
+        main([*exported[1][:-1], str(tmp_path / "out")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_there_is_replaced_only_if_told(exported):
+    folder, command = exported
+    before = (folder / "search.onnx").stat().st_mtime_ns
+    with pytest.raises(ValueError, match="is there; choose another --output, or --overwrite"):
+        main(command)
+    assert (folder / "search.onnx").stat().st_mtime_ns == before
+    main([*command, "--overwrite"])
+    assert (folder / "search.onnx").stat().st_mtime_ns > before
+
+
+def test_other_folders_are_never_replaced(exported, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="no exported tracker"):
+        main([*exported[1][:-1], str(tmp_path), "--overwrite"])
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_mask_tracker_without_refinement_is_one_line(tmp_path):
+    command = written(tmp_path, MASKS + "TRACK: {TYPE: SiamMaskTracker}\n")
+    with pytest.raises(ValueError, match=r"REFINE\.REFINE: a tracker with masks needs it"):
+        main([*command, "--output", str(tmp_path / "out")])
