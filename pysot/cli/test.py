@@ -8,6 +8,7 @@ Usage:
     python tools/test.py --dataset VOT2018 --model siamrpn_r50_l234_dwxcorr
     python tools/test.py --dataset Synthetic --static
     python tools/test.py --dataset DAVIS_rect --dataset-root /data/davis2016_val --static
+    python tools/test.py --dataset OTB100 --tracker pysot.tracker.opencv:MIL
 
 The results of TRACKER (the snapshot's file name up to its first dot, the name of the model, or
 --name) go to RESULTS/DATASET/TRACKER; tools/eval.py scores them, tools/make_submission.py packs
@@ -30,6 +31,7 @@ from typing import Any
 
 from pysot.cli import Parser, build_executor, find_dataset_root, find_tracker, progress_bar
 from pysot.core import RunFailed
+from pysot.tracker.foreign import ForeignSpec
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Video, find_benchmark, load_videos
@@ -60,6 +62,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_dataset_root()
     parser.add_tracker()
     add("--static", action="store_true", help="no tracker: repeat the first box, as a baseline")
+    add(
+        "--tracker",
+        metavar="MODULE:FACTORY",
+        help="any tracker: a function or class, also of a file path/file.py:factory, that makes an "
+        "object with init(image, bbox) and track(image) or update(image)",
+    )
     add("--video", default="", help="only this video")
     parser.add_output("--results", default=Path("results"), text="default: ./%(default)s")
     add("--name", help="name of the tracker in the results (default: from the snapshot)")
@@ -95,16 +103,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     _summarize(job, results, vis_dir)
 
 
-def _read_spec(args: argparse.Namespace) -> TrackerSpec | None:
+def _read_spec(args: argparse.Namespace) -> TrackerSpec | ForeignSpec | None:
     """Read the tracker that the command line names; None for the static baseline."""
-    if not args.static:
+    named = [option for option in ("static", "tracker") if getattr(args, option)]
+    if not named:
         return TrackerSpec.read(*find_tracker(args), args.opts)
-    if args.config or args.snapshot or args.model or args.opts:
-        raise ValueError("--static takes no --config, --snapshot, --model or overrides")
-    return None
+    if len(named) > 1 or args.config or args.snapshot or args.model or args.opts:
+        others = "--config, --snapshot, --model, overrides or other tracker"
+        raise ValueError(f"--{named[0]} takes no {others}")
+    return ForeignSpec.read(args.tracker) if args.tracker else None
 
 
-def _make_job(args: argparse.Namespace, spec: TrackerSpec | None) -> Job:
+def _make_job(args: argparse.Namespace, spec: TrackerSpec | ForeignSpec | None) -> Job:
     """Decide how the videos are run; a tracker that cannot be built fails here, once."""
     benchmark = find_benchmark(args.dataset)
     build: Callable[[], Any] = spec or StaticTracker
@@ -112,7 +122,7 @@ def _make_job(args: argparse.Namespace, spec: TrackerSpec | None) -> Job:
     if repetitions < (args.repetitions or 1):
         print("this tracker is deterministic: it runs once over each video", file=sys.stderr)
     options = ProtocolOptions(initial_rect)
-    if spec is not None:
+    if isinstance(spec, TrackerSpec):
         options = replace(options, mask_threshold=spec.cfg.TRACK.MASK_THERSHOLD)
     store = ResultStore(args.output / args.dataset / _tracker_name(args), benchmark.layout)
     return Job(build, benchmark.protocol, store, options, repetitions, args.overwrite)
@@ -120,7 +130,8 @@ def _make_job(args: argparse.Namespace, spec: TrackerSpec | None) -> Job:
 
 def _tracker_name(args: argparse.Namespace) -> str:
     """Return the tracker's name in the results: PySOT's rule, unless the user chose one."""
-    default = STATIC if args.static else args.model or args.snapshot.name.split(".")[0]
+    given = STATIC if args.static else (args.tracker or "").rpartition(":")[2] or args.model
+    default = given or args.snapshot.name.split(".")[0]
     name = default if args.name is None else args.name
     if name in ("", ".", "..") or Path(name).name != name:
         raise ValueError(f"{name!r} cannot name a tracker's folder; choose another with --name")

@@ -1,0 +1,185 @@
+"""Trackers of other origin, made to look like ours: any object with ``init`` and ``track``."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cv2
+from numpy.typing import NDArray
+
+from pysot.core.plugins import digests, load_plugins
+from pysot.tracker.base_tracker import BaseTracker
+
+_METHODS = ("track", "update")
+
+
+@dataclass(frozen=True)
+class ForeignSpec:
+    """A picklable tracker that a function or class without arguments makes; a call builds one.
+
+    A factory's method ``record()``, if there is one, returns a dict of what results depend on; its
+    or its trackers' attribute ``deterministic`` says whether two runs are alike, by default they
+    are.
+    """
+
+    place: str  # of the factory: a module, or the absolute path of a file
+    name: str
+
+    @classmethod
+    def read(cls, source: str) -> ForeignSpec:
+        """Import ``module:factory`` or ``path/file.py:factory``.
+
+        Raises:
+            ValueError: If it cannot be imported, or is no function or class.
+        """
+        place, _, name = source.rpartition(":")
+        if not place or not name:
+            expected = "module:factory or path/file.py:factory"
+            raise ValueError(f"--tracker {source}: expected {expected}")
+        try:
+            spec = cls(*load_plugins([place]), name)
+            known = hasattr(spec._module(), name)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"--tracker {source}: {error}") from error
+        if not known:
+            raise ValueError(f"--tracker {source}: {place} has no {name}")
+        if not callable(spec._factory()):
+            kind = type(spec._factory()).__name__
+            raise ValueError(f"--tracker {source}: expected a function or class, found {kind}")
+        return spec
+
+    def __call__(self) -> BaseTracker:
+        """Build the tracker; ``ValueError`` if that fails or it lacks a method."""
+        load_plugins([self.place])
+        factory = self._factory()
+        try:
+            tracker = factory()
+        except Exception as error:  # it may raise anything
+            raise ValueError(f"--tracker {self}: {_reason(error)}") from error
+        if isinstance(tracker, BaseTracker):
+            return tracker
+        return ForeignTracker(tracker, str(self), getattr(factory, "deterministic", True))
+
+    def __str__(self) -> str:
+        return f"{self._module().__name__}:{self.name}"
+
+    def record(self) -> dict[str, Any]:
+        """Return what results depend on, to keep beside them."""
+        own = getattr(self._factory(), "record", dict)()
+        return {"tracker": str(self), "plugins": digests(), **own}
+
+    def _module(self) -> Any:
+        return import_module(Path(self.place).stem if self.place.endswith(".py") else self.place)
+
+    def _factory(self) -> Callable[[], Any]:
+        return getattr(self._module(), self.name)
+
+
+class ForeignTracker(BaseTracker):
+    """Follows one target by an object with ``init(image, bbox)`` and ``track`` or ``update``.
+
+    These take a BGR uint8 frame (H, W, 3) and return a dict with ``bbox``, an object with that
+    attribute, x, y, w, h alone, or a flag and these, as OpenCV does. Where the flag is false, the
+    last box is repeated with score 0.
+
+    Raises:
+        ValueError: If the object lacks a method.
+    """
+
+    def __init__(self, tracker: Any, source: str, deterministic: bool = True) -> None:
+        if not callable(getattr(tracker, "init", None)):
+            raise ValueError(f"{source}: {type(tracker).__name__} has no method init(image, bbox)")
+        usable = (name for name in _METHODS if _takes_frame(getattr(tracker, name, None)))
+        self.method = next(usable, "")
+        if not self.method:
+            kind = type(tracker).__name__
+            raise ValueError(f"{source}: {kind} has no method track(image) or update(image)")
+        self.tracker, self.source = tracker, source
+        certain = getattr(tracker, "is_deterministic", deterministic)  # got10k's name for it
+        self.deterministic = getattr(tracker, "deterministic", certain)
+        self._box: list[float] = []
+
+    def init(self, image: NDArray, bbox: Sequence[float]) -> None:
+        """See :meth:`BaseTracker.init`; ``RuntimeError`` if the tracker fails."""
+        self._box = list(bbox)
+        box = self._box
+        if isinstance(self.tracker, cv2.Tracker):  # which takes whole numbers
+            box = (round(box[0]), round(box[1]), max(1, round(box[2])), max(1, round(box[3])))
+        if self._call("init", image, box) is False:
+            raise RuntimeError(f"{self.source}: init refused the box {box}")
+
+    def track(self, image: NDArray) -> dict[str, Any]:
+        """See :meth:`BaseTracker.track`; ``RuntimeError`` if the tracker fails."""
+        found = self._call(self.method, image)
+        result = _as_dict(found)
+        if result is None or not _is_box(result["bbox"]):
+            raise RuntimeError(
+                f"{self.source}: {self.method} returned {_shown(found)}; expected a dict with "
+                "bbox, or x, y, w, h, or a flag and these"
+            )
+        if not result.pop("found", True):
+            return {"bbox": self._box, "best_score": 0.0, "lost": True}
+        self._box = result["bbox"] = [_number(value) for value in result["bbox"]]
+        return result
+
+    def _call(self, method: str, *args: Any) -> Any:
+        try:
+            return getattr(self.tracker, method)(*args)
+        except Exception as error:  # it may raise anything
+            raise RuntimeError(f"{self.source}: {method}: {_reason(error)}") from error
+
+
+def _takes_frame(method: Any) -> bool:
+    """Return whether a method can be called with a frame alone, as far as Python can tell."""
+    if not callable(method):
+        return False
+    try:
+        inspect.signature(method).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # it is written in C
+        return True
+    return True
+
+
+def _as_dict(found: Any) -> dict[str, Any] | None:
+    """Return what a tracker found as ``bbox`` and more; None if it is none of the known forms."""
+    if isinstance(found, Mapping):
+        return dict(found) if "bbox" in found else None
+    if hasattr(found, "bbox"):
+        named = {"bbox": found.bbox, "best_score": getattr(found, "score", math.nan)}
+        extra = {name: getattr(found, name, None) for name in ("polygon", "mask")}
+        return named | {name: value for name, value in extra.items() if value is not None}
+    if isinstance(found, tuple) and len(found) == 2:
+        return {"found": bool(found[0]), "bbox": found[1] if found[0] else (0, 0, 0, 0)}
+    return {"bbox": found}
+
+
+def _is_box(box: Any) -> bool:
+    try:
+        numbers = [float(value) for value in box]
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return len(numbers) == 4 and all(map(math.isfinite, numbers)) and min(numbers[2:]) >= 0
+
+
+def _number(value: Any) -> Any:
+    """Return a number of NumPy or torch as Python's; ints stay ints, as files show them."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    plain = isinstance(error, (ValueError, OSError, ImportError)) and text
+    return text if plain else f"{type(error).__name__}: {text}"
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
