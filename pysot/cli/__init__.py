@@ -48,6 +48,7 @@ COMMANDS = {
     "visualize": "draw training pairs",
     "models": "list published weights, download them",
     "export": "write a tracker as ONNX, to run without PyTorch",
+    "convert": "write weights alone, as safetensors or for PySOT",
 }
 
 

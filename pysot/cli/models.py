@@ -4,6 +4,7 @@ Usage:
     pysot models
     pysot models siamrpn_r50_l234_dwxcorr
     pysot models siamrpn_r50_l234_dwxcorr --download
+    pysot models tracker.safetensors    the card of a file, see pysot convert
 
 A name works as --model NAME of test, eval, demo, tune and export, and in
 Tracker.from_pretrained(NAME). Files are kept in the folder that PYSOT_HOME names, by default the
@@ -17,13 +18,16 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from pysot.cli import Parser
+from pysot.core.card import read_card
 from pysot.zoo import Model, find_model, models, weights_of
+
+_SHOWN = ("name", "system", "precision", "license", "sha256", "format")  # of a card, on top
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(__doc__)
-    parser.add_argument("name", nargs="?", help="show one model alone, with all its scores")
+    parser.add_argument("name", nargs="?", help="show one model, or the card of a file")
     parser.add_argument("--download", action="store_true", help="get its file, print the path")
     args = parser.parse_args(argv)
     if args.download and not args.name:
@@ -37,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     if args.download:
         print(weights_of(find_model(args.name)))
+    elif args.name and args.name.endswith(".safetensors"):
+        print("\n".join(_card_lines(args.name)))
     elif args.name:
         print("\n".join(_described(find_model(args.name))))
     else:
@@ -68,6 +74,16 @@ def _described(model: Model) -> Iterator[str]:
     yield f"weights: {model.path}{'' if model.path.is_file() else ' (not downloaded)'}"
     yield from (f"page: {page}" for page in model.pages)
     yield from model.scores()
+
+
+def _card_lines(path: str) -> Iterator[str]:
+    card = read_card(path)
+    if not card:
+        raise ValueError(f"{path} has no card")
+    system, precision, license = (card.get(key) or "?" for key in _SHOWN[1:4])
+    yield f"{card.get('name')}: {system}, {precision}, {license}"
+    yield f"weights: {path}, SHA-256 {card.get('sha256')}"
+    yield from (f"{key}: {value}" for key, value in card.items() if key not in _SHOWN)
 
 
 def _size(model: Model) -> str:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pysot.core.plugins import PluginRecord
+
 
 def read_card(path: str | Path) -> dict[str, Any]:
     """Return the card of a safetensors file, without its weights; empty if it has none.
@@ -37,8 +39,14 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
 
 def card_config(path: str | Path) -> dict[str, Any]:
-    """Return the configuration in a card; ``ValueError`` if it has none."""
-    config = read_card(path).get("config")
-    if not config:
+    """Return the configuration in a card; ``ValueError`` if it has none.
+
+    A file of weights runs no code: plug-ins that it was made with are only named, by a warning,
+    if they are not in use.
+    """
+    card = read_card(path)
+    if not card.get("config"):
         raise ValueError(f"{path} has no card with a configuration; give one with --config")
-    return config
+    if isinstance(card.get("plugins"), dict):
+        PluginRecord().load_state_dict(card["plugins"])
+    return {key: value for key, value in card["config"].items() if key != "PLUGINS"}

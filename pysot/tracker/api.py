@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pysot.tracker.base_tracker import as_batch, check_frame
 from pysot.tracker.tracker_builder import build_tracker, load_network
-from pysot.zoo import find_model, weights_of
+from pysot.zoo import find_pretrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +76,16 @@ class Tracker:
     def from_pretrained(cls, name: str, device: str = "auto", opts: Sequence[Any] = ()) -> Tracker:
         """Build from published weights, which are downloaded once; see :meth:`from_config`.
 
+        Args:
+            name: One that ``pysot models`` lists, or the path of a safetensors file with a card.
+            device: As there.
+            opts: As there.
+
         Raises:
             ValueError: If ``pysot models`` has no such name.
             OSError: If they cannot be downloaded; the message says where to put the file.
         """
-        model = find_model(name)
-        return cls.from_config(model.config_path, weights_of(model), device, opts)
+        return cls.from_config(*find_pretrained(name), device, opts)
 
     def init(self, frame: NDArray, bbox: Sequence[float]) -> None:
         """Start anew on x, y, w, h in 0-based pixels; ``ValueError`` if it or the frame is bad."""
@@ -132,8 +136,7 @@ class MultiTracker:
         cls, name: str, device: str = "auto", opts: Sequence[Any] = (), max_batch: int = 4
     ) -> MultiTracker:
         """Build from published weights; see :meth:`Tracker.from_pretrained`."""
-        model = find_model(name)
-        return cls.from_config(model.config_path, weights_of(model), device, opts, max_batch)
+        return cls.from_config(*find_pretrained(name), device, opts, max_batch)
 
     def add(self, frame: NDArray, bbox: Sequence[float]) -> int:
         """Start on one more target; return its number, which is never used again."""

@@ -1,8 +1,10 @@
-"""Reading of checkpoints of PySOT and our own, and the choice of a device."""
+"""Reading of checkpoints of PySOT and our own, writing of weights, and the choice of a device."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 import pickle
 import warnings
@@ -16,9 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pysot.core.card import read_card
 from pysot.core.values import shown
+from toolkit.io.files import atomic_write, write_bytes
 
 logger = logging.getLogger(__name__)
+
+#: Suffixes of the files that `write_weights` writes.
+WEIGHT_FILES = (".safetensors", ".pth")
 
 _REPORTED_KEYS = 8
 _CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net")
@@ -27,9 +34,7 @@ _PREFIXES = ("", "features.", "backbone.", "backbone.features.")  # of a backbon
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """Read a file that ``torch.save`` wrote, onto the CPU, without running code from it.
-
-    Files named ``.safetensors`` need the package of that name.
+    """Read a file of ``torch.save`` or safetensors, onto the CPU, without running code from it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -71,14 +76,47 @@ def _unpacked_size(path: Path) -> int:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    digest = read_card(path).get("sha256")
     try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ValueError(f"{path} needs the package safetensors ({error})") from error
-    try:
-        return load_file(path)
+        weights = load_file(path)
     except Exception as error:  # of a class of its own
         raise ValueError(f"{path} is damaged or no checkpoint ({error})") from error
+    if digest not in (None, _digest_of_data(path.read_bytes())):
+        raise ValueError(f"{path} is damaged: its weights are not those that its card is of")
+    return weights
+
+
+def _digest_of_data(content: bytes) -> str:
+    """Return the SHA-256 of what follows the header of a safetensors file."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    return hashlib.sha256(memoryview(content)[start:]).hexdigest()
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Write weights alone: with a card as ``.safetensors``, or as PySOT reads them as ``.pth``.
+
+    The card gets the SHA-256 of the data, which safetensors does not check by itself.
+
+    Raises:
+        OSError: If the file cannot be written; nothing half-written stays behind.
+    """
+    from safetensors.torch import save
+
+    weights = {key: value.detach().cpu().clone() for key, value in weights.items()}
+    if path.suffix != ".safetensors":
+        with atomic_write(path, "wb") as file:
+            torch.save({"state_dict": weights}, file)
+        return
+    content = save(weights)
+    start = 8 + int.from_bytes(content[:8], "little")
+    card = {**card, "sha256": _digest_of_data(content)}
+    # the package would write the two in any order
+    metadata = {"__metadata__": {"format": "pt", "card": json.dumps(card)}}
+    header = json.dumps({**metadata, **json.loads(content[8:start])}).encode()
+    header += b" " * (-len(header) % 8)
+    write_bytes(path, len(header).to_bytes(8, "little") + header + content[start:])
 
 
 @contextlib.contextmanager

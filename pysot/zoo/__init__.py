@@ -136,6 +136,14 @@ def weights_of(model: Model) -> Path:
     return path
 
 
+def find_pretrained(name: str) -> tuple[Path, Path]:
+    """Return configuration and weights of a model, see `weights_of`, or of a file with a card."""
+    if name.endswith(".safetensors"):
+        return Path(name), Path(name)
+    model = find_model(name)
+    return model.config_path, weights_of(model)
+
+
 def _keep(record: Path, digest: str) -> None:
     try:
         with atomic_write(record) as file:

@@ -1,11 +1,13 @@
 """Checkpoints that are damaged, or hold something else than they should."""
 
 import io
+import json
 import math
 import pickle
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from harness import ONE, Trial, generators
 from mutations import NAMES, NUMBERS, evil, mutated, mutated_bytes
@@ -75,6 +77,37 @@ def test_weights(tiny_config, tmp_path):
             found = trial.run(number, lambda: load_weights(model, path))
             if found is not None and any(v.is_meta for v in model.state_dict().values()):
                 trial.fault(number, "weights without values")
+    assert ONE or (trial.accepted and trial.refused)
+
+
+def torn_safetensors(weights, rng):
+    """A safetensors file as bytes: other tensors, another card, or a changed file."""
+    weights = dict(weights)
+    card = {"sha256": rng.choice(("", "0" * 64)), "config": {"TRACK": {"LR": 0.2}}}
+    for _ in range(rng.randrange(3)):
+        value = evil_value(rng)
+        if torch.is_tensor(value) and value.layout == torch.strided and not value.is_meta:
+            weights[rng.choice([*weights, *map(str, NAMES)])] = value
+    try:
+        texts = (json.dumps(card), json.dumps(mutated(card, rng), default=str), str(evil(rng)))
+        metadata = rng.choice((None, {}, *({"card": text} for text in texts)))
+        content = safetensors.torch.save(weights, metadata)
+    except Exception:  # names and texts that no such file can hold
+        content = safetensors.torch.save({})
+    return mutated_bytes(content, rng) if rng.random() < 0.5 else content
+
+
+def test_safetensors(tiny_config, tmp_path):
+    torch.manual_seed(0)
+    model = build_model(load_config(tiny_config))
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    path = tmp_path / "in" / "model.safetensors"
+    path.parent.mkdir()
+    with Trial("safetensors", tmp_path, ["in"]) as trial:
+        for number, rng in generators("safetensors", share=4):
+            path.write_bytes(torn_safetensors(weights, rng))
+            trial.run(number, lambda: load_weights(model, path))
+            trial.run(number, lambda: load_config(path))
     assert ONE or (trial.accepted and trial.refused)
 
 

@@ -1,14 +1,16 @@
+import io
 import pickle
-import sys
-import types
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
+from pysot.core.card import card_config, read_card
+from pysot.core.config import load_config
 from pysot.models.backbone.pretrained import load_backbone
-from pysot.utils.model_load import load_pretrain, load_weights, read_checkpoint
+from pysot.utils.model_load import load_pretrain, load_weights, read_checkpoint, write_weights
 
 
 def small():
@@ -302,16 +304,94 @@ def test_names_of_forks_are_mapped(tmp_path, rename, load, caplog):
     assert "no name in" in caplog.text
 
 
-def test_safetensors_load_where_the_package_is(tmp_path, monkeypatch):
-    source, target = small(), small()
+def test_safetensors_load(tmp_path):
+    source = small()
     path = tmp_path / "a.safetensors"
-    path.write_bytes(b"0")
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    with pytest.raises(ValueError, match=r"a\.safetensors needs the package safetensors"):
-        load_weights(target, path)
-    package = types.ModuleType("safetensors.torch")
-    package.load_file = lambda path: source.state_dict()
-    monkeypatch.setitem(sys.modules, "safetensors", types.ModuleType("safetensors"))
-    monkeypatch.setitem(sys.modules, "safetensors.torch", package)
-    assert same(load_weights(target, path), source.state_dict())
+    safetensors.torch.save_file(source.state_dict(), path)
+    assert same(load_weights(small(), path), source.state_dict())
+    wrapped = {f"module.{key}": value for key, value in source.state_dict().items()}
+    safetensors.torch.save_file(wrapped, path)
+    assert same(load_weights(small(), path), source.state_dict())
+
+
+def damaged_safetensors(path):
+    """Content of a good file and its damages: name -> (bytes, words of the message)."""
+    write_weights(path, small().state_dict(), {"config": {"A": 1}})
+    good = path.read_bytes()
+    header = int.from_bytes(good[:8], "little")
+    flipped = bytearray(good)
+    flipped[-3] ^= 1
+    long = (1 << 62).to_bytes(8, "little")
+    checkpoint = io.BytesIO()
+    torch.save(small().state_dict(), checkpoint)
+    return {
+        "cut short": (good[:-4], "is damaged or no safetensors file"),
+        "cut in the header": (good[: header // 2], "is damaged or no safetensors file"),
+        "empty": (b"", "is damaged or no safetensors file"),
+        "a flipped bit": (bytes(flipped), "its weights are not those that its card is of"),
+        "a long header": (long + good[8:], "is damaged or no safetensors file"),
+        "no header": (good[8:], "is damaged or no safetensors file"),
+        "longer": (good + b"more", "is damaged or no safetensors file"),
+        "a checkpoint": (checkpoint.getvalue(), "is damaged or no safetensors file"),
+        "a page": (b"<!DOCTYPE html><html></html>", "is damaged or no safetensors file"),
+    }
+
+
+def test_damaged_safetensors_are_refused_in_one_line(tmp_path):
+    path = tmp_path / "a.safetensors"
+    for kind, (content, words) in damaged_safetensors(path).items():
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"a\.safetensors.*{words}") as error:
+            load_weights(small(), path)
+        assert "\n" not in str(error.value), kind
+    with pytest.raises(FileNotFoundError, match=r"not found: .*b\.safetensors"):
+        read_checkpoint(tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ("{", "its card is not JSON"),
+        ("[]", "its card is no mapping"),
+        ('{"config": 3}', "its card is no mapping with the configuration"),
+        ("[" * 100000, "its card is not JSON"),
+    ],
+)
+def test_damaged_cards_are_refused(tmp_path, card, words):
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file(small().state_dict(), path, {"card": card})
+    for read in (read_card, read_checkpoint):
+        with pytest.raises(ValueError, match=words):
+            read(path)
+
+
+def test_written_weights_are_read_again(tmp_path):
+    weights = small().state_dict()
+    for name in ("a.safetensors", "a.pth"):
+        path = tmp_path / name
+        write_weights(path, weights, {"config": {"A": [1, 2.5]}, "name": "a"})
+        assert same(load_weights(small(), path), weights)
+        first = path.read_bytes()
+        write_weights(path, weights, {"config": {"A": [1, 2.5]}, "name": "a"})
+        assert path.read_bytes() == first
+    card = read_card(tmp_path / "a.safetensors")
+    assert (card["config"], card["name"], len(card["sha256"])) == ({"A": [1, 2.5]}, "a", 64)
+    assert torch.load(tmp_path / "a.pth", weights_only=True).keys() == {"state_dict"}
+
+
+def test_a_file_without_a_card_has_an_empty_one(tmp_path):
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file(small().state_dict(), path)
+    assert read_card(path) == {}
+    with pytest.raises(ValueError, match="has no card with a configuration; give one with"):
+        card_config(path)
+
+
+def test_a_card_runs_no_code(tmp_path, caplog):
+    (tmp_path / "evil.py").write_text("raise SystemExit(3)")
+    config = {"PLUGINS": ["evil.py"], "TRACK": {"LR": 0.25}}
+    card = {"config": config, "plugins": {"evil": "0" * 64}}
+    path = tmp_path / "a.safetensors"
+    write_weights(path, small().state_dict(), card)
+    assert load_config(path).TRACK.LR == 0.25
+    assert "plug-in evil, in use before, is not named now" in caplog.text

@@ -59,12 +59,23 @@ def save_weights(path):
     return path
 
 
-def test_every_model_of_the_table_has_a_configuration_that_builds():
+def test_every_model_of_the_table_has_a_configuration_and_a_way_to_get_it():
     for model in zoo.models().values():
-        with torch.device("meta"):
-            network = build_model(load_config(model.config_path))
-        assert model.parameters == sum(value.numel() for value in network.parameters())
+        assert load_config(model.config_path).TRACK.TYPE
         assert model.license and model.published and (model.sha256 or model.pages)
+
+
+LARGE = [name for name, model in zoo.models().items() if model.parameters > 1e7]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in LARGE else []) for n in zoo.models()],
+)
+def test_the_table_counts_parameters(name):
+    model = zoo.find_model(name)
+    network = build_model(load_config(model.config_path))
+    assert model.parameters == sum(value.numel() for value in network.parameters())
 
 
 def test_an_unknown_name_is_answered_with_near_ones():
