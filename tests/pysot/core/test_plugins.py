@@ -4,7 +4,6 @@ import logging
 import pickle
 import sys
 from importlib import import_module
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import cv2
@@ -205,13 +204,13 @@ def test_a_plug_in_that_is_not_there_is_one_line(plugin, monkeypatch, capsys):
 
 
 def test_installed_plug_ins_are_found_by_their_entry_point(plugin, monkeypatch, caplog):
-    file = plugin(TRACKER)
-    monkeypatch.syspath_prepend(file.parent)
-    found = [
-        EntryPoint("good", "my_plugin", plugins.GROUP),
-        EntryPoint("bad", "not_there", plugins.GROUP),
-    ]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: found)
+    folder = plugin(TRACKER).parent
+    installed = folder / "my_tracker-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-tracker\nVersion: 1.0\n")
+    names = "[pysot.plugins]\ngood = my_plugin\nbad = not_there\n"
+    (installed / "entry_points.txt").write_text(names)
+    monkeypatch.syspath_prepend(folder)
     plugins.load_installed.cache_clear()
     plugins.load_installed()
     assert "Patient" in TRACKERS
