@@ -30,9 +30,8 @@ class Registry:
         return enter
 
     def __setitem__(self, name: str, entry: Callable[..., Any]) -> None:
-        if missing := [
-            m for m in self.methods if isinstance(entry, type) and not hasattr(entry, m)
-        ]:
+        checked = self.methods if isinstance(entry, type) and name not in self else ()
+        if missing := [method for method in checked if lacks(entry, method)]:
             raise ValueError(f"{self.kind} {name!r} has no method {' and no '.join(missing)}")
         self._entries[name] = entry
 
@@ -70,17 +69,23 @@ class Registry:
         return iter(sorted(self._entries))
 
 
-BACKBONES = Registry("backbone", "BACKBONE.TYPE")
+def lacks(entry: type, method: str) -> bool:
+    """Return whether a class does not define a method; PyTorch's modules have a ``forward``."""
+    found = getattr(entry, method, None)
+    return found is None or getattr(found, "__name__", "") == "_forward_unimplemented"
+
+
+BACKBONES = Registry("backbone", "BACKBONE.TYPE", ("forward",))
 """Networks: ``(B, 3, H, W)`` BGR 0..255 -> one feature map or a list of them.
 Entries state ``out_channels`` (list of int) and ``stride``.
 """
 
-NECKS = Registry("neck", "ADJUST.TYPE")
+NECKS = Registry("neck", "ADJUST.TYPE", ("forward",))
 """Necks: the backbone's maps -> maps for the heads, a tensor or a list like the input.
 Entries state ``in_channels`` and ``out_channels`` (lists of int).
 """
 
-RPN_HEADS = Registry("RPN head", "RPN.TYPE", ("forward",))
+RPN_HEADS = Registry("RPN head", "RPN.TYPE")
 """Heads: ``encode(zf)`` -> kernels; ``correlate(kernels, xf)`` -> (cls, loc).
 Entries state ``in_channels`` (int, or list for a head of several levels; None: any) and
 ``anchor_num`` (None: it has no anchors), and on the class the names of what it learns from,
@@ -108,7 +113,7 @@ MASK_HEADS = Registry("mask head", "MASK.TYPE", ("encode", "correlate", "masks")
 Entries state ``in_channels`` and ``hidden`` (channels of the correlation).
 """
 
-REFINE_HEADS = Registry("refine head", "REFINE.TYPE")
+REFINE_HEADS = Registry("refine head", "REFINE.TYPE", ("forward",))
 """Modules: ``(low-level maps, correlation, position)`` -> mask logits (B, M).
 Entries state ``low_channels`` (list of int) and ``in_channels`` (of the correlation).
 """

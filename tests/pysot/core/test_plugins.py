@@ -90,6 +90,11 @@ def test_a_module_of_the_current_folder_is_found_by_its_name(plugin, tmp_path, m
             "class Own:\n    def init(self): pass\n",
             r"my_plugin\.py:\d: tracker 'Own' has no method track",
         ),
+        (
+            "import torch\nfrom pysot.core.registry import NECKS\n@NECKS.register('Own')\n"
+            "class Own(torch.nn.Module):\n    def forwards(self, x): pass\n",
+            r"my_plugin\.py:\d: neck 'Own' has no method forward",
+        ),
     ],
 )
 def test_a_plug_in_that_fails_says_where_and_why(plugin, tmp_path, text, message):
