@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pysot.core.settings import PRECISIONS
+from pysot.models.wiring import lay_out
 
 # convolutions of fewer channels are as fast without transforms (measured with AVX2, batch 1)
 _WIDE = 128
@@ -58,13 +59,17 @@ def prepare_for_tracking(
             f"TRACK.PRECISION: unknown precision {precision!r}; known: {', '.join(PRECISIONS)}"
         )
     dtype = getattr(torch, PRECISIONS[precision])
-    network = fuse_batch_norm(model).to(dtype=dtype, memory_format=torch.channels_last)
+    network = fuse_batch_norm(model).to(dtype=dtype)
+    lay_out(network)
     device = next(network.parameters()).device
     if winograd and dtype == torch.float32 and device.type == "cpu":
         _use_winograd(network)
 
+    known = getattr(network.backbone, "channels_last", False)
+    layout = torch.channels_last if known else torch.contiguous_format
+
     def take_image(backbone: nn.Module, images: tuple[Tensor]) -> Tensor:
-        return images[0].to(dtype=dtype, memory_format=torch.channels_last)
+        return images[0].to(dtype=dtype, memory_format=layout)
 
     network.backbone.register_forward_pre_hook(take_image)
     if compile:
@@ -78,7 +83,8 @@ def fuse_batch_norm(model: nn.Module) -> nn.Module:
     """Return a copy of a network, without gradients, with its batch norms folded into convolutions.
 
     Folded are a convolution and the batch norm right after it in an ``nn.Sequential``, and
-    children ``conv<name>`` and ``bn<name>`` of any other module. Parameters have other names.
+    children ``conv<name>`` and ``bn<name>`` of the package's own modules. Parameters have other
+    names.
 
     Raises:
         ValueError: If a part of the model is in training mode.
@@ -99,18 +105,21 @@ def _foldable(module: nn.Module) -> Iterator[tuple[str, str]]:
     children = dict(module.named_children())
     if isinstance(module, nn.Sequential):
         candidates = pairwise(children)
+    elif not type(module).__module__.startswith("pysot."):
+        return  # their order is not known
     else:
         names = [name for name in children if re.fullmatch(r"conv\w*", name)]
         candidates = ((name, f"bn{name.removeprefix('conv')}") for name in names)
     for conv, norm in candidates:
-        if isinstance(children[conv], nn.Conv2d) and isinstance(children.get(norm), nn.BatchNorm2d):
+        kinds = type(children[conv]), type(children.get(norm))  # a derived class may do more
+        if kinds == (nn.Conv2d, nn.BatchNorm2d):
             yield conv, norm
 
 
 def _use_winograd(network: nn.Module) -> None:
     for path, module in list(network.named_modules()):
         for name, conv in list(module.named_children()):
-            if not isinstance(conv, nn.Conv2d) or _TEMPLATE_ONLY.search(f"{path}.{name}"):
+            if type(conv) is not nn.Conv2d or _TEMPLATE_ONLY.search(f"{path}.{name}"):
                 continue
             wide = min(conv.in_channels, conv.out_channels) >= _WIDE
             if wide and WinogradConv2d.fits(conv):

@@ -22,7 +22,7 @@ from pysot.core.config import Config, load_config
 from pysot.datasets.anchor_target import NEGATIVE, POSITIVE, draw_pair
 from pysot.datasets.build import build_train_dataset
 from pysot.datasets.crop import write_image
-from pysot.engine.build import check_response
+from pysot.engine.build import response_grid
 from pysot.models.model_builder import build_model
 from toolkit.visualization.overlay import blend_mask, draw_text
 
@@ -48,8 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.output.suffix.lower() not in (".png", ".jpg"):
         raise ValueError(f"--output {args.output}: expected a name that ends in .png or .jpg")
     cfg = load_config(args.config, args.opts)
-    check_response(cfg, build_model(cfg))
-    dataset = build_train_dataset(cfg, args.seed)
+    dataset = build_train_dataset(cfg, args.seed, response_grid(cfg, build_model(cfg)))
     first = (args.epoch - 1) * dataset.epoch_length
     cells, bad, negative = [], [], 0
     for item in range(first, first + args.pairs):
@@ -58,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not sample:
             raise RunFailed(f"no pair could be read; the last image: {bad[-1]}")
         cells.append(_draw_sample(sample, cfg))
-        negative += not (sample["label_cls"] == 1).any()
+        negative += "label_cls" in sample and not (sample["label_cls"] == 1).any()
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_image(args.output, _sheet(cells))
     print(f"{args.output}: {len(cells)} pairs of epoch {args.epoch}, {negative} without a target")
@@ -69,14 +68,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _draw_sample(sample: dict[str, NDArray], cfg: Config) -> NDArray:
     """Draw one sample of a ``PairDataset`` as (S + 4, 127 + S + 4, 3) uint8 BGR."""
     template, search = (_pixels(sample, key) for key in ("template", "search"))
-    labels = sample["label_cls"]
+    labels = sample.get("label_cls")
     if (mask := sample.get("label_mask")) is not None and sample["label_mask_weight"].any():
         blend_mask(search, mask > 0, weight=0.35)
     colors = {0: NEGATIVE, 1: POSITIVE}
     canvas = draw_pair(template, search, labels, sample["bbox"], cfg.ANCHOR.STRIDE, colors)
-    found = int((labels == 1).sum())
-    draw_text(canvas, f"{found} pos {(labels == 0).sum()} neg", (4, len(template) + 20), scale=0.4)
-    color = (90, 90, 90) if found else NEGATIVE
+    color = (90, 90, 90)
+    if labels is not None:
+        counts = f"{(labels == 1).sum()} pos {(labels == 0).sum()} neg"
+        draw_text(canvas, counts, (4, len(template) + 20), scale=0.4)
+        color = color if (labels == 1).any() else NEGATIVE
     edge = (_BORDER,) * 4
     return cv2.copyMakeBorder(canvas, *edge, cv2.BORDER_CONSTANT, value=color)
 

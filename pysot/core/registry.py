@@ -77,7 +77,8 @@ def lacks(entry: type, method: str) -> bool:
 
 BACKBONES = Registry("backbone", "BACKBONE.TYPE", ("forward",))
 """Networks: ``(B, 3, H, W)`` BGR 0..255 -> one feature map or a list of them.
-Entries state ``out_channels`` (list of int) and ``stride``.
+Entries state ``out_channels`` (list of int) and ``stride``; of one that does not, two blank images
+show them. Where ``channels_last`` is True, images and weights have their channels last in memory.
 """
 
 NECKS = Registry("neck", "ADJUST.TYPE", ("forward",))
@@ -99,22 +100,25 @@ AUGMENTATIONS = Registry("augmentation", "DATASET.AUGMENTATION", ("in_bytes",))
 """
 
 LABELS = Registry("label maker", "RPN.LABELS")
-"""Functions of the configuration that return a ``pysot.datasets.dataset.Labeler``."""
+"""Functions ``(cfg, grid)`` that return a ``pysot.datasets.dataset.Labeler``, for the cells
+of the network's response, a ``pysot.utils.anchor.Grid``.
+"""
 
 LOSSES = Registry("loss", "RPN.LOSS")
 """Functions ``(cls, loc, data, counts)`` -> losses by name, each a scalar and named ``..._loss``;
-see ``pysot.models.loss.anchor_losses``. ``TRAIN`` has the weights of ``cls_loss`` and
-``loc_loss``; others count once.
+see ``pysot.models.loss.anchor_losses``. Their names are those of every batch. ``TRAIN`` has the
+weights of ``cls_loss`` and ``loc_loss``, ``TRAIN.LOSS_WEIGHTS`` those of others, else 1.
 """
 
 MASK_HEADS = Registry("mask head", "MASK.TYPE", ("encode", "correlate", "masks"))
 """Heads: ``encode(zf)`` -> kernel; ``correlate(kernel, xf)`` -> correlation;
-``masks(correlation)`` -> masks (B, M, R, R).
+``masks(correlation)`` -> masks (B, M, R, R); ``masks_at``, if there is one, those of some cells.
 Entries state ``in_channels`` and ``hidden`` (channels of the correlation).
 """
 
 REFINE_HEADS = Registry("refine head", "REFINE.TYPE", ("forward",))
-"""Modules: ``(low-level maps, correlation, position)`` -> mask logits (B, M).
+"""Modules: ``(low-level maps, correlation, position)`` -> mask logits (B, M); ``masks_at``, if
+there is one, does so for many cells, see ``pysot.models.head.mask.Refine``.
 Entries state ``low_channels`` (list of int) and ``in_channels`` (of the correlation).
 """
 

@@ -183,6 +183,7 @@ class Train:
     cls_weight: float = key(1.0, "weight of the classification loss", ge=0)
     loc_weight: float = key(1.2, "weight of the box loss", ge=0)
     mask_weight: Number = key(1, "weight of the mask loss", ge=0)
+    loss_weights: dict = own({}, "weights of other losses by name, as {iou_loss: 2.0}; else 1")
     print_freq: int = key(20, "steps between two lines of the log", **_POSITIVE)
     log_grads: bool = key(False, "whether to log the norms of gradients")
     grad_clip: float = key(10.0, "largest norm of all gradients together", gt=0)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pysot.utils.anchor import Grid
 from pysot.utils.bbox import IoU, center2corner, corner2center
 
 POSITIVE, NEGATIVE, BOX = (255, 160, 0), (0, 0, 255), (0, 255, 0)  # BGR, in pictures
@@ -109,12 +110,11 @@ class CenterTarget:
 
     The paper keeps the target in the middle of every search image. Here search images are shifted,
     and the label map moves with the target: a cell is positive whose center is at most ``radius``
-    pixels from that of the target. ``size`` is R, ``stride`` the distance of two cells in pixels.
+    pixels from that of the target.
     """
 
-    def __init__(self, size: int, stride: int, search_size: int, radius: float = 16) -> None:
-        self._centers = search_size // 2 + (np.arange(size) - size // 2) * float(stride)
-        self._radius = radius
+    def __init__(self, grid: Grid, radius: float = 16) -> None:
+        self._centers, self._radius = grid.line, radius
 
     def labels(
         self, target: Sequence[float], rng: np.random.Generator, neg: bool = False
@@ -154,21 +154,22 @@ def mask_labels(mask: NDArray | None, label_cls: NDArray, size: int) -> dict[str
 def draw_pair(
     template: NDArray,
     search: NDArray,
-    labels: NDArray,
+    labels: NDArray | None,
     bbox: Sequence[float] | None,
     stride: int,
     colors: Mapping[int, tuple[int, int, int]],
 ) -> NDArray:
     """Draw a template beside its search image, uint8 BGR, with the target's box and labeled cells.
 
-    ``search`` is drawn upon. ``labels`` are (A, R, R), ``bbox`` is x1, y1, x2, y2 in pixels of the
-    search image, ``stride`` the distance of two cells. Cells get dots in the color of their label.
+    ``search`` is drawn upon. ``labels`` are (A, R, R), if there are any, ``bbox`` is x1, y1, x2, y2
+    in pixels of the search image, ``stride`` the distance of two cells. Cells get dots in the color
+    of their label.
     """
-    first = len(search) // 2 - labels.shape[-1] // 2 * stride
-    for value, color in colors.items():
-        for row, column in np.argwhere((labels == value).any(axis=0)):
-            center = (int(first + column * stride), int(first + row * stride))
-            cv2.circle(search, center, 1, color, -1)
+    if labels is not None:
+        line = Grid(labels.shape[-1], stride, len(search)).line.astype(int).tolist()
+        for value, color in colors.items():
+            for row, column in np.argwhere((labels == value).any(axis=0)):
+                cv2.circle(search, (line[column], line[row]), 1, color, -1)
     if bbox is not None:
         x1, y1, x2, y2 = np.asarray(bbox).round().astype(int).tolist()
         cv2.rectangle(search, (x1, y1), (x2, y2), BOX, 1)

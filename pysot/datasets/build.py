@@ -23,7 +23,7 @@ from pysot.datasets.annotation import read_annotations
 from pysot.datasets.augmentation import Augmentation
 from pysot.datasets.crop_store import CropFolder, UnreadableImage
 from pysot.datasets.dataset import Labeler, PairDataset, RunBatches, TrainingSet, collate
-from pysot.utils.anchor import anchor_shapes, training_anchors
+from pysot.utils.anchor import Grid, anchor_shapes, training_anchors
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,11 @@ _PROBES = 50  # tracks of a set that are looked at for masks
 _CROP_PROBES = 1000  # boxes of a set whose crops are looked for
 
 
-def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
+def build_train_dataset(cfg: Config, seed: int, grid: Grid | None = None) -> PairDataset:
     """Build the training pairs that ``DATASET`` describes.
+
+    Labels are for the cells of ``grid``, the network's response; by default, those that ``TRAIN``
+    and ``ANCHOR.STRIDE`` state.
 
     Raises:
         FileNotFoundError: If annotations or a folder of crops are missing.
@@ -57,7 +60,7 @@ def build_train_dataset(cfg: Config, seed: int) -> PairDataset:
         sets,
         template=_augmentation(cfg, "TEMPLATE"),
         search=_augmentation(cfg, "SEARCH"),
-        labels=_labeler(cfg),
+        labels=_labeler(cfg, grid or configured_grid(cfg)),
         epoch_length=epoch_length,
         seed=seed,
         neg=cfg.DATASET.NEG,
@@ -158,32 +161,39 @@ def _check_masks(sets: Sequence[TrainingSet]) -> None:
         )
 
 
-def _labeler(cfg: Config) -> Labeler:
-    """Build the labels that ``RPN.LABELS`` or else the head names."""
-    head = RPN_HEADS.get(cfg.RPN.TYPE)
-    return LABELS.get(cfg.RPN.LABELS or getattr(head, "labels", "anchors"))(cfg)
+def configured_grid(cfg: Config) -> Grid:
+    """Return the cells of the response as a configuration states them."""
+    return Grid(cfg.TRAIN.OUTPUT_SIZE, cfg.ANCHOR.STRIDE, cfg.TRAIN.SEARCH_SIZE)
+
+
+def labels_name(cfg: Config) -> str:
+    """Return the name of the labels: ``RPN.LABELS``, or else what the head states."""
+    return cfg.RPN.LABELS or getattr(RPN_HEADS.get(cfg.RPN.TYPE), "labels", "anchors")
+
+
+def _labeler(cfg: Config, grid: Grid) -> Labeler:
+    return LABELS.get(labels_name(cfg))(cfg, grid)
 
 
 @LABELS.register("centers")
-def _center_labels(cfg: Config) -> Labeler:
-    train = cfg.TRAIN
-    return CenterTarget(train.OUTPUT_SIZE, cfg.ANCHOR.STRIDE, train.SEARCH_SIZE).labels
+def _center_labels(cfg: Config, grid: Grid) -> Labeler:
+    return CenterTarget(grid).labels
 
 
 @LABELS.register("anchors")
-def _anchor_labels(cfg: Config) -> Labeler:
-    train, stride = cfg.TRAIN, cfg.ANCHOR.STRIDE
+def _anchor_labels(cfg: Config, grid: Grid) -> Labeler:
+    train = cfg.TRAIN
     if train.THR_LOW > train.THR_HIGH or train.POS_NUM > train.TOTAL_NUM:
         raise ValueError(
             f"TRAIN.THR_LOW {train.THR_LOW:g} must not exceed THR_HIGH {train.THR_HIGH:g}, nor "
             f"POS_NUM {train.POS_NUM} TOTAL_NUM {train.TOTAL_NUM}"
         )
-    shapes = anchor_shapes(stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
+    shapes = anchor_shapes(grid.stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
     limits = ("THR_HIGH", "THR_LOW", "POS_NUM", "TOTAL_NUM", "NEG_NUM")
     return AnchorTarget(
-        training_anchors(shapes, stride, train.OUTPUT_SIZE, train.SEARCH_SIZE),
-        stride,
-        train.SEARCH_SIZE,
+        training_anchors(shapes, grid),
+        grid.stride,
+        grid.search_size,
         **{name.lower(): train[name] for name in limits},
     ).labels
 

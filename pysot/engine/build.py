@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from pysot.core.config import Config
 from pysot.datasets.anchor_target import mask_labels
-from pysot.datasets.build import build_train_dataset, build_train_loader
+from pysot.datasets.build import build_train_dataset, build_train_loader, labels_name
 from pysot.datasets.dataset import PairDataset
 from pysot.engine.checkpoint import Checkpointer, read_training_checkpoint, whole_checkpoints
 from pysot.engine.distributed import ProcessGroup, sync_batch_norm
@@ -30,7 +30,8 @@ from pysot.engine.monitor import MetricsLog, Monitor, PairPainter, open_writer
 from pysot.engine.optim import begin_epoch, build_optimizer_plan
 from pysot.engine.trainer import Progress, Trainer
 from pysot.models.model_builder import ModelBuilder, build_model, load_pretrained
-from pysot.utils.anchor import anchor_shapes, training_anchors
+from pysot.models.wiring import lay_out
+from pysot.utils.anchor import Grid, anchor_shapes
 from pysot.utils.bbox import Corner
 from toolkit.io.files import acquire
 
@@ -51,7 +52,8 @@ def build_trainer(cfg: Config, group: ProcessGroup, device: torch.device, seed: 
                 f"TRAIN.LR: the learning rate of epoch {epoch + 1} is {rate}; expected a number "
                 "of 0 or more"
             )
-    model = build_model(cfg).to(device, memory_format=torch.channels_last)
+    model = build_model(cfg).to(device)
+    lay_out(model)
     if train.SYNC_BN and group.world_size > 1:
         model = sync_batch_norm(model, device)
     trainer = Trainer(
@@ -176,7 +178,7 @@ def _checkpoints(cfg: Config, resume: str) -> Iterator[tuple[Path, dict[str, Any
 def build_loader(cfg: Config, trainer: Trainer) -> DataLoader:
     """Build the loader of all pairs yet to come."""
     progress, group = trainer.progress, trainer.group
-    dataset = build_train_dataset(cfg, progress.seed)
+    dataset = build_train_dataset(cfg, progress.seed, response_grid(cfg, trainer.model))
     _continue_epoch(progress, dataset.epoch_length)
     return build_train_loader(
         cfg,
@@ -214,21 +216,14 @@ def check_network(cfg: Config, trainer: Trainer, dataset: PairDataset) -> None:
             that is yet to come.
     """
     model, plan, first = trainer.model, trainer.plan, trainer.progress.epoch
-    check_response(cfg, model)
-    batch = _blank_pair(dataset, trainer.device)
+    batch = _blank_pair(cfg, dataset, trainer.device)
     border = min(max(first, plan.train_epoch), plan.epochs)
     for start, stop in ((first, border), (border, plan.epochs)):
         if start == stop:
             continue
         optimizer, rate = begin_epoch(model, plan, start), max(plan.schedule.values[start:stop])
-        try:
-            losses = model.eval().forward(batch)
-        except torch.cuda.OutOfMemoryError as error:
-            raise MemoryError(str(error)) from error
-        except RuntimeError as error:
-            raise ValueError(f"the parts of the network do not suit each other: {error}") from error
-        weights = model.loss_weights.items()
-        learns = any(w and key in losses and losses[key].requires_grad for key, w in weights)
+        losses = _blank_losses(cfg, model, batch)
+        learns = any(v.requires_grad and model.loss_weights.get(k, 1) for k, v in losses.items())
         groups = optimizer.param_groups
         if not (learns and any(rate * group["initial_lr"] for group in groups if group["params"])):
             raise ValueError(_nothing_learns(cfg, start))
@@ -245,38 +240,65 @@ def _nothing_learns(cfg: Config, epoch: int) -> str:
     )
 
 
-def check_response(cfg: Config, model: ModelBuilder) -> None:
-    """Raise ValueError unless the response of a network is as large and fine as its labels."""
-    train, stride = cfg.TRAIN, model.backbone.stride
-    device = next(model.parameters()).device
-    z, x = (
-        torch.zeros(1, 3, n, n, device=device) for n in (train.EXEMPLAR_SIZE, train.SEARCH_SIZE)
-    )
+def _blank_losses(cfg: Config, model: ModelBuilder, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Compute the losses of a blank pair, without their sum; ValueError if they are unusable."""
+    try:
+        losses = model.eval().forward(batch)
+    except torch.cuda.OutOfMemoryError as error:
+        raise MemoryError(str(error)) from error
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        name, reason = labels_name(cfg), str(error).split("\n", maxsplit=1)[0]
+        made = ", ".join(key for key in batch if key.startswith("label"))
+        raise ValueError(
+            "the parts of the network do not suit each other, or RPN.LOSS not the labels of "
+            f"RPN.LABELS {name!r} ({made}): {type(error).__name__}: {reason}"
+        ) from error
+    losses.pop("total_loss")
+    losses = {name: value for name, value in losses.items() if name.endswith("_loss")}
+    if unknown := sorted(cfg.TRAIN.LOSS_WEIGHTS.keys() - losses.keys()):
+        raise ValueError(f"TRAIN.LOSS_WEIGHTS: no loss {unknown[0]!r}; known: {', '.join(losses)}")
+    return losses
+
+
+def response_grid(cfg: Config, model: ModelBuilder) -> Grid:
+    """Find the cells of a network's response, which labels are made for.
+
+    A warning says that ``TRAIN.OUTPUT_SIZE`` states another number of them.
+
+    Raises:
+        ValueError: If the network cannot take images of the configured sizes, or cells are not
+            ``ANCHOR.STRIDE`` pixels apart, as trackers take them to be.
+    """
+    train = cfg.TRAIN
     sizes = f"TRAIN.SEARCH_SIZE {train.SEARCH_SIZE} and EXEMPLAR_SIZE {train.EXEMPLAR_SIZE}"
     try:
-        with torch.no_grad():
-            side = model.eval().response(z, x).shape[-1]
+        grid = model.eval().grid(train.EXEMPLAR_SIZE, train.SEARCH_SIZE)
     except (RuntimeError, ValueError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise ValueError(f"{sizes} do not suit the network: {reason}") from error
-    if stride != cfg.ANCHOR.STRIDE:
+    if grid.stride != cfg.ANCHOR.STRIDE:
         raise ValueError(
             f"ANCHOR.STRIDE is {cfg.ANCHOR.STRIDE}, but cells of the network's response are "
-            f"{stride} pixels apart; set ANCHOR.STRIDE {stride}"
+            f"{grid.stride} pixels apart; set ANCHOR.STRIDE {grid.stride}"
         )
-    if side != train.OUTPUT_SIZE:
-        base = side - (train.SEARCH_SIZE - train.EXEMPLAR_SIZE) // stride - 1
-        raise ValueError(
-            f"TRAIN.OUTPUT_SIZE is {train.OUTPUT_SIZE}, but the network's response is {side} x "
-            f"{side} for {sizes}; set TRAIN.OUTPUT_SIZE {side} and TRAIN.BASE_SIZE {base}"
+    if grid.size != train.OUTPUT_SIZE:
+        logger.warning(
+            "TRAIN.OUTPUT_SIZE is %d, but the network's response is %d x %d for %s: so are labels",
+            *(train.OUTPUT_SIZE, grid.size, grid.size, sizes),
         )
+    return grid
 
 
-def _blank_pair(dataset: PairDataset, device: torch.device) -> dict[str, Tensor]:
+def _blank_pair(cfg: Config, dataset: PairDataset, device: torch.device) -> dict[str, Tensor]:
     """Make a batch of one blank pair with the labels of a target in the middle."""
     side = dataset.search_size
     target = Corner(0.4 * side, 0.4 * side, 0.6 * side, 0.6 * side)
     labels = dataset.labels(target, np.random.default_rng(0), False)
+    if dataset.masks and "label_cls" not in labels:
+        raise ValueError(
+            "MASK.MASK: masks are learned at cells where label_cls is 1, which RPN.LABELS "
+            f"{labels_name(cfg)!r} does not make"
+        )
     if dataset.masks:
         labels |= mask_labels(np.ones((side, side)), labels["label_cls"], side)
     arrays = {"template": np.zeros((3, *(dataset.exemplar_size,) * 2), np.float32)}
@@ -288,9 +310,9 @@ def build_monitor(cfg: Config, trainer: Trainer, loader: DataLoader) -> Monitor:
     """Build what shows the run; only the main process shows and writes anything."""
     main, batches, train = trainer.group.is_main_process, loader.batch_sampler, cfg.TRAIN
     folder = train.LOG_DIR if main else ""
-    stride = cfg.ANCHOR.STRIDE
-    shapes = anchor_shapes(stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
-    anchors = training_anchors(shapes, stride, train.OUTPUT_SIZE, train.SEARCH_SIZE)
+    stride, shapes = cfg.ANCHOR.STRIDE, None
+    if labels_name(cfg) == "anchors":
+        shapes = anchor_shapes(stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
     return Monitor(
         trainer.progress,
         train.EPOCH,
@@ -299,7 +321,7 @@ def build_monitor(cfg: Config, trainer: Trainer, loader: DataLoader) -> Monitor:
         train.PRINT_FREQ,
         writer=open_writer(folder, trainer.progress.step),
         metrics_log=MetricsLog(folder),
-        painter=PairPainter(anchors, stride),
+        painter=PairPainter(stride, shapes),
         picture_freq=train.LOG_IMAGES,
         log_grads=train.LOG_GRADS,
         show=None if main else False,

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from pysot.datasets.anchor_target import POSITIVE, draw_pair
 from pysot.models.loss import log_softmax_cls
-from pysot.utils.anchor import decode_boxes
+from pysot.utils.anchor import Grid, decode_boxes, training_anchors
 from toolkit.io.packages import load_package
 
 logger = logging.getLogger(__name__)
@@ -355,16 +355,15 @@ class PairPainter:
     """Draws pairs of a batch, one below the other.
 
     Left the template, right the search image with the target's box (green), cells labeled positive
-    (blue dots), and the network's best box (red); without boxes, a red cross at the best cell.
+    (blue dots), and the network's best box (red), or without anchors a red cross at its best cell.
 
     Args:
-        anchors: (A, R, R, 4) as cx, cy, w, h in pixels of the search image; only the centers count
-            for a network without boxes.
         stride: Distance of two cells in pixels.
+        shapes: Width and height of each anchor, (A, 2), for a network that has any.
     """
 
-    def __init__(self, anchors: NDArray, stride: int) -> None:
-        self._anchors, self._stride = anchors, stride
+    def __init__(self, stride: int, shapes: NDArray | None = None) -> None:
+        self._stride, self._shapes = stride, shapes
 
     def __call__(self, model: nn.Module, batch: dict[str, Any]) -> NDArray:
         """Draw up to 8 pairs, (H, W, 3) BGR uint8; the model stays as it is."""
@@ -375,26 +374,31 @@ class PairPainter:
             found = model.predict(model.encode_template(some["template"]), some["search"])
         for module in learning:
             module.training = True
-        answers = self._answers(*found[:2])
+        answers = self._answers(*found[:2], some["search"].shape[-1])
         samples = ({key: value[i] for key, value in some.items()} for i in range(len(answers)))
         rows = [self._row(*pair) for pair in zip(samples, answers, strict=True)]
         return np.concatenate(rows)
 
-    def _answers(self, cls: Tensor, loc: Tensor | None) -> NDArray:
-        """Return the best box of each sample, (B, 4) cx, cy, w, h; w and h are 0 without boxes."""
-        batch, anchors = len(cls), self._anchors[: None if loc is not None else 1].reshape(-1, 4)
-        scores = cls if loc is None else log_softmax_cls(cls)[..., 1]
+    def _answers(self, cls: Tensor, loc: Tensor | None, search_size: int) -> NDArray:
+        """Return the best box of each sample, (B, 4) cx, cy, w, h; w and h are 0 without anchors.
+
+        Logits of one or two classes per cell are known, background before target; without
+        anchors, others count as none.
+        """
+        batch, shapes = len(cls), np.zeros((1, 2)) if self._shapes is None else self._shapes
+        grid = Grid(cls.shape[-1], self._stride, search_size)
+        scores = log_softmax_cls(cls)[..., 1] if cls.shape[1] % 2 == 0 else cls
         best = scores.reshape(batch, -1).argmax(dim=1).cpu().numpy()
-        chosen = anchors[best]
-        if loc is None:
-            return np.concatenate([chosen[:, :2], np.zeros((batch, 2))], axis=1)
+        chosen = training_anchors(shapes, grid).reshape(-1, 4)[best % (len(shapes) * grid.size**2)]
+        if self._shapes is None:
+            return chosen
         deltas = loc.reshape(batch, 4, -1).float().cpu().numpy()[np.arange(batch), :, best]
         return decode_boxes(deltas.T, chosen)
 
     def _row(self, sample: dict[str, Tensor], answer: NDArray) -> NDArray:
         template, search = (_image(sample[key]) for key in ("template", "search"))
-        labels = sample["label_cls"].cpu().numpy()
-        bbox = sample["bbox"].numpy() if (labels == 1).any() else None
+        labels = sample["label_cls"].cpu().numpy() if "label_cls" in sample else None
+        bbox = sample["bbox"].numpy() if labels is None or (labels == 1).any() else None
         canvas = draw_pair(template, search, labels, bbox, self._stride, {1: POSITIVE})
         corners = answer[:2] + np.outer((-0.5, 0.5), answer[2:])
         first, second = np.clip(corners, -1e4, 1e4).round().astype(int).tolist()

@@ -34,15 +34,19 @@ from pysot.models.loss import (
     mask_windows,
 )
 from pysot.models.wiring import (
+    as_backbone,
     as_siamese,
     check_anchors,
     check_wiring,
     refine_inputs,
     suited,
     takes,
+    widened,
 )
+from pysot.utils.anchor import Grid
 from pysot.utils.model_load import load_weights
 
+_WIDENED = 12  # cells: by how many the response grows then shows its stride
 _MASK_SIDE = 127  # pixels of the window that a mask covers: those of a template
 
 
@@ -77,7 +81,7 @@ class ModelBuilder(nn.Module):
     def __init__(self, cfg: configuration.Config | None = None) -> None:
         super().__init__()
         cfg = configuration.cfg if cfg is None else cfg
-        self.backbone = BACKBONES.build(cfg.BACKBONE.TYPE, **cfg.BACKBONE.KWARGS)
+        self.backbone = as_backbone(BACKBONES.build(cfg.BACKBONE.TYPE, **cfg.BACKBONE.KWARGS))
         if cfg.ADJUST.ADJUST:
             self.neck = NECKS.build(cfg.ADJUST.TYPE, **cfg.ADJUST.KWARGS)
         self.rpn_head = as_siamese(RPN_HEADS.build(cfg.RPN.TYPE, **cfg.RPN.KWARGS))
@@ -90,8 +94,7 @@ class ModelBuilder(nn.Module):
         check_wiring(*(getattr(self, part, None) for part in parts))
         anchor = cfg.ANCHOR
         check_anchors(self.rpn_head, anchor.RATIOS, anchor.SCALES, anchor.ANCHOR_NUM, anchor.STRIDE)
-        weights = {"cls": "CLS_WEIGHT", "loc": "LOC_WEIGHT", "mask": "MASK_WEIGHT"}
-        self.loss_weights = {f"{name}_loss": cfg.TRAIN[key] for name, key in weights.items()}
+        self.loss_weights = _loss_weights(cfg)
         self._losses = LOSSES.get(cfg.RPN.LOSS or getattr(self.rpn_head, "loss", "anchors"))
         self._kernels: Any = None
         self._prediction: MaskPrediction | None = None
@@ -121,7 +124,7 @@ class ModelBuilder(nn.Module):
             logits of the target alone, (B, 1, R, R), and None.
         """
         _, xf = self.features(x)
-        return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
+        return self._correlate(kernels, xf)
 
     def predict_with_mask(self, kernels: MaskKernels, x: Tensor) -> MaskPrediction:
         """Find the template as :meth:`predict` does, and what masks are made from.
@@ -132,7 +135,7 @@ class ModelBuilder(nn.Module):
         if not self.has_masks:
             raise ValueError("MASK.MASK: this network was built without masks; set it to true")
         low, xf = self.features(x)
-        cls, loc = self.rpn_head.correlate(kernels.rpn, xf)
+        cls, loc = self._correlate(kernels, xf)
         return MaskPrediction(cls, loc, self.mask_head.correlate(kernels.mask, xf), low)
 
     def refine(self, prediction: MaskPrediction, position: Position) -> Tensor:
@@ -143,7 +146,8 @@ class ModelBuilder(nn.Module):
         """
         if not hasattr(self, "refine_head"):
             raise ValueError("REFINE.REFINE: this network was built without it; set it to true")
-        return self.refine_head(prediction.low, prediction.correlation, position)
+        maps = suited([*prediction.low, prediction.correlation], self.refine_head)
+        return self.refine_head(maps[:-1], maps[-1], position)
 
     def template(self, z: Tensor) -> None:
         """Remember a template for :meth:`track` (PySOT's interface; one target per model)."""
@@ -182,24 +186,25 @@ class ModelBuilder(nn.Module):
 
         Args:
             data: ``template`` (B, 3, 127, 127) and ``search`` (B, 3, S, S), BGR in 0..255;
-                ``label_cls`` (B, A, R, R) in {-1, 0, 1}; ``label_loc`` (B, 4, A, R, R);
-                ``label_loc_weight`` (B, A, R, R); all on the model's device. A head without
-                boxes takes ``label_cls`` alone, with A = 1. Masks take ``label_mask`` (B, S, S)
+                and the labels that the head's loss takes, all on the model's device. With anchors,
+                ``label_cls`` (B, A, R, R) in {-1, 0, 1}, ``label_loc`` (B, 4, A, R, R) and
+                ``label_loc_weight`` (B, A, R, R). Masks take ``label_mask`` (B, S, S)
                 in {-1, 1} and ``label_mask_weight`` (B, R, R), 1 where a cell's mask is learned.
                 One of several micro-batches of a step brings ``label_counts``, the mean of all
                 their :meth:`label_counts`.
 
         Returns:
-            Scalars ``total_loss`` (weighted sum), the head's losses, as ``cls_loss`` and, with
-            boxes, ``loc_loss``, and with masks ``mask_loss``, ``mask_iou``, ``mask_iou_50`` and
+            Scalars ``total_loss`` (weighted sum), what the head's loss returns, as ``cls_loss`` and
+            ``loc_loss``, and with masks ``mask_loss``, ``mask_iou``, ``mask_iou_50`` and
             ``mask_iou_70`` (see ``pysot.models.loss``). A loss whose weight is 0 is not computed.
         """
         counts = data.get("label_counts")
         kernels, low, xf = self._encode_pair(data["template"], data["search"])
         values: dict[str, Tensor] = {}
         if self.loss_weights["cls_loss"] or self.loss_weights["loc_loss"]:
-            found = self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
-            values |= self._losses(*found, data, None if counts is None else counts[:2])
+            known = counts is not None and "label_cls" in data
+            found = self._correlate(kernels, xf)
+            values |= self._losses(*found, data, counts[:2] if known else None)
         if self.has_masks and self.loss_weights["mask_loss"]:
             correlation = self.mask_head.correlate(kernels.mask, xf)
             count = None if counts is None else counts[2]
@@ -208,17 +213,38 @@ class ModelBuilder(nn.Module):
         total = sum(self.loss_weights.get(name, 1.0) * value for name, value in losses.items())
         return {"total_loss": total, **values}
 
-    def response(self, z: Tensor, x: Tensor) -> Tensor:
-        """Compute class logits, (B, 2A, R, R), as training does for images of these sizes."""
+    @torch.no_grad()
+    def grid(self, exemplar_size: int, search_size: int) -> Grid:
+        """Find the cells of the response to images of these sides, by a run on blank ones.
+
+        ``stride`` follows from the growth of the response with the maps. A head for maps of one
+        size is taken to keep theirs.
+        """
+        device = next(self.parameters()).device
+        z, x = (torch.zeros(1, 3, n, n, device=device) for n in (exemplar_size, search_size))
         kernels, _, xf = self._encode_pair(z, x)
-        return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)[0]
+        side = self._correlate(kernels, xf)[0].shape[-1]
+        try:
+            growth = self._correlate(kernels, widened(xf, _WIDENED))[0].shape[-1] - side
+        except (RuntimeError, ValueError):
+            growth = 0
+        stride = self.backbone.stride * _WIDENED / growth if growth > 0 else self.backbone.stride
+        return Grid(side, round(stride), search_size)
+
+    def _correlate(self, kernels: Any, xf: Any) -> Any:
+        return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
 
     def _encode_pair(self, z: Tensor, x: Tensor) -> tuple[Any, tuple[Tensor, ...], Any]:
         extra = (x.shape[-1] - z.shape[-1]) // self.backbone.stride
         return self.encode_template(z), *self.features(x, extra)
 
     def label_counts(self, data: dict[str, Tensor]) -> Tensor:
-        """Count what losses average over: positives, negatives and, with masks, mask windows."""
+        """Count what losses average over: positives, negatives and, with masks, mask windows.
+
+        Without ``label_cls`` both are 0, and the head's loss gets no counts.
+        """
+        if "label_cls" not in data:
+            return torch.zeros(2, dtype=torch.int64)
         counts = count_labels(data["label_cls"])
         if not self.has_masks:
             return counts
@@ -248,16 +274,31 @@ class ModelBuilder(nn.Module):
         """Compute the mask logits of cells, (N, 127, 127), coarse and refined."""
         some = cells if len(cells) else cells.new_zeros(1, 3)  # else gradients would be missing
         refines = hasattr(self, "refine_head")
-        if not refines or any(p.requires_grad for p in self.mask_head.head.parameters()):
-            coarse = self.mask_head.masks_at(correlation, some)
+        if not refines or any(p.requires_grad for p in self.mask_head.parameters()):
+            coarse = self._coarse_at(correlation, some)
             side = math.isqrt(coarse.shape[1])
             coarse = coarse.reshape(-1, 1, side, side)
             size = (_MASK_SIDE, _MASK_SIDE)
             coarse = F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)
             yield coarse[: len(cells), 0]
         if refines:
-            fine = self.refine_head.masks_at(low, correlation, some.tolist())
+            fine = self._fine_at(low, correlation, some.tolist())
             yield fine.reshape(-1, _MASK_SIDE, _MASK_SIDE)[: len(cells)]
+
+    def _coarse_at(self, correlation: Tensor, cells: Tensor) -> Tensor:
+        """Return the mask head's logits at cells, (N, M); ``masks_at`` saves it the other cells."""
+        if hasattr(self.mask_head, "masks_at"):
+            return self.mask_head.masks_at(correlation, cells)
+        sample, row, column = cells.unbind(dim=1)
+        return self.mask_head.masks(correlation)[sample, :, row, column]
+
+    def _fine_at(self, low: tuple[Tensor, ...], correlation: Tensor, cells: list) -> Tensor:
+        """Return the refined logits at cells, (N, M); ``masks_at`` computes them in one pass."""
+        *low, correlation = suited([*low, correlation], self.refine_head)
+        if hasattr(self.refine_head, "masks_at"):
+            return self.refine_head.masks_at(low, correlation, cells)
+        samples = (([m[n : n + 1] for m in (*low, correlation)], place) for n, *place in cells)
+        return torch.cat([self.refine_head(m[:-1], m[-1], place) for m, place in samples])
 
     def features(
         self, images: Tensor, extra: int = 0
@@ -267,7 +308,7 @@ class ModelBuilder(nn.Module):
         Their maps are ``extra`` cells wider than a template's.
         """
         low: tuple[Tensor, ...] = ()
-        maps = self.backbone(images)
+        maps = self.backbone(suited(images, self.backbone))
         if self.has_masks and not isinstance(maps, Tensor):
             *first, maps = maps
             low = tuple(first)
@@ -276,6 +317,18 @@ class ModelBuilder(nn.Module):
             maps = self.neck(maps, extra) if takes(self.neck, "extra") else self.neck(maps)
         heads = (self.rpn_head, self.mask_head) if self.has_masks else (self.rpn_head,)
         return low, suited(maps, *heads)
+
+
+def _loss_weights(cfg: configuration.Config) -> dict[str, float]:
+    """Read the weights of losses by name; ``ValueError`` if one is unusable."""
+    train = cfg.TRAIN
+    for name, weight in train.LOSS_WEIGHTS.items():
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0:
+            raise ValueError(
+                f"TRAIN.LOSS_WEIGHTS.{name} is {weight!r}; expected a number of 0 or more"
+            )
+    known = {"cls": train.CLS_WEIGHT, "loc": train.LOC_WEIGHT, "mask": train.MASK_WEIGHT}
+    return {f"{name}_loss": weight for name, weight in known.items()} | dict(train.LOSS_WEIGHTS)
 
 
 def build_model(cfg: configuration.Config) -> ModelBuilder:

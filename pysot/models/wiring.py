@@ -1,4 +1,7 @@
-"""Channels of the parts of a network, checked; messages name the keys of the configuration."""
+"""What the parts of a network take and give: channels, strides, and layouts of maps in memory.
+
+Messages name the keys of the configuration.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pysot.utils.anchor import anchor_shapes
@@ -19,7 +24,8 @@ def check_wiring(
 ) -> None:
     """Follow the channels of the maps through a network.
 
-    With a mask head, neck and heads get the backbone's last map alone.
+    With a mask head, neck and heads get the backbone's last map alone. A neck or head that does not
+    state its channels is taken as it is.
 
     Raises:
         ValueError: If a part takes other channels than it gets.
@@ -29,7 +35,9 @@ def check_wiring(
         maps = maps[-1:]
     if neck is not None:
         _check_neck(neck, maps)
-        maps = neck.out_channels
+        maps = getattr(neck, "out_channels", None)
+    if maps is None:
+        return
     giver = "backbone" if neck is None else "neck"
     _check_rpn_head(rpn_head, maps, giver)
     if mask_head is not None and mask_head.in_channels != maps[0]:
@@ -74,7 +82,7 @@ def check_anchors(
 
 
 def _check_neck(neck: nn.Module, maps: list[int]) -> None:
-    if neck.in_channels != maps:
+    if getattr(neck, "in_channels", maps) != maps:
         raise ValueError(
             f"ADJUST.KWARGS.in_channels: the neck takes {_shown(neck.in_channels)} channels, the "
             f"backbone gives {_shown(maps)}; change it, or the backbone's BACKBONE.KWARGS"
@@ -128,6 +136,50 @@ def selected(
     """Return the maps that ``used_layers`` numbers: one alone, several as a list."""
     chosen = [maps[number] for number in used_layers]
     return chosen[0] if len(chosen) == 1 else chosen
+
+
+def as_backbone(backbone: nn.Module) -> nn.Module:
+    """Return a backbone that states ``out_channels``, ``strides`` and ``stride``.
+
+    PySOT's do not: two blank images of 127 and 223 pixels show them.
+
+    Raises:
+        ValueError: If it gives no maps, or maps that do not grow with the image.
+    """
+    if hasattr(backbone, "out_channels") and hasattr(backbone, "stride"):
+        return backbone
+    learning = backbone.training
+    with torch.no_grad():
+        found = [backbone.eval()(torch.zeros(1, 3, side, side)) for side in (127, 223)]
+    backbone.train(learning)
+    small, large = ([maps] if isinstance(maps, Tensor) else list(maps) for maps in found)
+    growth = [b.shape[-1] - a.shape[-1] for a, b in zip(small, large, strict=True)]
+    if not growth or min(growth) < 1:
+        raise ValueError(
+            "BACKBONE.TYPE: maps of this backbone do not grow with the image; it must state "
+            "out_channels (a list) and stride (in pixels)"
+        )
+    backbone.strides = [round((223 - 127) / cells) for cells in growth]
+    backbone.stride = backbone.strides[-1]
+    backbone.out_channels = [level.shape[1] for level in small]
+    return backbone
+
+
+def widened(maps: Tensor | Sequence[Tensor], cells: int) -> Tensor | list[Tensor]:
+    """Return maps with so many more rows and columns of zeros."""
+    if isinstance(maps, Tensor):
+        return F.pad(maps, (0, cells, 0, cells))
+    return [widened(level, cells) for level in maps]
+
+
+def lay_out(model: nn.Module) -> None:
+    """Store weights as each part of a network expects; see :func:`suited`.
+
+    Convolutions give maps in the layout of their weights.
+    """
+    for part in model.children():
+        known = getattr(part, "channels_last", False)
+        part.to(memory_format=torch.channels_last if known else torch.contiguous_format)
 
 
 def suited(maps: Any, *parts: nn.Module) -> Any:

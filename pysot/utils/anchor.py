@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,24 @@ from pysot.utils.bbox import center2corner
 
 # largest change of a side, as a logarithm: boxes of an untrained network must stay numbers
 _MAX_DELTA = 10.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The R x R cells of a network's response, placed on a search image."""
+
+    size: int
+    """R."""
+    stride: int
+    """Pixels between two cells."""
+    search_size: int
+    """Side of the search image in pixels."""
+
+    @property
+    def line(self) -> NDArray:
+        """Pixel coordinates of the cells of one row or column, (R,)."""
+        cells = np.arange(self.size) - self.size // 2
+        return self.search_size // 2 + cells * float(self.stride)
 
 
 def anchor_shapes(stride: int, ratios: Sequence[float], scales: Sequence[float]) -> NDArray:
@@ -56,10 +75,9 @@ def tracking_anchors(shapes: NDArray, stride: int, size: int) -> NDArray:
     return _anchor_grid(shapes, stride, size, origin=-(size // 2) * stride).reshape(-1, 4)
 
 
-def training_anchors(shapes: NDArray, stride: int, size: int, search_size: int) -> NDArray:
+def training_anchors(shapes: NDArray, grid: Grid) -> NDArray:
     """Anchors in pixels of a training search image, (A, R, R, 4) float32 as cx, cy, w, h."""
-    origin = search_size // 2 - size // 2 * stride
-    return _anchor_grid(shapes, stride, size, origin)
+    return _anchor_grid(shapes, grid.stride, grid.size, origin=grid.line[0])
 
 
 def decode_boxes(deltas: NDArray, anchors: NDArray) -> NDArray:

@@ -232,12 +232,10 @@ def test_too_many_corrupt_images_end_the_run(folder, capsys):
         (["DATASET.SEARCH.SCALE", "1.5"], "DATASET.SEARCH.SCALE is 1.5; expected a number from 0"),
         (["DATASET.NEG", "2"], "DATASET.NEG is 2.0; expected a number from 0 to 1"),
         (["DATASET.MINI.FRAME_RANGE", "-1"], "DATASET.MINI.FRAME_RANGE is -1"),
-        (
-            ["TRAIN.OUTPUT_SIZE", "25", "TRAIN.BASE_SIZE", "8"],  # as 16 + 1 + 8 would have it
-            "response is 17 x 17 for TRAIN.SEARCH_SIZE 255 and EXEMPLAR_SIZE 127; set "
-            "TRAIN.OUTPUT_SIZE 17 and TRAIN.BASE_SIZE 0",
-        ),
-        (["TRAIN.EXEMPLAR_SIZE", "143"], "set TRAIN.OUTPUT_SIZE 15 and TRAIN.BASE_SIZE 0"),
+        (["RPN.LOSS", "centers"], "or RPN.LOSS not the labels of RPN.LABELS 'anchors' (label_cls"),
+        (["RPN.LABELS", "centers"], "not the labels of RPN.LABELS 'centers' (label_cls): "),
+        (["TRAIN.LOSS_WEIGHTS.iou_loss", "2"], "no loss 'iou_loss'; known: cls_loss, loc_loss"),
+        (["TRAIN.LOSS_WEIGHTS.iou_loss", "-1"], "LOSS_WEIGHTS.iou_loss is -1; expected a number"),
         (["ANCHOR.STRIDE", "16"], "are 8 pixels apart; set ANCHOR.STRIDE 8"),
         (["TRAIN.SEARCH_SIZE", "111"], "SEARCH_SIZE 111 and EXEMPLAR_SIZE 127 do not suit"),
         (["TRAIN.EXEMPLAR_SIZE", "9"], "EXEMPLAR_SIZE 9 do not suit the network"),
@@ -257,23 +255,16 @@ def test_wrong_input_is_one_line(folder, capsys, options, text):
     assert text in message
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "text"),
-    [
-        ("TRAIN.OUTPUT_SIZE", "25", "set TRAIN.OUTPUT_SIZE 17 and TRAIN.BASE_SIZE 0"),
-        ("TRAIN.CLS_WEIGHT", "0", "nothing learns in epoch 1"),  # it has no boxes to learn
-    ],
-)
-def test_a_head_without_boxes_is_checked_too(folder, key, value, text):
-    with pytest.raises(ValueError, match=text):
-        main(["--cfg", str(boxless_config(folder)), key, value])
+def test_a_head_without_boxes_is_checked_too(folder):
+    with pytest.raises(ValueError, match="nothing learns in epoch 1"):  # it has no boxes to learn
+        main(["--cfg", str(boxless_config(folder)), "TRAIN.CLS_WEIGHT", "0"])
 
 
-def test_a_response_that_fits_is_enough(folder):
-    options = ["TRAIN.SEARCH_SIZE", "239", "TRAIN.OUTPUT_SIZE", "15", "TRAIN.BASE_SIZE", "7"]
+def test_labels_are_as_wide_as_the_response(folder, capsys):
     train(
         folder,
-        *options,
+        "TRAIN.SEARCH_SIZE",
+        "239",
         "TRAIN.EPOCH",
         "1",
         "TRAIN.FROZEN",
@@ -282,6 +273,10 @@ def test_a_response_that_fits_is_enough(folder):
         "0",
     )
     assert final(folder, 1)["epoch"] == 1
+    text = (
+        "TRAIN.OUTPUT_SIZE is 17, but the network's response is 15 x 15 for TRAIN.SEARCH_SIZE 239"
+    )
+    assert text in capsys.readouterr().err
 
 
 def test_options_of_pysot_are_accepted():

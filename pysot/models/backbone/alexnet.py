@@ -18,6 +18,7 @@ class AlexNet(nn.Module):
     ``width_mult`` is a factor on every layer's channels, truncated to an integer.
     """
 
+    channels_last = True
     stride = 8
 
     def __init__(self, width_mult: float = 1) -> None:

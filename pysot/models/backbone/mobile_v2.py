@@ -67,6 +67,8 @@ class MobileNetV2(nn.Module):
         ValueError: If a number is unknown, or a layer has no channels left.
     """
 
+    channels_last = True
+
     def __init__(self, width_mult: float = 1.0, used_layers: Sequence[int] = (3, 5, 7)) -> None:
         super().__init__()
         self.used_layers = checked_layers(used_layers, len(_MAP_STRIDES))

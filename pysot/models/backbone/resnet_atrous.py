@@ -119,6 +119,8 @@ class ResNet(nn.Module):
         ValueError: If a number is unknown, or a layer has no channels left.
     """
 
+    channels_last = True
+
     def __init__(
         self,
         block: type[BasicBlock] | type[Bottleneck],

@@ -74,6 +74,8 @@ class Refine(nn.Module):
     at strides 2, 4 and 8, ``in_channels`` those of the mask head's correlation.
     """
 
+    channels_last = True
+
     def __init__(
         self, low_channels: Sequence[int] = (64, 256, 512), in_channels: int = 256
     ) -> None:

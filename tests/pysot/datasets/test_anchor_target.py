@@ -8,7 +8,7 @@ import pytest
 from golden import fill
 from pysot.core.settings import Train
 from pysot.datasets.anchor_target import AnchorTarget
-from pysot.utils.anchor import anchor_shapes, training_anchors
+from pysot.utils.anchor import Grid, anchor_shapes, training_anchors
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "train" / "geometry.json").read_text())
 ALL = {"pos_num": 10**6, "total_num": 10**7, "neg_num": 10**6}
@@ -16,7 +16,7 @@ RATIOS = [0.33, 0.5, 1, 2, 3]
 
 
 def labeller(out=25, **limits):
-    anchors = training_anchors(anchor_shapes(8, RATIOS, [8]), 8, out, 255)
+    anchors = training_anchors(anchor_shapes(8, RATIOS, [8]), Grid(out, 8, 255))
     names = ("thr_high", "thr_low", "pos_num", "total_num", "neg_num")
     limits = {name: getattr(Train, name) for name in names} | limits
     return AnchorTarget(anchors, stride=8, search_size=255, **limits)
@@ -60,7 +60,7 @@ def test_weights_cover_the_positives_and_sum_to_one(rng):
 
 def test_deltas_lead_from_anchor_to_target(rng):
     target = np.array([95.3, 80.1, 160.9, 170.2])
-    anchors = training_anchors(anchor_shapes(8, RATIOS, [8]), 8, 25, 255)
+    anchors = training_anchors(anchor_shapes(8, RATIOS, [8]), Grid(25, 8, 255))
     _, delta, _, _ = labeller()(target, rng)
     cx, cy, w, h = np.moveaxis(anchors, -1, 0)
     left = delta[0] * w + cx - np.exp(delta[2]) * w / 2

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from pysot.datasets.anchor_target import CenterTarget
+from pysot.utils.anchor import Grid
 
 # cells of a 5 x 5 response with stride 8 around pixel 32: 16, 24, 32, 40, 48
-TARGET = CenterTarget(size=5, stride=8, search_size=65)
+TARGET = CenterTarget(Grid(size=5, stride=8, search_size=65))
 
 
 def drawn(labels):
@@ -39,7 +40,7 @@ def test_a_pair_of_different_objects_has_no_positive(rng):
 
 
 def test_the_radius_counts_pixels(rng):
-    narrow = CenterTarget(5, 8, 65, radius=7.9)
+    narrow = CenterTarget(Grid(5, 8, 65), radius=7.9)
     assert drawn(narrow.labels([22, 12, 42, 52], rng)) == [
         ".....",
         ".....",
@@ -50,6 +51,6 @@ def test_the_radius_counts_pixels(rng):
 
 
 def test_the_middle_cell_is_where_an_unshifted_target_is(rng):
-    full = CenterTarget(17, 8, 255).labels([107, 117, 147, 137], rng)["label_cls"][0]
+    full = CenterTarget(Grid(17, 8, 255)).labels([107, 117, 147, 137], rng)["label_cls"][0]
     assert full.sum() == 13
     assert np.argwhere(full).mean(axis=0).tolist() == [8, 8]

@@ -1,7 +1,7 @@
 import numpy as np
 
 from golden import fill
-from pysot.utils.anchor import Anchors, anchor_shapes, tracking_anchors, training_anchors
+from pysot.utils.anchor import Anchors, Grid, anchor_shapes, tracking_anchors, training_anchors
 
 
 def test_anchors_equal_recorded_ones(geometry):
@@ -37,7 +37,7 @@ def test_tracking_grid_is_centered_and_runs_along_rows():
 
 
 def test_training_grid_is_centered_on_the_search_image():
-    grid = training_anchors(np.array([[64.0, 64.0]]), stride=8, size=17, search_size=255)
+    grid = training_anchors(np.array([[64.0, 64.0]]), Grid(size=17, stride=8, search_size=255))
     assert grid.shape == (1, 17, 17, 4)
     np.testing.assert_array_equal(grid[0, 8, 8], [127, 127, 64, 64])
     np.testing.assert_array_equal(grid[0, 0, 16, :2], [191, 63])  # row 0, last column
