@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pysot.core.registry import lacks
 from pysot.utils.anchor import anchor_shapes
 
 
@@ -220,11 +221,19 @@ class _ForwardHead:
 
 
 def as_siamese(head: nn.Module) -> nn.Module:
-    """Return a head, made to have ``encode`` and ``correlate`` if it has ``forward`` alone."""
-    for name, default in (("in_channels", None), ("anchor_num", None)):
+    """Return a head, made to have ``encode`` and ``correlate`` if it has ``forward`` alone.
+
+    Raises:
+        ValueError: If it has neither.
+    """
+    kind = type(head)
+    for name in ("in_channels", "anchor_num"):
         if not hasattr(head, name):
-            setattr(head, name, default)
-    if not hasattr(head, "encode"):
-        kind = type(head)
+            setattr(head, name, None)
+    if lacks(kind, "encode") or lacks(kind, "correlate"):
+        if lacks(kind, "forward"):
+            raise ValueError(
+                f"RPN.TYPE: the head {kind.__name__} has neither forward nor encode and correlate"
+            )
         head.__class__ = type(kind.__name__, (_ForwardHead, kind), {"__module__": kind.__module__})
     return head

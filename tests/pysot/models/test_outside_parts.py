@@ -218,3 +218,9 @@ def test_what_a_backbone_does_not_state_is_measured():
 def test_labels_are_those_of_the_response(zoom, side, stride):
     model = build_model(config("RPN.KWARGS.zoom", str(zoom)))
     assert model.grid(127, 255) == Grid(side, stride, 255)
+
+
+def test_a_head_without_methods_is_refused():
+    registry.RPN_HEADS["half"] = type("Half", (nn.Module,), {"encode": lambda self, zf: zf})
+    with pytest.raises(ValueError, match="head Half has neither forward nor encode and correlate"):
+        build_model(config("RPN.TYPE", "half"))
