@@ -1,4 +1,4 @@
-"""Results as MOT text, COCO and YouTube-VOS JSON; `tests/cli/test_exports_read.py` reads them."""
+"""Results as MOT text, COCO and YouTube-VOS JSON."""
 
 import json
 import zipfile
@@ -205,3 +205,35 @@ def test_a_mask_of_no_frame_is_an_error(export, tmp_path):
     with pytest.raises(ValueError, match=r"video 'a': the mask 9\.png belongs to no frame"):
         place = ["-p", "results", "-d", "DAVIS2017", "-t", "mine", "--dataset-root", str(tmp_path)]
         tool.main([*place, "--format", "mot"])
+
+
+@pytest.mark.extras
+def test_the_official_reader_takes_the_files(export):
+    """Needs: pip install pycocotools."""
+    coco = pytest.importorskip("pycocotools.coco")
+    path = export("DAVIS2017", "coco")
+    found = coco.COCO(str(path))
+    assert len(found.getAnnIds(imgIds=[2])) == 2
+    masks = [found.annToMask(a) for a in found.loadAnns(found.getAnnIds(imgIds=[2]))]
+    frame = RUNS["DAVIS2017"][1][1]
+    assert np.array_equal(masks[0], frame == 1) and np.array_equal(masks[1], frame == 3)
+    results = found.loadRes(json.loads(path.read_text())["annotations"])
+    assert results.anns[2]["bbox"] == [1, 2, 2, 1] and results.anns[2]["area"] == 2
+    polygons = coco.COCO(str(export("VOT2018", "coco")))
+    assert polygons.annToMask(polygons.anns[1]).sum() == 6
+    for annotation in json.loads(export("DAVIS2017", "ytvos").read_text())["annotations"]:
+        for frame, shape in zip(RUNS["DAVIS2017"][1], annotation["segmentations"], strict=True):
+            expected = frame == annotation["track_id"]
+            decoded = expected & False if shape is None else coco.maskUtils.decode(shape)
+            assert np.array_equal(decoded, expected)
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("seed", range(20))
+def test_run_lengths_are_those_of_the_official_writer(seed):
+    """Needs: pip install pycocotools."""
+    official = pytest.importorskip("pycocotools.mask")
+    generator = np.random.default_rng(seed)
+    mask = generator.random(generator.integers(1, 400, 2)) < generator.choice([0.01, 0.5, 0.99])
+    expected = official.encode(np.asfortranarray(mask, np.uint8))
+    assert encode_mask(mask)["counts"] == expected["counts"].decode()
