@@ -25,7 +25,6 @@ from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
 from pysot.cli import (
@@ -93,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     title = _title_of(source)
     output = args.output or (None if display else Path(f"{title}_tracked.mp4"))
     _check_outputs(source, output, args.json)
-    torch.set_num_threads(1)  # sharing the work of one target costs more than it saves
-    tracker = build_tracker(*load_network(config, snapshot, opts=args.opts))
+    # one thread: sharing the work of one target costs more than it saves
+    tracker = build_tracker(*load_network(config, snapshot, opts=args.opts, threads=1))
     frames = iter(source)
     first = next(frames)
     rect = args.init_rect or _choose_box(title, first)

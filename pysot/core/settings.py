@@ -366,6 +366,12 @@ class Track:
         ge=0,
         le=4096,
     )
+    backend: str = own(
+        "auto",
+        "what runs the network: torch runs checkpoints; onnxruntime and openvino run folders that "
+        "pysot export wrote, without PRECISION, COMPILE, WINOGRAD. auto: torch or onnxruntime",
+        choices=("auto", "torch", "onnxruntime", "openvino"),
+    )
     precision: str = own("fp32", "numbers of the network", choices=tuple(PRECISIONS))
     compile: bool = own(False, "torch.compile for the network; on CUDA with CUDA graphs")
     winograd: bool = own(

@@ -87,6 +87,14 @@ class Tracker:
         """
         return cls.from_config(*find_pretrained(name), device, opts)
 
+    @classmethod
+    def from_onnx(cls, folder: str | Path, opts: Sequence[Any] = (), threads: int = 1) -> Tracker:
+        """Build the tracker that ``pysot export`` wrote, without PyTorch; see `load_network`.
+
+        ``TRACK.BACKEND`` among the overrides ``opts`` chooses what runs it.
+        """
+        return cls(build_tracker(*load_network(None, folder, opts=opts, threads=threads)))
+
     def init(self, frame: NDArray, bbox: Sequence[float]) -> None:
         """Start anew on x, y, w, h in 0-based pixels; ``ValueError`` if it or the frame is bad."""
         self.tracker.init(frame, bbox)
@@ -129,6 +137,14 @@ class MultiTracker:
     ) -> MultiTracker:
         """Build from a YAML file; see :meth:`Tracker.from_config`."""
         model, cfg = load_network(config, weights, device, opts)
+        return cls(lambda: build_tracker(model, cfg), max_batch)
+
+    @classmethod
+    def from_onnx(
+        cls, folder: str | Path, opts: Sequence[Any] = (), threads: int = 1, max_batch: int = 4
+    ) -> MultiTracker:
+        """Build from what ``pysot export`` wrote; see :meth:`Tracker.from_onnx`."""
+        model, cfg = load_network(None, folder, opts=opts, threads=threads)
         return cls(lambda: build_tracker(model, cfg), max_batch)
 
     @classmethod

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import torch
-from torch import nn
 
 import pysot.tracker.dasiamrpn_tracker
 import pysot.tracker.siamfc_tracker
@@ -22,10 +20,21 @@ from pysot.core import config as configuration
 from pysot.core.plugins import digests, load_plugins
 from pysot.core.registry import TRACKERS
 from pysot.core.settings import TrackParams
-from pysot.inference import prepare_for_tracking
-from pysot.models.model_builder import ModelBuilder, build_model
-from pysot.utils.model_load import choose_device, load_weights
+from pysot.core.values import shown
+from pysot.tracker.exported import RECORD, ExportedNetwork, read_record
 
+if TYPE_CHECKING:  # PyTorch is imported where it is used: exported networks do without
+    from torch import nn
+
+    from pysot.models.model_builder import ModelBuilder
+
+# what a configuration and an exported folder must agree on
+_NETWORK = (
+    *("TRACK.TYPE", "TRACK.EXEMPLAR_SIZE", "BACKBONE.TYPE", "BACKBONE.KWARGS", "ADJUST.ADJUST"),
+    *("ADJUST.TYPE", "ADJUST.KWARGS", "RPN.TYPE", "RPN.KWARGS", "MASK.MASK", "MASK.TYPE"),
+    *("MASK.KWARGS", "REFINE.REFINE", "REFINE.TYPE"),
+    *("ANCHOR.STRIDE", "ANCHOR.RATIOS", "ANCHOR.SCALES"),
+)
 # sections of a configuration that change a tracker's boxes
 _SETTINGS = ("BACKBONE", "ADJUST", "RPN", "MASK", "REFINE", "ANCHOR", "TRACK")
 
@@ -51,30 +60,104 @@ def build_tracker(model: Any, cfg: configuration.Config | None = None) -> Any:
 
 def prepare_model(model: ModelBuilder, cfg: configuration.Config) -> nn.Module:
     """Return a faster copy of a network in evaluation mode, as ``TRACK`` says."""
+    from pysot.inference import prepare_for_tracking
+
     names = ("PRECISION", "COMPILE", "WINOGRAD")
     return prepare_for_tracking(model, **{name.lower(): cfg.TRACK[name] for name in names})
 
 
 def load_network(
-    config: str | Path | configuration.Config,
+    config: str | Path | configuration.Config | None,
     weights: str | Path,
     device: str = "auto",
     opts: Sequence[Any] = (),
-) -> tuple[nn.Module, configuration.Config]:
+    threads: int | None = None,
+) -> tuple[Any, configuration.Config]:
     """Load a network, made fast for tracking, and its configuration, for :func:`build_tracker`.
 
-    Overrides ``[KEY, VALUE, ...]`` are for a YAML file; ``auto`` is the configuration's device.
+    Args:
+        config: YAML file or configuration; an exported folder has its own.
+        weights: Checkpoint, or folder that ``pysot export`` wrote.
+        device: A name that ``torch.device`` takes, or ``auto`` for the configuration's.
+        opts: Overrides ``[KEY, VALUE, ...]`` of a file.
+        threads: Threads of one pass; by default PyTorch's, and 1 for an exported network.
 
     Raises:
         OSError: If a file is missing or cannot be read.
         ValueError: If configuration, weights or device are unusable.
     """
+    weights = Path(weights)
+    record = read_record(weights) if weights.is_dir() else None
     known = isinstance(config, configuration.Config)
-    cfg = config if known else configuration.load_config(config, opts)
-    place = choose_device(cfg.DEVICE if device == "auto" else device, cfg.CUDA)
+    cfg = config if known else _read_config(config, weights, opts, record)
+    device = cfg.DEVICE if device == "auto" else device
+    if record is None:
+        return _load_checkpoint(cfg, weights, device, threads), cfg
+    return _load_exported(cfg, weights, record, device, threads or 1), cfg
+
+
+def _read_config(
+    config: str | Path | None,
+    weights: Path,
+    opts: Sequence[Any],
+    record: Mapping[str, Any] | None,
+) -> configuration.Config:
+    """Read a YAML file, or where there is none the configuration in the record of a folder."""
+    if config is not None:
+        return configuration.load_config(config, opts)
+    if not weights.exists():
+        raise FileNotFoundError(f"exported folder not found: {weights}")
+    if record is None:
+        raise ValueError(f"{weights} is no exported folder: it needs a configuration, too")
+    configuration.load_installed()
+    cfg = configuration.default_config()
+    try:
+        cfg.merge_from_other_cfg(record["config"])
+    except ValueError as error:
+        raise ValueError(f"{weights / RECORD}: {error}") from error
+    cfg.merge_from_list(list(opts))
+    cfg.freeze()
+    return cfg
+
+
+def _load_checkpoint(
+    cfg: configuration.Config, weights: Path, device: str, threads: int | None
+) -> nn.Module:
+    if cfg.TRACK.BACKEND not in ("auto", "torch"):
+        raise ValueError(
+            f"TRACK.BACKEND {cfg.TRACK.BACKEND} runs exported networks, and {weights} is a "
+            "checkpoint: pysot export --config CONFIG --snapshot CHECKPOINT --output FOLDER "
+            "writes one; then give the FOLDER in place of the checkpoint"
+        )
+    import torch
+
+    from pysot.models.model_builder import build_model
+    from pysot.utils.model_load import choose_device, load_weights
+
+    if threads:
+        torch.set_num_threads(threads)
+    place = choose_device(device, cfg.CUDA)
     rename = cfg.TRAIN.PRETRAINED_RENAME
     model = load_weights(build_model(cfg), weights, rename=rename).to(place).eval()
-    return prepare_model(model, cfg), cfg
+    return prepare_model(model, cfg)
+
+
+def _load_exported(
+    cfg: configuration.Config, folder: Path, record: Mapping[str, Any], device: str, threads: int
+) -> ExportedNetwork:
+    backend = "onnxruntime" if cfg.TRACK.BACKEND == "auto" else cfg.TRACK.BACKEND
+    if backend == "torch":
+        raise ValueError(f"TRACK.BACKEND torch runs checkpoints; {folder} is an exported folder")
+    if device not in ("auto", "cpu"):
+        raise ValueError(f"DEVICE: {backend} runs on the cpu alone, found {device!r}")
+    for section, key in (name.split(".") for name in _NETWORK):
+        here, there = cfg[section][key], record["config"].get(section, {}).get(key)
+        if here != there:
+            raise ValueError(
+                f"{section}.{key} is {shown(here)}, but {folder} was exported with "
+                f"{shown(there)}: it is of another tracker"
+            )
+    return ExportedNetwork(folder, record, backend, threads)
 
 
 @dataclass(frozen=True)
@@ -88,14 +171,20 @@ class TrackerSpec:
 
     @classmethod
     def read(
-        cls, config: str | Path, snapshot: str | Path, opts: Sequence[str] = ()
+        cls, config: str | Path | None, snapshot: str | Path, opts: Sequence[str] = ()
     ) -> TrackerSpec:
-        """Read a YAML file with overrides ``KEY, VALUE, ...``, and the digest of a snapshot."""
+        """Read a YAML file with overrides ``KEY, VALUE, ...``, and the digest of a snapshot.
+
+        An exported folder has its own configuration; the digest is that of its record, which holds
+        those of its files.
+        """
         snapshot = Path(snapshot)
-        if not snapshot.is_file():
+        record = read_record(snapshot) if snapshot.is_dir() else None
+        file = snapshot if record is None else snapshot / RECORD
+        if not file.is_file():
             raise FileNotFoundError(f"checkpoint not found: {snapshot}")
-        digest = hashlib.sha256(snapshot.read_bytes()).hexdigest()
-        return cls(configuration.load_config(config, opts), snapshot, digest)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        return cls(_read_config(config, snapshot, opts, record), snapshot, digest)
 
     def with_settings(self, *pairs: Any) -> TrackerSpec:
         """Return the spec with other values ``KEY, VALUE, ...`` of keys below ``TRACK``."""
@@ -124,7 +213,7 @@ class TrackerSpec:
 
 
 @lru_cache(maxsize=1)
-def _network(spec: TrackerSpec) -> nn.Module:
-    torch.set_num_threads(1)  # as fast for one target, and workers do not fight for cores
+def _network(spec: TrackerSpec) -> Any:
     cv2.setNumThreads(1)
-    return load_network(spec.config, spec.snapshot)[0]
+    # one thread is as fast for one target, and workers do not fight for cores
+    return load_network(spec.config, spec.snapshot, threads=1)[0]

@@ -57,7 +57,7 @@ def test_defaults_are_those_of_pysot():
     tracking = ("SCALE_NUM", "SCALE_STEP", "SCALE_PENALTY", "NMS_IOU", "TEMPLATE_LR")
     sizes = ("LOST_STEP", "SMALL_INSTANCE_SIZE")
     distractors = (f"DISTRACTOR_{name}" for name in ("INFLUENCE", "THRESHOLD", "NUM"))
-    network = ("PRECISION", "COMPILE", "WINOGRAD")
+    network = ("BACKEND", "PRECISION", "COMPILE", "WINOGRAD")
     added = {f"TRACK.{name}" for name in (*tracking, *distractors, *sizes, *network)}
     added |= {f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "FROZEN", "PRETRAINED_STRICT")}
     steps = ("GRAD_REDUCE", "ACCUMULATE", "SYNC_BN", "PRECISION", "COMPILE", "EMA")

@@ -72,9 +72,9 @@ def exported(tmp_path_factory):
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_every_system_is_exported(system, tmp_path):
-    main([*written(tmp_path, SYSTEMS[system]), "--output", str(tmp_path / "out")])
-    record = json.loads((tmp_path / "out" / "model.json").read_text())
+def test_every_system_is_exported(system, folders):
+    folder = folders(system)
+    record = json.loads((folder / "model.json").read_text())
     assert record["kernels"] == NESTED[system]
     kernels = [f"kernel_{number}" for number in range(str(NESTED[system]).count("kernel"))]
     boxes = ["scores"] if system == "SiamFC" else ["scores", "deltas"]
@@ -82,7 +82,7 @@ def test_every_system_is_exported(system, tmp_path):
     if system == "SiamMask":
         outputs = outputs | {"search": boxes + record["mask"], "refine": ["mask"]}
     for name, file in record["files"].items():
-        model = onnx.load(str(tmp_path / "out" / file))
+        model = onnx.load(str(folder / file))
         onnx.checker.check_model(model, full_check=True)
         assert [output.name for output in model.graph.output] == outputs[name]
         assert model.opset_import[0].version == record["opset"] == OPSET
