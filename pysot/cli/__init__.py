@@ -264,9 +264,7 @@ def build_executor(args: argparse.Namespace) -> Iterator[Executor]:
         yield executor
 
 
-def find_tracker(
-    args: argparse.Namespace, default: str | None = None
-) -> tuple[str | Path | None, Path]:
+def find_tracker(args: argparse.Namespace, default: str | None = None) -> tuple[Path | None, Path]:
     """Return the configuration and the weights that the arguments of `add_tracker` name.
 
     Without ``--config`` it is that of the model, the card of safetensors weights, ``default``, or
@@ -275,9 +273,11 @@ def find_tracker(
     Raises:
         ValueError: If something is missing, or there is too much; or as `weights_of` does.
     """
-    config, snapshot = args.config, args.snapshot
+    from pysot.core.config import find_config  # slow to import, as is pysot.zoo
+
+    config, snapshot = args.config and find_config(args.config), args.snapshot
     if args.model:
-        from pysot.zoo import find_model, weights_of  # slow to import, by urllib
+        from pysot.zoo import find_model, weights_of
 
         if snapshot:
             raise ValueError("--model stands for weights; leave out --snapshot")
@@ -285,7 +285,7 @@ def find_tracker(
         return config or model.config_path, weights_of(model)
     if snapshot and snapshot.suffix == ".safetensors":
         config = config or snapshot
-    config = config or default
+    config = config or (default and Path(default))
     if not snapshot or not (config or snapshot.is_dir()):
         raise ValueError("a tracker needs --config and --snapshot, or --model")
     return config, snapshot

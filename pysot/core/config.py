@@ -60,10 +60,7 @@ class Config(_YacsNode):
         The name of a folder of ``experiments`` stands for the file in it. ``OSError`` or
         ``ValueError`` if it is missing or unusable.
         """
-        path = Path(cfg_filename)
-        named = EXPERIMENTS / path / "config.yaml"
-        if path.name == str(path) and not path.is_file() and named.is_file():
-            path = named
+        path = find_config(cfg_filename)
         values = card_config(path) if path.suffix == ".safetensors" else read_yaml(path)
         self._merge(values, source=str(path), folder=path.parent)
 
@@ -236,6 +233,14 @@ def _unknown_key(node: Config, key: str, name: str) -> str:
 def default_config() -> Config:
     """Return a fresh configuration that holds every default."""
     return _node(Settings())
+
+
+def find_config(path: str | Path) -> Path:
+    """Return a path as it is, or of the configuration if it is a name in ``experiments``."""
+    path = Path(path)
+    named = EXPERIMENTS / path / "config.yaml"
+    is_name = path.name == str(path) and not path.is_file()
+    return named if is_name and named.is_file() else path
 
 
 def load_config(path: str | Path, opts: Sequence[Any] = ()) -> Config:

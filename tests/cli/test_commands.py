@@ -27,12 +27,14 @@ NEEDED = {
     "check": ["--dataset", "D", "--root", "R"],
     "submit": ["-p", "P", "-d", "D", "-t", "T"],
     "vot": ["--snapshot", "S", "--config", "C"],
+    "export": ["--output", "O"],
 }
 # argument -> the commands that have it, by its name of today and its older ones
 SHARED = {
     "config": (["--config", "--cfg"], "train test demo tune vot visualize"),
     "workers": (["--workers", "--num"], "test eval tune prepare"),
     "dataset_root": (["--dataset-root"], "train test eval tune prepare check submit"),
+    "model": (["--model"], "test eval demo tune vot export"),
     "output": (["--output"], "test demo tune prepare check submit visualize"),
 }
 OLDER = [

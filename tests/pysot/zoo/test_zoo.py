@@ -2,6 +2,7 @@ import hashlib
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,10 +189,12 @@ def named(*words):
 def test_a_name_stands_for_configuration_and_weights(packaged, tmp_path):
     weights = packaged.path
     assert find_tracker(named("--model", "tiny")) == (packaged.config_path, weights)
-    assert find_tracker(named("--model", "tiny", "--config", "c")) == ("c", weights)
-    assert find_tracker(named("--config", "c", "--snapshot", "a.pth"))[0] == "c"
-    assert find_tracker(named("--snapshot", "a.pth"), "default.yaml")[0] == "default.yaml"
-    assert find_tracker(named("--snapshot", "a.safetensors"))[0].name == "a.safetensors"
+    assert find_tracker(named("--model", "tiny", "--config", "c")) == (Path("c"), weights)
+    assert find_tracker(named("--config", "c", "--snapshot", "a.pth"))[0] == Path("c")
+    known = find_tracker(named("--config", "siamfc_alex", "--snapshot", "a.pth"))[0]
+    assert known.is_file() and known.parent.name == "siamfc_alex"
+    assert find_tracker(named("--snapshot", "a.pth"), "default.yaml")[0] == Path("default.yaml")
+    assert find_tracker(named("--snapshot", "a.safetensors"))[0] == Path("a.safetensors")
     assert find_tracker(named("--snapshot", str(tmp_path))) == (None, tmp_path)
     for words in ([], ["--config", "c"], ["--snapshot", "a.pth"]):
         with pytest.raises(ValueError, match="needs --config and --snapshot, or --model"):
