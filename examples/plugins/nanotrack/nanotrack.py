@@ -153,7 +153,7 @@ class PixelwiseCorrelation(nn.Module):
             raise ValueError(
                 "TRACK.EXEMPLAR_SIZE: NanoTrackV3 takes templates of 113 to 128 pixels"
             )
-        return self.conv_kernel(zf).flatten(2).transpose(1, 2).reshape(len(zf), -1, 1, 1)
+        return self.conv_kernel(zf).flatten(2).transpose(1, 2).flatten(1)[:, :, None, None]
 
     def correlate(self, kernel: Tensor, xf: Tensor) -> Tensor:
         """Compare with xf, (B, 96, R + 1, R + 1), to (B, 64, R, R)."""
