@@ -45,7 +45,7 @@ STANDS_ALONE = {"toolkit": ("torch", "yacs")}
 # only the doors of a package see the configuration; what they build takes plain arguments
 READS_CONFIG = ("build.py", "_builder.py", "config.py", "lr_scheduler.py")
 # slow to import or optional: imported where they are used
-ON_USE = ("jinja2", "matplotlib", "tensorboardX", "torchvision")
+ON_USE = ("jinja2", "matplotlib", "mlflow", "ray", "tensorboardX", "torchvision", "wandb")
 
 
 def imports(path, top_level_only=False):

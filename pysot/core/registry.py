@@ -110,6 +110,9 @@ see ``pysot.models.loss.anchor_losses``. Their names are those of every batch. `
 weights of ``cls_loss`` and ``loc_loss``, ``TRAIN.LOSS_WEIGHTS`` those of others, else 1.
 """
 
+LOGGERS = Registry("logger", "TRAIN.LOGGERS", ("scalars", "image", "event", "close"))
+"""Where numbers of training go: classes derived from ``pysot.engine.loggers.Logger``."""
+
 MASK_HEADS = Registry("mask head", "MASK.TYPE", ("encode", "correlate", "masks"))
 """Heads: ``encode(zf)`` -> kernel; ``correlate(kernel, xf)`` -> correlation;
 ``masks(correlation)`` -> masks (B, M, R, R); ``masks_at``, if there is one, those of some cells.

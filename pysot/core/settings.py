@@ -209,6 +209,10 @@ class Train:
     ema: float = own(0.0, "decay per step of averaged weights, as 0.999; 0: none", ge=0, lt=1)
     save_minutes: float = own(10.0, "minutes between checkpoints within an epoch; 0: none", ge=0)
     keep: int = own(0, "checkpoints of whole epochs to keep; 0: all", ge=0)
+    loggers: tuple[str, ...] = own(
+        ("tensorboard", "jsonl"),
+        "where numbers go, names in pysot.core.registry.LOGGERS: tensorboard, jsonl, wandb, mlflow",
+    )
     log_images: int = own(500, "steps between two pictures of pairs; 0: none", ge=0)
     frozen: tuple[str, ...] = own((), "fixed parts: neck, rpn_head, mask_head, refine_head")
 

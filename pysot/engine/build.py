@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import math
 import os
@@ -26,7 +27,8 @@ from pysot.datasets.build import build_train_dataset, build_train_loader, labels
 from pysot.datasets.dataset import PairDataset
 from pysot.engine.checkpoint import Checkpointer, read_training_checkpoint, whole_checkpoints
 from pysot.engine.distributed import ProcessGroup, sync_batch_norm
-from pysot.engine.monitor import MetricsLog, Monitor, PairPainter, open_writer
+from pysot.engine.loggers import Loggers, Run, open_loggers
+from pysot.engine.monitor import Monitor, PairPainter
 from pysot.engine.optim import begin_epoch, build_optimizer_plan
 from pysot.engine.trainer import Progress, Trainer
 from pysot.models.model_builder import ModelBuilder, build_model, load_pretrained
@@ -308,9 +310,7 @@ def _blank_pair(cfg: Config, dataset: PairDataset, device: torch.device) -> dict
 
 def build_monitor(cfg: Config, trainer: Trainer, loader: DataLoader) -> Monitor:
     """Build what shows the run; only the main process shows and writes anything."""
-    main, batches, train = trainer.group.is_main_process, loader.batch_sampler, cfg.TRAIN
-    folder = train.LOG_DIR if main else ""
-    stride, shapes = cfg.ANCHOR.STRIDE, None
+    batches, train, stride, shapes = loader.batch_sampler, cfg.TRAIN, cfg.ANCHOR.STRIDE, None
     if labels_name(cfg) == "anchors":
         shapes = anchor_shapes(stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
     return Monitor(
@@ -319,13 +319,26 @@ def build_monitor(cfg: Config, trainer: Trainer, loader: DataLoader) -> Monitor:
         batches.steps_per_epoch,
         batches.pairs_per_step,
         train.PRINT_FREQ,
-        writer=open_writer(folder, trainer.progress.step),
-        metrics_log=MetricsLog(folder),
+        loggers=_build_loggers(cfg, trainer),
         painter=PairPainter(stride, shapes),
         picture_freq=train.LOG_IMAGES,
         log_grads=train.LOG_GRADS,
-        show=None if main else False,
+        show=None if trainer.group.is_main_process else False,
     )
+
+
+def _build_loggers(cfg: Config, trainer: Trainer) -> Loggers:
+    """Open the loggers of the main process; ValueError in all processes if one cannot begin."""
+    group, train, problem, loggers = trainer.group, cfg.TRAIN, "", Loggers()
+    run = Run(train.LOG_DIR, trainer.progress.step, cfg.META_ARC, json.loads(json.dumps(cfg)))
+    try:
+        if group.is_main_process:
+            loggers = open_loggers(train.LOGGERS, run)
+    except ValueError as error:
+        problem = str(error)
+    if problem := group.broadcast(problem):
+        raise ValueError(problem)
+    return loggers
 
 
 def describe_run(cfg: Config, trainer: Trainer, loader: DataLoader) -> list[str]:

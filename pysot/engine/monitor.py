@@ -1,15 +1,12 @@
-"""Progress bar, log lines, TensorBoard and JSON of a training run.
+"""Progress bar, log lines and loggers of a training run.
 
-Log lines and TensorBoard tags are PySOT's, where it has them.
+Log lines and tags of numbers are PySOT's, where it has them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import math
-import shutil
 import sys
 import time
 from collections import Counter, deque
@@ -26,13 +23,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pysot.datasets.anchor_target import POSITIVE, draw_pair
+from pysot.engine.loggers import Loggers
 from pysot.models.loss import log_softmax_cls
 from pysot.utils.anchor import Grid, decode_boxes, training_anchors
-from toolkit.io.packages import load_package
 
 logger = logging.getLogger(__name__)
-
-_SPARE = 1 << 20  # bytes of a disk below which TensorBoard files end
 
 _AVERAGED = 100  # values in the averages of log lines
 _PAIRS = 8  # in a picture
@@ -90,54 +85,6 @@ class _LogFile(logging.FileHandler):
             tqdm.write(f"WARNING: {self.baseFilename}: {reason}", file=sys.stderr)
 
 
-def open_writer(folder: str, step: int = 0) -> Any:
-    """Open a TensorBoard writer, or None without a folder or (with a warning) the package.
-
-    It hides what an earlier run wrote beyond ``step``.
-    """
-    if not folder:
-        return None
-    try:
-        package = load_package("tensorboardX", "tensorboardX", "TensorBoard files need")
-    except ImportError as error:
-        logger.warning("%s", error)
-        return None
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    if not _has_room(folder):
-        return None
-    return package.SummaryWriter(folder, purge_step=step or None)
-
-
-def _has_room(folder: str | Path) -> bool:
-    """Whether a writer can go on, with a warning if not: tensorboardX waits for ever then."""
-    room = shutil.disk_usage(folder).free >= _SPARE
-    if not room:
-        logger.warning("%s: No space left on device; no more TensorBoard files", folder)
-    return room
-
-
-class MetricsLog:
-    """Appends JSON lines with ``event`` and ``time`` to ``log.jsonl`` in a folder, if any."""
-
-    def __init__(self, folder: str = "") -> None:
-        self._path = Path(folder) / "log.jsonl" if folder else None
-
-    def add(self, event: str, **values: Any) -> None:
-        """Write a line; numbers that are not finite become null. A full disk is a warning."""
-        if self._path is None:
-            return
-        values = {"event": event, "time": round(time.time(), 3), **values}
-        for name, value in values.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                values[name] = None
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
-        except OSError as error:
-            logger.warning("%s: %s", self._path, error.strerror)
-
-
 class _Sums:
     """Adds up times and losses of steps."""
 
@@ -173,8 +120,7 @@ class Monitor:
     steps_per_epoch: int
     pairs_per_step: int  # over all processes
     print_freq: int  # steps between two blocks of log lines
-    writer: Any = None  # a TensorBoard writer
-    metrics_log: MetricsLog = field(default_factory=MetricsLog)
+    loggers: Loggers = field(default_factory=Loggers)
     painter: Callable[[nn.Module, dict[str, Any]], NDArray] | None = None  # draws a batch
     picture_freq: int = 0  # steps between two pictures; 0 for none
     log_grads: bool = False  # whether to write the norms of gradients
@@ -238,19 +184,15 @@ class Monitor:
             self._interval = _Sums()
 
     def record_picture(self, model: nn.Module, batch: dict[str, Any]) -> None:
-        """Write a picture of a batch to TensorBoard, if one is due."""
+        """Log a picture of a batch, if one is due."""
         step, every = self.progress.step, self.picture_freq
-        if self.writer is None or self.painter is None or not every or step % every:
+        if not self.loggers.detailed or self.painter is None or not every or step % every:
             return
-        image = self.painter(model, batch)
-        try:
-            self.writer.add_image("pairs", image[:, :, ::-1], step, dataformats="HWC")
-        except ImportError:
-            logger.warning("no pictures in TensorBoard: they need Pillow: pip install Pillow")
+        self.loggers.image("pairs", self.painter(model, batch)[:, :, ::-1], step)
 
     def record_gradients(self, model: nn.Module) -> None:
-        """Write the norm of every gradient and weight, and of all gradients, to TensorBoard."""
-        if self.writer is None or not self.log_grads:
+        """Log the norm of every gradient and weight, and of all gradients."""
+        if not (self.loggers.detailed and self.log_grads):
             return
         squares = {"tot": 0.0, "feature": 0.0, "rpn": 0.0}
         for name, parameter in model.named_parameters():
@@ -269,7 +211,11 @@ class Monitor:
         known = {name: value for name, value in metrics.items() if value is not None}
         self._scalars({f"val/{dataset}/{name}": value for name, value in known.items()})
         place = {"epoch": self.progress.epoch, "step": self.progress.step}
-        self.metrics_log.add("validation", **place, dataset=dataset, **metrics)
+        self.loggers.event("validation", **place, dataset=dataset, **metrics)
+
+    def record_checkpoint(self, path: Path) -> None:
+        """Record where the run was saved."""
+        self.loggers.event("checkpoint", step=self.progress.step, path=str(path))
 
     def end_epoch(self) -> str:
         """Log an epoch, and return a line with its mean losses and speed."""
@@ -298,10 +244,9 @@ class Monitor:
             self._bar.write(text)
 
     def close(self) -> None:
-        """Finish the progress bar and the TensorBoard file."""
+        """Finish the progress bar and the loggers."""
         self._bar.close()
-        if self.writer is not None:
-            self.writer.close()
+        self.loggers.close(finished=self.progress.epoch >= self.epochs)
 
     def _figures(self, losses: dict[str, float]) -> str:
         parts = [f"{name.removesuffix('_loss')} {value:.3f}" for name, value in losses.items()]
@@ -309,7 +254,7 @@ class Monitor:
 
     def _log(self, event: str, sums: _Sums, **values: Any) -> None:
         losses = {k: v for k, v in sums.means().items() if not k.endswith("_time")}
-        self.metrics_log.add(
+        self.loggers.event(
             event,
             epoch=self.progress.epoch + 1,
             step=self.progress.step,
@@ -321,12 +266,7 @@ class Monitor:
         )
 
     def _scalars(self, values: dict[str, float], step: int | None = None) -> None:
-        if self.writer is not None and not _has_room(getattr(self.writer, "logdir", ".")):
-            self.writer.close()
-            self.writer = None
-        if self.writer is not None:
-            for tag, value in values.items():
-                self.writer.add_scalar(tag, value, self.progress.step if step is None else step)
+        self.loggers.scalars(values, self.progress.step if step is None else step)
 
     def _log_lines(self) -> None:
         place = f"Epoch: [{self.progress.epoch + 1}][{self._step_in_epoch}/{self.steps_per_epoch}]"

@@ -413,7 +413,7 @@ class Trainer:
         content = self.state_dict()
         path = checkpointer.save(content, last) if self.group.is_main_process else None
         if path is not None:
-            monitor.metrics_log.add("checkpoint", step=self.progress.step, path=str(path))
+            monitor.record_checkpoint(path)
 
     def _end_early(
         self, checkpointer: Checkpointer, monitor: Monitor, stop: StopRequest, source: _Source

@@ -61,7 +61,7 @@ def test_defaults_are_those_of_pysot():
     added = {f"TRACK.{name}" for name in (*tracking, *distractors, *sizes, *network)}
     added |= {f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "FROZEN", "PRETRAINED_STRICT")}
     steps = ("GRAD_REDUCE", "ACCUMULATE", "SYNC_BN", "PRECISION", "COMPILE", "EMA")
-    added |= {f"TRAIN.{name}" for name in (*steps, "SAVE_MINUTES", "KEEP", "LOG_IMAGES")}
+    added |= {f"TRAIN.{name}" for name in (*steps, "SAVE_MINUTES", "KEEP", "LOGGERS", "LOG_IMAGES")}
     added |= {"DATASET.NEG_SAME_CATEGORY", "DATASET.AUGMENTATION"}
     assert (
         set(ours) - set(published)

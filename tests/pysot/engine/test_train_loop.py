@@ -1,8 +1,6 @@
 import json
 import logging
 import math
-import shutil
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +9,8 @@ from pysot.core import RunFailed
 from pysot.datasets.dataset import TrainingDataError
 from pysot.engine import monitor
 from pysot.engine.distributed import ProcessGroup
-from pysot.engine.monitor import MetricsLog, Monitor, as_numbers, log_to, open_writer
+from pysot.engine.loggers import Logger, Loggers, Run, open_loggers
+from pysot.engine.monitor import Monitor, as_numbers, log_to
 from pysot.engine.trainer import ErrorBudget, Progress, Trainer, sync_batches
 
 
@@ -29,17 +28,16 @@ class Line(torch.nn.Module):
         return {"total_loss": loss, "cls_loss": loss * 0.5}
 
 
-class Tape:
-    """A TensorBoard writer that remembers."""
+class Tape(Logger):
+    """A logger that remembers."""
+
+    detailed = True
 
     def __init__(self):
         self.written = []
 
-    def add_scalar(self, tag, value, step):
-        self.written.append((tag, value, step))
-
-    def close(self):
-        pass
+    def scalars(self, values, step):
+        self.written += [(tag, value, step) for tag, value in values.items()]
 
 
 def start(grad_clip=1e9, grad_reduce="sum", precision="fp32", ema_decay=0.0):
@@ -59,11 +57,12 @@ def start(grad_clip=1e9, grad_reduce="sum", precision="fp32", ema_decay=0.0):
     return trainer
 
 
-def run(values, writer=None, log_grads=False, **settings):
+def run(values, tape=None, log_grads=False, **settings):
     """Take a step per value; the second value of a pair is a second micro-batch of the step."""
     trainer = start(**settings)
+    loggers = Loggers({"tape": tape} if tape else {})
     monitor = Monitor(
-        trainer.progress, 1, len(values), 2, 2, writer=writer, log_grads=log_grads, show=False
+        trainer.progress, 1, len(values), 2, 2, loggers=loggers, log_grads=log_grads, show=False
     )
     monitor.begin_epoch(trainer.optimizer)
     steps = [v if isinstance(v, tuple) else (v,) for v in values]
@@ -165,7 +164,7 @@ def test_half_precision_of_a_cpu_is_refused():
 
 def test_tensorboard_has_the_tags_of_pysot():
     tape = Tape()
-    run([0.25, 0.5, 1.0], writer=tape, log_grads=True)
+    run([0.25, 0.5, 1.0], tape, log_grads=True)
     tags = {tag for tag, _, _ in tape.written}
     assert tags >= {"lr/group1", "time/data", "batch_time", "data_time", "cls_loss", "total_loss"}
     assert tags >= {"grad_all/rpn_head/weight", "weight_all/rpn_head/weight", "w-g/rpn_head/weight"}
@@ -202,26 +201,17 @@ def test_log_file_and_warnings(tmp_path, capsys):
     assert "WARNING: loud" in capsys.readouterr().err
 
 
-def test_without_tensorboard_training_goes_on(tmp_path, monkeypatch, caplog):
-    monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
-    assert open_writer(str(tmp_path)) is None
-    assert "pip install tensorboardX" in caplog.text
-    assert open_writer("") is None
-
-
-def test_a_full_disk_ends_the_log_and_tensorboard_with_a_line_each(tmp_path, monkeypatch, capfd):
+def test_a_full_disk_ends_the_log_with_a_line(capfd):
     log = monitor._LogFile("/dev/full")
     for _ in range(3):
         log.emit(logging.makeLogRecord({"msg": "text"}))
     log.close()
     assert capfd.readouterr().err.splitlines() == ["WARNING: /dev/full: No space left on device"]
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
-    assert open_writer(str(tmp_path)) is None  # tensorboardX would wait for ever
 
 
 def test_json_lines_hold_the_means_since_the_line_before(tmp_path):
-    progress, log = Progress(0), MetricsLog(str(tmp_path))
-    monitor = Monitor(progress, 2, 4, 8, 2, metrics_log=log, show=False)
+    progress, loggers = Progress(0), open_loggers(["jsonl"], Run(str(tmp_path)))
+    monitor = Monitor(progress, 2, 4, 8, 2, loggers=loggers, show=False)
     monitor.begin_epoch(torch.optim.SGD([torch.zeros(1)], lr=0.5))
     losses = iter([1.0, 2.0, math.nan, 4.0])
     for _ in monitor.watch(range(4)):
@@ -235,9 +225,3 @@ def test_json_lines_hold_the_means_since_the_line_before(tmp_path):
     assert [line["total_loss"] for line in lines] == [3.0, None, None]
     assert {"time", "epoch", "lr", "grad_norm", "data_share", "pairs_per_second"} <= set(lines[0])
     assert (lines[0]["epoch"], lines[0]["lr"], lines[0]["grad_norm"]) == (1, 0.5, 2.0)
-
-
-def test_a_metrics_log_that_cannot_be_written_are_a_warning(tmp_path, caplog):
-    (tmp_path / "file").touch()
-    MetricsLog(str(tmp_path / "file")).add("train")
-    assert "log.jsonl" in caplog.text
