@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import math
 import os
 import re
 import shlex
@@ -35,12 +36,14 @@ from numpy.typing import NDArray
 from pysot.cli import Parser, find_tracker, message_of
 from pysot.core import RunFailed
 from pysot.tracker.api import MultiTracker, TrackResult
+from pysot.tracker.foreign import ForeignSpec
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.io.boxes import box_around, vot_corners
 from toolkit.io.files import atomic_write
 from toolkit.io.images import mask_box, read_image
 from toolkit.io.packages import load_package
+from toolkit.protocols.one_pass import ProtocolOptions
 
 _IMAGES = ("path", "memory", "buffer")
 _REGIONS = ("rectangle", "polygon", "mask")
@@ -55,6 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     add = parser.add_argument
     parser.add_tracker()
+    add("--tracker", metavar="MODULE:FACTORY", help="any tracker instead, as for `pysot test`")
     if init:
         add("--workspace", type=Path, default=Path(), metavar="DIR", help="default: this folder")
         add("--name", required=True, help="what the VOT toolkit calls the tracker")
@@ -121,12 +125,13 @@ def _serve(trax: ModuleType, args: argparse.Namespace, speaking: Callable[[], An
     """Answer requests; a failure, also that to build a tracker, is sent to the client."""
     session, failure = None, None
     try:
-        session = Session(trax, TrackerSpec.read(*find_tracker(args), args.opts))
+        session = Session(trax, _read_spec(args))
     except Exception as error:  # the client is told, once it asks
         failure = error
     try:
         with speaking():
-            name = args.model or (args.snapshot or Path("pysot")).name.split(".")[0]
+            given = (args.tracker or "").rpartition(":")[2] or args.model
+            name = given or (args.snapshot or Path("pysot")).name.split(".")[0]
             server = trax.Server(
                 list(_REGIONS), list(_IMAGES), tracker_name=name, tracker_family="pysot",
                 multiobject=True,
@@ -140,11 +145,22 @@ def _serve(trax: ModuleType, args: argparse.Namespace, speaking: Callable[[], An
             except Exception as error:  # a plug-in may raise anything
                 with speaking():
                     server.quit(message_of(error))
+                if isinstance(error, (RuntimeError, cv2.error)):
+                    raise RunFailed(message_of(error)) from error
                 raise
             with speaking():
                 server.status(answer)
     except trax.TraxException as error:
-        raise RunFailed(f"TraX: {message_of(error)}") from error
+        reason = message_of(error)
+        raise RunFailed(f"the client broke off, or does not speak TraX: {reason}") from error
+
+
+def _read_spec(args: argparse.Namespace) -> TrackerSpec | ForeignSpec:
+    if not args.tracker:
+        return TrackerSpec.read(*find_tracker(args), args.opts)
+    if args.config or args.snapshot or args.model or args.opts:
+        raise ValueError("--tracker takes no --config, --snapshot, --model or overrides")
+    return ForeignSpec.read(args.tracker)
 
 
 def _answer(session: Session | None, failure: Exception | None, request: Any) -> list:
@@ -163,9 +179,10 @@ class Session:
         spec: Builds a tracker.
     """
 
-    def __init__(self, trax: ModuleType, spec: TrackerSpec) -> None:
-        self.trax, self.threshold = trax, spec.cfg.TRACK.MASK_THERSHOLD
-        self._build = spec
+    def __init__(self, trax: ModuleType, spec: TrackerSpec | ForeignSpec) -> None:
+        cfg = getattr(spec, "cfg", None)
+        self.threshold = cfg.TRACK.MASK_THERSHOLD if cfg else ProtocolOptions.mask_threshold
+        self.trax, self._build = trax, spec
         self._new()  # so that a tracker that cannot be built is known before the first request
         self.start()
 
@@ -195,7 +212,7 @@ class Session:
         frame = self._read(images["color"])
         found = self.targets.track(frame) if self._kinds else {}
         answer = [
-            (self._region(result, kind), {"confidence": result.score})
+            (self._region(result, kind), _properties(result))
             for result, kind in zip(found.values(), self._kinds, strict=True)
         ]
         for region, _ in new:
@@ -236,6 +253,10 @@ class Session:
         return self.trax.Mask.create(part, x, y)
 
 
+def _properties(result: TrackResult) -> dict[str, float]:
+    return {} if math.isnan(result.score) else {"confidence": result.score}
+
+
 def first_box(region: Any) -> list[float]:
     """Return the box x, y, w, h that a tracker starts on, as `toolkit.protocols` has it.
 
@@ -263,11 +284,12 @@ def first_box(region: Any) -> list[float]:
 
 def _command(args: argparse.Namespace) -> list[str]:
     """Return the first form of the command, from any folder, once its files are seen to work."""
-    config, snapshot = find_tracker(args)
-    TrackerSpec.read(config, snapshot, args.opts)
-    command = [sys.executable, "-m", "pysot", "vot"]
-    for option, path in {"config": config, "snapshot": snapshot}.items():
-        command += [f"--{option}", os.path.abspath(path)] if path else []
+    spec, command = _read_spec(args), [sys.executable, "-m", "pysot", "vot"]
+    if isinstance(spec, ForeignSpec):
+        command += ["--tracker", f"{spec.place}:{spec.name}"]
+    else:
+        for option, path in zip(("config", "snapshot"), find_tracker(args), strict=True):
+            command += [f"--{option}", os.path.abspath(path)] if path else []
     for name in args.plugin:
         command += ["--plugin", name]
     return [*command, *args.opts]
@@ -276,15 +298,15 @@ def _command(args: argparse.Namespace) -> list[str]:
 def _write_entry(args: argparse.Namespace, command: list[str]) -> Path:
     """Enter the command into the workspace's file, where all else stays as it is."""
     path = args.workspace / "trackers.ini"
-    if not _NAME.fullmatch(args.name):
-        raise ValueError(f"--name {args.name}: expected letters, digits, - and _ only")
+    if not _NAME.fullmatch(args.name) or args.name == configparser.DEFAULTSECT:
+        raise ValueError(f"--name {args.name}: expected letters, digits, - and _, not DEFAULT")
     if not args.workspace.is_dir():
         raise FileNotFoundError(f"--workspace: there is no folder {args.workspace}")
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
     known = configparser.ConfigParser(interpolation=None)
     try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
         known.read_string(text)
-    except configparser.Error as error:
+    except (configparser.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: no list of trackers: {message_of(error)}") from error
     if args.name in known and not args.overwrite:
         raise ValueError(
@@ -293,7 +315,7 @@ def _write_entry(args: argparse.Namespace, command: list[str]) -> Path:
     others = re.sub(rf"(?ms)^\[{args.name}\].*?(?=^\[|\Z)", _comments, text).rstrip()
     with atomic_write(path) as file:
         file.write(f"{others}\n\n" if others else "")
-        file.write(_entry(args.name, command, args.plugin))
+        file.write(_entry(args, command))
     return path
 
 
@@ -301,19 +323,24 @@ def _comments(entry: re.Match[str]) -> str:
     return "".join(line for line in entry[0].splitlines(True) if line.startswith(("#", ";")))
 
 
-def _entry(name: str, command: list[str], plugins: Sequence[str]) -> str:
+def _entry(args: argparse.Namespace, command: list[str]) -> str:
     join = subprocess.list2cmdline if os.name == "nt" else shlex.join
     values = {"protocol": "trax", "command": join(command), "timeout": _PATIENCE}
-    values |= {f"env_{key}": value for key, value in _environment(plugins).items()}
+    places = [*args.plugin, (args.tracker or ".py:").rpartition(":")[0]]
+    modules = any(not place.endswith(".py") for place in places)
+    values |= {f"env_{key}": value for key, value in _environment(modules).items()}
     lines = (f"{key} = {value}\n".replace("%", "%%") for key, value in values.items())
-    return "".join([f"[{name}]\n", *lines])
+    return "".join([f"[{args.name}]\n", *lines])
 
 
-def _environment(plugins: Sequence[str]) -> dict[str, str]:
-    """Return the variables without which the client's process would not run the same program."""
-    modules = [os.getcwd()] if any(not name.endswith(".py") for name in plugins) else []
+def _environment(modules: bool) -> dict[str, str]:
+    """Return the variables without which the client's process would not run the same program.
+
+    Where ``modules`` are named, they may lie in the present folder.
+    """
     given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    paths = [str(Path(__file__).resolve().parents[2]), *modules, *map(os.path.abspath, given)]
+    here = [os.getcwd()] if modules else []
+    paths = [str(Path(__file__).resolve().parents[2]), *here, *map(os.path.abspath, given)]
     installed = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
     paths = [path for path in dict.fromkeys(paths) if path not in installed]
     # the client empties this one unless it is named; what OpenCV adds to it does not exist

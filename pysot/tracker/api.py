@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class TrackResult:
     bbox: tuple[float, float, float, float]
     """x, y, w, h."""
     score: float
-    """Confidence in [0, 1]."""
+    """Confidence in [0, 1]; NaN where a tracker of other origin gives none."""
     polygon: tuple[float, ...] | None = None
     """Corners x1, y1, ..., x4, y4 of a rotated box."""
     mask: NDArray | None = None
@@ -37,7 +38,7 @@ class TrackResult:
         polygon = result.get("polygon")
         return cls(
             bbox=tuple(float(value) for value in result["bbox"]),
-            score=float(result["best_score"]),
+            score=float(result.get("best_score", math.nan)),
             polygon=None if polygon is None else tuple(float(value) for value in polygon),
             mask=result.get("mask"),
             lost=bool(result.get("lost", False)),

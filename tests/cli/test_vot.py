@@ -186,8 +186,40 @@ def test_a_bad_request_ends_the_session_with_a_message(trax, files, frames):
 
 def test_a_client_that_breaks_off_is_a_failed_run(trax, files):
     trax.requests = [("broken", None, None)]
-    with pytest.raises(RunFailed, match="TraX: no client"):
+    with pytest.raises(RunFailed, match="the client broke off, or does not speak TraX: no client"):
         tool.main(files)
+
+
+def test_any_tracker_can_be_served(trax, frames, plugin):
+    place = plugin(
+        "class Still:\n"
+        "    def init(self, image, bbox):\n        self.box = bbox\n"
+        "    def update(self, image):\n        return True, self.box\n"
+    )
+    trax.requests = [
+        ("initialize", frames[0], [(Rectangle((20, 15, 24, 18)), {})]),
+        ("frame", frames[1], [(Rectangle((1, 2, 3, 4)), {})]),
+        ("frame", frames[2], []),
+    ]
+    tool.main(["--tracker", f"{place}:Still"])
+    assert trax.said[1] == [((20, 15, 24, 18), {}), ((1, 2, 3, 4), {})]
+    assert trax.said[2] == trax.said[1]
+    assert trax.hello[2]["tracker_name"] == "Still"
+
+
+def test_a_tracker_that_fails_is_a_failed_run(trax, frames, plugin):
+    place = plugin("class Bad:\n    def init(self, i, b): pass\n    def update(self, i): 1 / 0\n")
+    trax.requests = [("initialize", frames[0], [(Rectangle((20, 15, 24, 18)), {})])]
+    trax.requests.append(("frame", frames[1], []))
+    with pytest.raises(RunFailed, match="update: ZeroDivisionError"):
+        tool.main(["--tracker", f"{place}:Bad"])
+    assert "update: ZeroDivisionError" in trax.reason
+
+
+def test_a_tracker_of_other_origin_takes_no_settings(trax, files, frames):
+    trax.requests = [("initialize", frames[0], [])]
+    with pytest.raises(ValueError, match="--tracker takes no --config, --snapshot"):
+        tool.main([*files, "--tracker", "a:b"])
 
 
 def test_without_the_package_one_line_says_what_to_install(files, monkeypatch):
@@ -353,10 +385,18 @@ def test_plugins_are_named_in_the_entry(init, plugin, tmp_path):
     assert str(tmp_path) in found["env_PYTHONPATH"].split(":")
 
 
+def test_a_tracker_of_other_origin_has_an_entry_too(trax, plugin, tmp_path):
+    place = plugin("class Still:\n    init = update = print\n")
+    options = ["--workspace", str(tmp_path), "--tracker", f"{place.relative_to(tmp_path)}:Still"]
+    tool.main(["init", "--name", "still", *options])
+    assert f"-m pysot vot --tracker {place}:Still\n" in (tmp_path / "trackers.ini").read_text()
+
+
 @pytest.mark.parametrize(
     "name, options, content, message",
     [
         ("a b", [], "", "--name a b: expected letters"),
+        ("DEFAULT", ["--overwrite"], "", "--name DEFAULT: expected letters"),
         ("mine", ["--workspace", "none"], "", "there is no folder none"),
         ("mine", ["--snapshot", "none"], "", "checkpoint not found: none"),
         ("mine", ["TRACK.LRR", "1"], "", "unknown key TRACK.LRR"),
