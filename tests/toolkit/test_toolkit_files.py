@@ -117,7 +117,7 @@ def leave(folder, name="o.mp4", pid=None, machine=None):
         killed.wait()
         pid = killed.pid
     stem, suffix = os.path.splitext(name)
-    path = folder / f".{stem}.{machine or files._machine()}-{pid}.part{suffix}"
+    path = folder / f".{stem}.{machine or files.machine_id()}-{pid}.part{suffix}"
     path.write_text("half")
     return path
 
@@ -138,7 +138,7 @@ def test_hidden_files_of_users_stay(tmp_path, name):
 
 def test_files_of_live_processes_and_of_other_machines_stay(tmp_path):
     pid = int(leave(tmp_path).name.split("-")[1].split(".")[0])
-    os.remove(tmp_path / f".o.{files._machine()}-{pid}.part.mp4")
+    os.remove(tmp_path / f".o.{files.machine_id()}-{pid}.part.mp4")
     kept = {leave(tmp_path, pid=os.getppid()), leave(tmp_path, pid=pid, machine="00000000")}
     write_bytes(tmp_path / "x", b"x")
     assert {path for path in tmp_path.iterdir() if path.name != "x"} == kept
@@ -148,9 +148,9 @@ def test_a_process_that_ended_but_was_not_waited_for_counts_as_dead(tmp_path):
     zombie = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
     zombie.stdout.read()  # until its end
     deadline = time.monotonic() + 5
-    while files._running(zombie.pid) and time.monotonic() < deadline:
+    while files.is_running(zombie.pid) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not files._running(zombie.pid)
+    assert not files.is_running(zombie.pid)
     zombie.wait()
 
 

@@ -106,7 +106,7 @@ def temporary_path(path: Path) -> Path:
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent.absolute())
-    end = f".{_machine()}-{os.getpid()}.part{path.suffix}"
+    end = f".{machine_id()}-{os.getpid()}.part{path.suffix}"
     excess = len(os.fsencode(path.stem)) + len(os.fsencode(end)) + 1 - _LONGEST
     short = excess > 0 >= len(os.fsencode(path.name)) - _LONGEST
     stem = os.fsencode(path.stem)[:-excess].decode(errors="ignore") if short else path.stem
@@ -114,8 +114,8 @@ def temporary_path(path: Path) -> Path:
 
 
 @cache
-def _machine() -> str:
-    """Digits of this machine and, in a container, of its own process numbers."""
+def machine_id() -> str:
+    """Return digits of this machine and, in a container, of its own process numbers."""
     try:
         numbers = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -126,19 +126,20 @@ def _machine() -> str:
 @cache
 def remove_leftovers(folder: Path) -> None:
     """Remove what dead processes of this machine left in a folder; once is enough."""
-    if os.name != "posix":  # elsewhere asking for a process may end it
-        return
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             found = _TEMPORARY.fullmatch(entry.name)
-            if found and found[1] == _machine() and not _running(int(found[2])):
+            if found and found[1] == machine_id() and not is_running(int(found[2])):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
                     os.unlink(entry.path)
 
 
-def _running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Return whether a process of this machine has not ended; true if that is not known."""
+    if os.name != "posix":  # elsewhere asking for a process may end it
+        return True
     try:
         os.kill(process, 0)
         # one that has ended may wait for its parent to notice
