@@ -30,6 +30,8 @@ class Key:
             or ``dict`` for the keyword arguments of the class that ``TYPE`` names beside it.
         choices: Known strings; empty: any.
         ours: Whether PySOT lacks it.
+        search: Range in which `pysot tune` looks for a value, ``START,STOP``; see
+            `pysot.tuning.space.read_range`.
     """
 
     type: Any
@@ -40,6 +42,7 @@ class Key:
     lt: float = math.inf
     choices: tuple[str, ...] = ()
     ours: bool = False
+    search: str = ""
 
     def convert(self, value: Any, name: str) -> Any:
         """Return a value in the key's type; ``ValueError`` if it is wrong or out of range."""
@@ -333,9 +336,14 @@ class Track:
     """Tracking; sizes in pixels of the crops that the network gets."""
 
     type: str = key("SiamRPNTracker", "a name in pysot.core.registry.TRACKERS")
-    penalty_k: float = key(0.04, "penalty on changes of scale and aspect ratio")
-    window_influence: float = key(0.44, "share of the cosine window in the choice")
-    lr: float = key(0.4, "share of a new size in the next one (SiamFC: of a new scale)", ge=0)
+    penalty_k: float = key(0.04, "penalty on changes of scale and aspect ratio", search="0,0.5")
+    window_influence: float = key(0.44, "share of the cosine window in the choice", search="0,0.8")
+    lr: float = key(
+        0.4,
+        "share of a new size in the next one (SiamFC: of a new scale)",
+        ge=0,
+        search="0.05,0.95",
+    )
     exemplar_size: int = key(127, "side of the template", **_SIDE)
     instance_size: int = key(255, "side of the search region", **_SIDE)
     base_size: int = key(
@@ -343,16 +351,26 @@ class Track:
     )
     context_amount: float = key(0.5, "margin as a share of width + height", ge=0, le=10)
     lost_instance_size: int = key(831, "INSTANCE_SIZE of a lost target", **_SIDE)
-    confidence_low: float = key(0.85, "score below which the target is lost")
-    confidence_high: float = key(0.998, "score above which it is found again")
-    mask_thershold: float = key(0.3, "probability above which a pixel is the target's")
+    confidence_low: float = key(0.85, "score below which the target is lost", search="0.5,0.95")
+    confidence_high: float = key(0.998, "score above which it is found again", search="0.95,1")
+    mask_thershold: float = key(
+        0.3, "probability above which a pixel is the target's", search="0.1,0.6"
+    )
     mask_output_size: int = key(127, "side of a mask in its own pixels", **_SIDE)
     scale_num: int = own(3, "SiamFC: search regions per frame", ge=1, le=64)
-    scale_step: float = own(1.0375, "SiamFC: factor from one to the next", ge=0.5, le=2)
-    scale_penalty: float = own(0.9745, "SiamFC: factor on all responses but the middle one", gt=0)
-    distractor_influence: float = own(0.5, "DaSiamRPN: weight of distractors", ge=0, lt=1)
+    scale_step: float = own(
+        1.0375, "SiamFC: factor from one to the next", ge=0.5, le=2, search="1.01,1.1"
+    )
+    scale_penalty: float = own(
+        0.9745, "SiamFC: factor on all responses but the middle one", gt=0, search="0.9,1"
+    )
+    distractor_influence: float = own(
+        0.5, "DaSiamRPN: weight of distractors", ge=0, lt=1, search="0,0.8"
+    )
     distractor_threshold: float = own(
-        0.7, "DaSiamRPN: score of a distractor, and of a target to update the template"
+        0.7,
+        "DaSiamRPN: score of a distractor, and of a target to update the template",
+        search="0.5,0.95",
     )
     distractor_num: int = own(3, "DaSiamRPN: distractors per frame, at most", ge=0, le=1024)
     nms_iou: float = own(0.1, "DaSiamRPN: overlap from which two boxes are one object", **_SHARE)

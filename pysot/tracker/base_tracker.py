@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -113,6 +113,11 @@ class SiameseTracker(BaseTracker):
     """
 
     state_type = TrackState
+    tuned: ClassVar[tuple[str, ...]] = ()
+    """Keys of ``TRACK`` that are searched by default. Neither ``encode`` nor ``candidates`` of the
+    class that declares them may read them."""
+    reads: ClassVar[tuple[str, ...]] = ("INSTANCE_SIZE", "EXEMPLAR_SIZE", "CONTEXT_AMOUNT")
+    """Other keys of ``TRACK`` that have an effect, searched on request."""
     inside_only = True
     """Whether a first box that lies outside of the frame is an error."""
 

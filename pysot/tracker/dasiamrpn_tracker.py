@@ -55,6 +55,12 @@ class DaSiamRPNTracker(SiamRPNTracker):
     """
 
     state_type = DistractorState
+    tuned = (*SiamRPNTracker.tuned, "DISTRACTOR_INFLUENCE", "DISTRACTOR_THRESHOLD")
+    reads = (
+        *SiamRPNTracker.reads,
+        *("LOST_INSTANCE_SIZE", "SMALL_INSTANCE_SIZE", "LOST_STEP", "TEMPLATE_LR", "NMS_IOU"),
+        *("DISTRACTOR_NUM", "CONFIDENCE_LOW", "CONFIDENCE_HIGH"),
+    )
 
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
         """See :meth:`BaseTracker.init`."""

@@ -41,6 +41,8 @@ class SiamFCTracker(SiameseTracker):
     """Follows one target of constant aspect ratio by the peak of the logits (B, 1, R, R)."""
 
     state_type = PyramidState
+    tuned = ("WINDOW_INFLUENCE", "LR", "SCALE_STEP", "SCALE_PENALTY")
+    reads = (*SiameseTracker.reads, "SCALE_NUM")
 
     @cached_property
     def factors(self) -> NDArray:

@@ -36,6 +36,8 @@ class SiamMaskTracker(SiamRPNTracker):
     where no part exceeds ``MIN_AREA``.
     """
 
+    tuned = (*SiamRPNTracker.tuned, "MASK_THERSHOLD")
+
     def predict(self, kernels: Any, crops: NDArray) -> Any:
         """See :meth:`SiameseTracker.predict`."""
         return self.network.search(kernels, crops, masks=True)

@@ -49,6 +49,8 @@ class Step:
 class SiamRPNTracker(SiameseTracker):
     """Follows one target by the best candidate of a region proposal head."""
 
+    tuned = ("PENALTY_K", "WINDOW_INFLUENCE", "LR")
+
     @property
     def anchor_num(self) -> int:
         """Candidates per cell of the response."""

@@ -25,6 +25,9 @@ class SiamRPNLTTracker(SiamRPNTracker):
     Results have the entry ``lost`` too.
     """
 
+    tuned = (*SiamRPNTracker.tuned, "CONFIDENCE_LOW", "CONFIDENCE_HIGH")
+    reads = (*SiamRPNTracker.reads, "LOST_INSTANCE_SIZE")
+
     @property
     def instance_size(self) -> int:
         """Larger while lost."""
