@@ -30,7 +30,7 @@ FLOORS = (
     ("pysot.zoo",),
     ("pysot.models",),
     ("pysot.inference", "pysot.datasets", "pysot.tracker", "pysot.engine"),
-    ("pysot.export",),
+    ("pysot.export", "pysot.tuning"),
     ("pysot.cli",),
     ("pysot.__init__", "pysot.__main__", "tools"),
 )
@@ -45,7 +45,7 @@ STANDS_ALONE = {"toolkit": ("torch", "yacs")}
 # only the doors of a package see the configuration; what they build takes plain arguments
 READS_CONFIG = ("build.py", "_builder.py", "config.py", "lr_scheduler.py")
 # slow to import or optional: imported where they are used
-ON_USE = ("jinja2", "matplotlib", "mlflow", "ray", "tensorboardX", "torchvision", "wandb")
+ON_USE = ("jinja2", "matplotlib", "mlflow", "optuna", "ray", "tensorboardX", "torchvision", "wandb")
 
 
 def imports(path, top_level_only=False):

@@ -262,6 +262,24 @@ def load_config(path: str | Path, opts: Sequence[Any] = ()) -> Config:
     return config
 
 
+def changes(config: Config, defaults: Config | None = None) -> dict[str, Any]:
+    """Return what differs from the defaults, as plain data for a short YAML file."""
+    defaults = default_config() if defaults is None else defaults
+    found = {}
+    for key, value in config.items():
+        usual = defaults.get(key)
+        if isinstance(value, Config) and isinstance(usual, Config):
+            if inner := changes(value, usual):
+                found[key] = inner
+        elif value != usual:
+            found[key] = _plain(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
 def read_sections(kind: type[T], *nodes: Config) -> T:
     """Return sections of a configuration as a dataclass that has their keys for fields."""
     values = {key.lower(): value for node in nodes for key, value in node.items()}

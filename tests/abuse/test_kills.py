@@ -52,11 +52,11 @@ def members(session):
 
 
 def contents(folder):
-    """Bytes of all files by name, hidden ones included, without locks and records."""
+    """Bytes of all files by name, hidden ones included, without journals of studies."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.suffix not in (".journal", ".lock")
     }
 
 
@@ -121,7 +121,8 @@ def test_eval_killed_eight_times(scored, tmp_path, kind):
 @pytest.fixture
 def search(tiny_config, tiny_snapshot, otb_set):
     """Arguments of a search of two settings, in which a frame takes a while."""
-    ranges = ["--penalty-k", "0.1,0.3,0.1", "--lr", "0.4", "--window-influence", "0.4"]
+    ranges = ["--sampler", "grid", "--penalty-k", "0.1,0.3,0.1", "--lr", "0.4"]
+    ranges += ["--window-influence", "0.4"]
     command = ["--dataset", "Tiny", "--dataset-root", str(otb_set), "--config", str(tiny_config)]
     command += ["--snapshot", str(tiny_snapshot), *ranges]
     return lambda folder: [*command, "--output", str(folder)]

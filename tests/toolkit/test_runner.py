@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from toolkit.datasets import Video
-from toolkit.io.files import acquire
 from toolkit.protocols.one_pass import StaticTracker
 from toolkit.protocols.runner import (
     Job,
@@ -66,27 +65,13 @@ def test_a_failure_is_a_result(tmp_path):
 def test_several_trackers_share_the_frames(tmp_path):
     video = Drawn()
     jobs = [job(tmp_path, "a"), job(tmp_path, "b", Failing), job(tmp_path, "c")]
-    first, second, third = run_together(jobs, video)
+    first, second, third = run_together([of.session() for of in jobs], video)
     assert video.reads == 4
-    assert len(first.lines) == len(third.lines) == 1
-    assert second.error == "out of luck"
-    assert jobs[0].is_finished(video) and not jobs[1].is_finished(video)
-    again = run_together(jobs[::2], video)
-    assert [result.skipped for result in again] == [True, True]
-    assert video.reads == 4
-    assert not list((tmp_path / "results" / ".locks").rglob("*.lock"))
-
-
-def test_what_is_locked_is_left_alone(tmp_path):
-    video, jobs = Drawn(), [job(tmp_path, "a"), job(tmp_path, "b")]
-    with acquire(jobs[0].lock("v")) as mine:
-        assert mine
-        results = run_together(jobs, video)
-    assert [result.locked for result in results] == [True, False]
-    assert [result.locked for result in run_together(jobs, video)] == [False, False]
+    assert len(first) == len(third) == 4
+    assert second == "out of luck"
 
 
 def test_a_video_that_cannot_be_read_fails_for_all(tmp_path):
     video = Video("v", tmp_path, ["0.png"], [[4, 4, 8, 8]])
-    results = run_together([job(tmp_path, "a"), job(tmp_path, "b")], video)
-    assert all("0.png" in result.error for result in results)
+    results = run_together([job(tmp_path, "a").session(), job(tmp_path, "b").session()], video)
+    assert all("0.png" in result for result in results)

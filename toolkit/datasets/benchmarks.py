@@ -43,6 +43,7 @@ class Benchmark:
     other_names: Mapping[str, str] = field(default_factory=dict)  # of videos in other toolkits
     folders: Mapping[str, str] = field(default_factory=dict)  # of videos, where two share one
     sizes: str = ""  # their part of the table ``frame_sizes``, of frames that are not at hand
+    validation: bool = False  # whether settings may be chosen by it, as no test depends on it
     prefix: str = ""  # that other toolkits put before the names of videos, in small letters
 
     def spelling(self, name: str) -> str:
@@ -106,7 +107,7 @@ BENCHMARKS: Table[Benchmark] = Table(
         "DTB70": replace(OPE, num_videos=70),
         "TrackingNet": replace(NORM, num_videos=511),
         "GOT-10k": replace(GOT10K, num_videos=180),
-        "GOT-10k_val": replace(GOT10K, num_videos=180, folder="GOT-10k"),
+        "GOT-10k_val": replace(GOT10K, num_videos=180, folder="GOT-10k", validation=True),
         "VOT2016": replace(VOT, num_videos=60, eao_window=(108, 371)),
         "VOT2017": replace(VOT, num_videos=60, eao_window=(100, 356)),
         "VOT2018": replace(VOT, num_videos=60, eao_window=(100, 356)),

@@ -227,10 +227,23 @@ class Evaluation(ABC):
             self._keep_and_warn(tracker, self._score(tracker))
         return self._scores[tracker]
 
+    @np.errstate(over="ignore", invalid="ignore")
+    def partial_score(self, runs: Mapping[str, list]) -> float:
+        """Score by `key` over the videos whose runs, by name, are given; NaN if not defined.
+
+        Runs are those that `read_runs` returns.
+        """
+        measures = self.measure(Gathered(dict(runs), frozenset(), []))
+        return float(self.combine(measures, np.ones((1, len(measures.videos))))[self.key][0])
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher score by `key` is a better one."""
+        return next(metric for metric in self.metrics if metric.key == self.key).higher_is_better
+
     def ranked(self, trackers: Sequence[str]) -> list[str]:
         """Trackers, best first; equals stay in the order given, undefined scores are last."""
-        row = next(metric for metric in self.metrics if metric.key == self.key)
-        sign = -1 if row.higher_is_better else 1
+        sign = -1 if self.higher_is_better else 1
 
         def rank(name: str) -> tuple[bool, float]:
             value = self.scores(name).metrics[self.key]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import cv2
 
 from toolkit.datasets import Video
-from toolkit.io.files import acquire
 from toolkit.io.pool import Executor
 from toolkit.protocols import PROTOCOLS
 from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker
@@ -166,57 +164,30 @@ def _keep(job: Job, video: Video, numbers: Iterable[int], runs: Iterator[Traject
         return JobResult(video.name, tuple(lines), error=describe(error))
 
 
-def run_together(jobs: Sequence[Job], video: Video) -> list[JobResult]:
+def run_together(sessions: Sequence[OnePass], video: Video) -> list[Trajectory | str]:
     """Run several trackers over a video by one protocol, reading each frame only once.
 
-    Each job runs once, unless its results are there or another process is making them; a tracker
-    that fails drops out.
-
     Returns:
-        One result per job.
+        What each tracker did, or the first line of the error by which it dropped out.
     """
-    results = dict.fromkeys(range(len(jobs)), JobResult(video.name, skipped=True))
-    sessions = {}
-    with ExitStack() as held:
-        for index, job in enumerate(jobs):
-            if job.is_finished(video):
-                continue
-            free = held.enter_context(acquire(job.lock(video.name)))
-            if job.is_finished(video):  # another process was faster
-                continue
-            if free:
-                sessions[index] = job.session()
-            else:
-                results[index] = JobResult(video.name, locked=True)
-        results |= _run_sessions(sessions, jobs, video)
-    return list(results.values())
-
-
-def _run_sessions(
-    sessions: dict[int, OnePass], jobs: Sequence[Job], video: Video
-) -> dict[int, JobResult]:
-    """Show the frames to all sessions and write their results; return these by number of job."""
-    results = {}
+    outcomes: dict[int, Trajectory | str] = {}
     try:
-        protocol = next(iter(sessions.values()), None)
-        for image, truth in protocol.frames(video) if protocol else ():
-            for index in sessions.keys() - results.keys():
+        for image, truth in sessions[0].frames(video):
+            for index in set(range(len(sessions))) - outcomes.keys():
                 try:
                     sessions[index].step(image, truth)
                 except FAILURES as error:
-                    results[index] = JobResult(video.name, error=describe(error))
+                    outcomes[index] = describe(error)
     except FAILURES as error:  # the video itself
-        return dict.fromkeys(sessions, JobResult(video.name, error=describe(error)))
-    for index in sessions.keys() - results.keys():
-        results[index] = _write(jobs[index], sessions[index], video)
-    return results
+        return [describe(error)] * len(sessions)
+    return [
+        outcomes[index] if index in outcomes else _finish(session, video)
+        for index, session in enumerate(sessions)
+    ]
 
 
-def _write(job: Job, session: OnePass, video: Video) -> JobResult:
+def _finish(session: OnePass, video: Video) -> Trajectory | str:
     try:
-        trajectory = session.finish(video)
-        job.store.write(video.name, trajectory)
+        return session.finish(video)
     except FAILURES as error:
-        return JobResult(video.name, error=describe(error))
-    line = timing_line(video.name, trajectory, job.restarts)
-    return JobResult(video.name, (line,), lost=trajectory.lost)
+        return describe(error)
