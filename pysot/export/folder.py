@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,13 @@ from typing import Any
 from torch import nn
 
 from pysot.export.graphs import Graphs, make_graphs
-from pysot.export.onnx_files import OPSET, OnnxRunner, write_onnx
-from pysot.export.parity import check_parity, example_inputs
+from pysot.export.onnx_files import OPSET, write_onnx
+from pysot.export.parity import LIMIT, check_parity, example_inputs
+from pysot.export.quantize import Inputs, quantize
 from pysot.inference import fuse_batch_norm
+from pysot.tracker.exported import FORMAT, RECORD, run_onnxruntime
 from pysot.zoo.download import sha256_of
 from toolkit.io.files import atomic_folder
-
-NAME = "model.json"
-VERSION = 1
-"""Of the layout of ``model.json``."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,22 @@ class Source:
         return make_graphs(model, self.with_masks, self.sizes)
 
 
-def export(source: Source, folder: Path, overwrite: bool = False) -> dict[str, Any]:
+def export(
+    source: Source,
+    folder: Path,
+    overwrite: bool = False,
+    samples: Callable[[Any], Sequence[Inputs]] | None = None,
+    score: Callable[[Path], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Write a network as ONNX, if it computes what PyTorch does; else nothing is written.
 
     Args:
         source: The network.
         folder: It appears whole or not at all.
         overwrite: Whether an exported tracker that is there is replaced.
+        samples: Makes inputs of the search network from the names of its kernels, nested; with
+            them it is written with integers of 8 bits, beside the others in fp32.
+        score: Scores the folder; the result becomes the entry ``scores``.
 
     Returns:
         The content of ``model.json``.
@@ -60,16 +68,41 @@ def export(source: Source, folder: Path, overwrite: bool = False) -> dict[str, A
         for name, path in paths.items():
             inputs = example_inputs(graphs, name, 2, 2, *source.sizes)
             write_onnx(fused.by_name[name], inputs, path)
-        runners = {name: OnnxRunner(path) for name, path in paths.items()}
-        parity = check_parity(graphs, runners, *source.sizes)
-        record = _describe(source, graphs, paths) | {"parity": parity}
-        (temporary / NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        record = {"parity": _compare(source, graphs, paths, LIMIT)}
+        if samples is not None:
+            record |= _to_integers(paths["search"], samples(graphs.kernels))
+            record["int8_errors"] = _compare(source, graphs, paths, math.inf)
+        record = _describe(source, graphs, paths) | record
+        _write(temporary, record)
+        if score is not None:
+            record["scores"] = score(temporary)
+            _write(temporary, record)
     return record
+
+
+def _compare(
+    source: Source, graphs: Graphs, paths: Mapping[str, Path], limit: float
+) -> dict[str, float]:
+    runs = {name: run_onnxruntime(path) for name, path in paths.items()}
+    return check_parity(graphs, runs, *source.sizes, limit)
+
+
+def _to_integers(path: Path, samples: Sequence[Inputs]) -> dict[str, Any]:
+    """Replace a search network by one of 8-bit integers; return what to write about it."""
+    source = path.with_name("fp32.onnx")
+    path.rename(source)
+    quantize(source, path, samples)
+    source.unlink()
+    return {"precision": "int8", "calibrated_on": len(samples)}
+
+
+def _write(folder: Path, record: Mapping[str, Any]) -> None:
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _describe(source: Source, graphs: Graphs, paths: Mapping[str, Path]) -> dict[str, Any]:
     return {
-        "format": VERSION,
+        "format": FORMAT,
         "system": source.config["TRACK"]["TYPE"],
         "config": source.config,
         "plugins": source.config["PLUGINS"],
@@ -89,7 +122,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
     """Raise ``ValueError`` if something is there that may not be replaced."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / NAME).is_file():
+    if not (folder / RECORD).is_file():
         raise ValueError(f"{folder} is there, and no exported tracker; choose another --output")
     if not overwrite:
         raise ValueError(f"{folder} is there; choose another --output, or --overwrite it")

@@ -1,14 +1,13 @@
-"""Graphs as ONNX files, and their runs by ONNX Runtime."""
+"""Graphs as ONNX files."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pysot.core.xcorr import any_batch
@@ -50,19 +49,3 @@ def _by_torchscript() -> dict[str, Any]:
     """Choose the exporter, where there are two (PyTorch 2.5 or later)."""
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     return {"dynamo": False} if version >= (2, 5) else {}
-
-
-class OnnxRunner:
-    """Runs an ONNX file on the CPU."""
-
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        runtime = load_package("onnxruntime", "onnxruntime", NEEDS)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4
-        providers = ["CPUExecutionProvider"]
-        self.session = runtime.InferenceSession(str(path), options, providers=providers)
-
-    def __call__(self, inputs: Mapping[str, NDArray]) -> list[NDArray]:
-        """Compute all outputs, in the order of the graph's."""
-        return self.session.run(None, dict(inputs))

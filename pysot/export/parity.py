@@ -5,7 +5,8 @@ Errors are shares of full scale: of 1 for probabilities, else of the largest abs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -16,12 +17,10 @@ from torch import Tensor
 
 from pysot.core import RunFailed
 from pysot.export.graphs import Graph, Graphs
+from pysot.tracker.exported import Run
 
 LIMIT = 1e-4
 """Largest error of an exported graph."""
-
-Runner = Callable[[Mapping[str, NDArray]], Sequence[NDArray]]
-"""Computes the outputs of a graph from its inputs by name."""
 
 # images and templates in one pass, and growth of the images in pixels: a target, several crops of
 # it, several targets, a larger search region
@@ -44,42 +43,44 @@ def draw_crops(count: int, side: int, seed: int) -> Tensor:
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
 
 
-def check_parity(graphs: Graphs, runners: Mapping[str, Runner], z: int, x: int) -> dict[str, float]:
+def check_parity(
+    graphs: Graphs, runs: Mapping[str, Run], z: int, x: int, limit: float
+) -> dict[str, float]:
     """Compare every graph with its module for several batches, and for a larger search image.
 
-    ``z`` and ``x`` are the sides of template and search images.
+    ``z`` and ``x`` are the sides of template and search images; outputs are finite in any case.
 
     Returns:
         The largest error of every output.
 
     Raises:
-        RunFailed: If one exceeds ``LIMIT``; the message names graph, output and sizes.
+        RunFailed: If one exceeds ``limit``; the message names graph, output and sizes.
     """
     errors: dict[str, float] = {}
     for name, inputs, about in _cases(graphs, z, x):
         graph = graphs.by_name[name]
         try:
-            outputs = runners[name](numpy_inputs(graph, inputs))
+            outputs = runs[name](numpy_inputs(graph, inputs))
         except Exception as error:  # a runtime raises classes of its own
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RunFailed(f"{name}: the exported graph fails for {about}: {reason}") from error
         with torch.inference_mode():
             expected = as_tuple(graph.module(*inputs))
-        for output, ours, theirs in zip(graph.outputs, outputs, expected, strict=True):
-            error = error_of(output, np.asarray(ours), theirs.numpy())
-            if not error <= LIMIT:  # NaN, too
+        for output, theirs in zip(graph.outputs, expected, strict=True):
+            error = error_of(output, outputs[output], theirs.numpy())
+            if not error <= limit:  # NaN, too
                 raise RunFailed(
                     f"{name}: {output} of the exported graph differs from PyTorch's by {error:.1e} "
-                    f"of full scale for {about}; at most {LIMIT:g} is allowed"
+                    f"of full scale for {about}; at most {limit:g} is allowed"
                 )
             errors[output] = max(error, errors.get(output, 0.0))
     return errors
 
 
 def error_of(output: str, ours: NDArray, theirs: NDArray) -> float:
-    """Return the largest difference of two arrays as a share of full scale; infinite if unlike."""
+    """Return the largest difference of two arrays as a share of full scale; NaN if unlike."""
     if ours.shape != theirs.shape:
-        return float("inf")
+        return math.nan
     top = np.abs(theirs).max(initial=0.0)
     scale = max(top, 1.0) if output == "scores" else top
     return float(np.abs(ours - theirs).max(initial=0.0) / max(scale, np.finfo(np.float32).tiny))

@@ -19,7 +19,8 @@ from pysot.tracker.network import Network, flat, map_kernels, select
 from toolkit.io.packages import load_package
 
 RECORD = "model.json"
-_FORMAT = 1
+FORMAT = 1
+"""Of the layout of ``model.json``."""
 _ENTRIES = {
     "system": str, "config": dict, "files": dict, "sha256_files": dict, "kernels": (str, list)
 }  # fmt: skip
@@ -43,9 +44,9 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         unfit = [key for key, kind in _ENTRIES.items() if not isinstance(record[key], kind)]
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if record.get("format") != _FORMAT or record.get("graphs") != "onnx":
+    if record.get("format") != FORMAT or record.get("graphs") != "onnx":
         kind = f"format {record.get('format')} with graphs of {record.get('graphs')}"
-        raise ValueError(f"{path}: expected format {_FORMAT} with graphs of onnx, found {kind}")
+        raise ValueError(f"{path}: expected format {FORMAT} with graphs of onnx, found {kind}")
     if unfit or not {"template", "search"} <= set(record["files"]):
         raise ValueError(f"{path} is damaged: {' and '.join(unfit) or 'files'} cannot be used")
     for name, file in record["files"].items():

@@ -163,7 +163,7 @@ def test_a_missing_package_is_named(folders, monkeypatch):
 
 def test_sizes_that_a_graph_does_not_take_are_refused(folders, frames):
     for system, opts, message in (
-        ("SiamMask", ["TRACK.INSTANCE_SIZE", 271], r"TRACK\.INSTANCE_SIZE: .* of 255 pixels alone"),
+        ("SiamMask", ["TRACK.INSTANCE_SIZE", 271], r"TRACK\.INSTANCE_SIZE: .* of 191 pixels alone"),
         ("SiamRPN", ["TRACK.INSTANCE_SIZE", 47], "a graph cannot be run: .*"),
     ):
         tracker = Tracker.from_onnx(folders(system), opts)

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,7 +13,7 @@ from golden import fill
 from pysot.cli.export import main
 from pysot.core import RunFailed
 from pysot.core.config import load_config
-from pysot.export import parity
+from pysot.export import calibration, parity
 from pysot.export.onnx_files import OPSET
 from pysot.models.model_builder import build_model
 
@@ -35,19 +36,21 @@ NESTED = {
     "SiamMask base": PAIR,
 }
 SYSTEMS = {
-    "SiamFC": ALEX + "RPN: {TYPE: FC, KWARGS: {}}\nTRACK: {TYPE: SiamFCTracker}\n",
+    "SiamFC": ALEX
+    + "RPN: {TYPE: FC, KWARGS: {}}\nTRACK: {INSTANCE_SIZE: 191, TYPE: SiamFCTracker}\n",
     "SiamRPN": ALEX
     + "RPN: {TYPE: UPChannelRPN, KWARGS: {anchor_num: 5, feature_in: 12}}\n"
-    + "TRACK: {TYPE: SiamRPNTracker}\n",
-    "DaSiamRPN": ALEX + DEPTHWISE + "TRACK: {TYPE: DaSiamRPNTracker}\n",
+    + "TRACK: {INSTANCE_SIZE: 191, TYPE: SiamRPNTracker}\n",
+    "DaSiamRPN": ALEX + DEPTHWISE + "TRACK: {INSTANCE_SIZE: 191, TYPE: DaSiamRPNTracker}\n",
     "SiamRPN++": """
 BACKBONE: {TYPE: resnet18, KWARGS: {used_layers: [2, 3], width_mult: 0.125}}
 ADJUST: {ADJUST: true, TYPE: AdjustAllLayer, KWARGS: {in_channels: [16, 32], out_channels: [4, 4]}}
 RPN: {TYPE: MultiRPN, KWARGS: {anchor_num: 5, in_channels: [4, 4], weighted: true}}
-TRACK: {TYPE: SiamRPNTracker}
+TRACK: {INSTANCE_SIZE: 191, TYPE: SiamRPNTracker}
 """,
-    "SiamMask": MASKS + "REFINE: {REFINE: true}\nTRACK: {TYPE: SiamMaskTracker}\n",
-    "SiamMask base": MASKS + "TRACK: {TYPE: SiamRPNTracker}\n",
+    "SiamMask": MASKS
+    + "REFINE: {REFINE: true}\nTRACK: {INSTANCE_SIZE: 191, TYPE: SiamMaskTracker}\n",
+    "SiamMask base": MASKS + "TRACK: {INSTANCE_SIZE: 191, TYPE: SiamRPNTracker}\n",
 }
 
 
@@ -111,7 +114,7 @@ def test_graphs_take_other_batches_and_sizes_than_were_checked(exported):
 
 
 def test_graphs_that_compute_something_else_are_not_written(exported, monkeypatch, tmp_path):
-    monkeypatch.setattr(parity, "LIMIT", 1e-12)
+    monkeypatch.setattr("pysot.export.folder.LIMIT", 1e-12)
     with pytest.raises(RunFailed, match=r"template: kernel_0 of the exported graph differs .*full"):
         main([*exported[1][:-1], str(tmp_path / "out")])
     assert list(tmp_path.iterdir()) == []
@@ -135,6 +138,42 @@ def test_other_folders_are_never_replaced(exported, tmp_path):
 
 
 def test_a_mask_tracker_without_refinement_is_one_line(tmp_path):
-    command = written(tmp_path, MASKS + "TRACK: {TYPE: SiamMaskTracker}\n")
+    command = written(tmp_path, MASKS + "TRACK: {INSTANCE_SIZE: 191, TYPE: SiamMaskTracker}\n")
     with pytest.raises(ValueError, match=r"REFINE\.REFINE: a tracker with masks needs it"):
         main([*command, "--output", str(tmp_path / "out")])
+
+
+def int8(command, *calibrate):
+    pairs = [item for name in calibrate for item in ("--calibrate", str(name))]
+    return [*command, "--int8", *pairs, "--overwrite"]
+
+
+def test_int8_leaves_correlation_and_last_convolutions_in_fp32(exported, otb_set, monkeypatch):
+    monkeypatch.setattr(calibration, "COUNT", 4)
+    folder, command = exported
+    arguments = ["--dataset-root", str(otb_set)]
+    main([*int8(command, "Tiny", otb_set / "B" / "img"), *arguments])
+    record = json.loads((folder / "model.json").read_text())
+    assert (record["precision"], record["calibrated_on"]) == ("int8", 4)
+    assert max(record["parity"].values()) < 1e-4 < record["int8_errors"]["scores"] < 0.2
+    graph = onnx.load(str(folder / "search.onnx")).graph
+    made_by = {name: node.op_type for node in graph.node for name in node.output}
+    kinds = [made_by.get(n.input[1], "fp32") for n in graph.node if n.op_type == "Conv"]
+    # integers: five of the backbone, two of the head; fp32: both correlations, and loc_adjust
+    assert kinds.count("DequantizeLinear") == 7 and len(kinds) == 10
+    template = onnx.load(str(folder / "template.onnx")).graph
+    assert "QuantizeLinear" not in {node.op_type for node in template.node}
+
+
+def test_int8_needs_frames(exported, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([*exported[1], "--int8"])
+    assert "--int8 and --calibrate go together" in capsys.readouterr().err
+    command = [*exported[1][:-1], str(tmp_path / "out")]
+    with pytest.raises(FileNotFoundError, match="Nowhere"):
+        main(int8(command, "Nowhere"))
+    (tmp_path / "one").mkdir()
+    cv2.imwrite(str(tmp_path / "one" / "1.png"), np.zeros((40, 60, 3), np.uint8))
+    with pytest.raises(ValueError, match="one: there are no two frames to calibrate with"):
+        main(int8(command, tmp_path / "one"))
+    assert not (tmp_path / "out").exists()
