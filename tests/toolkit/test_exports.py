@@ -191,6 +191,18 @@ def test_missing_results_and_wrong_names_write_nothing(export, tmp_path):
     assert not [*tmp_path.glob("*.zip"), *tmp_path.glob("mine*")]
 
 
+def test_a_frame_size_that_nobody_knows_is_an_error(export, tmp_path):
+    export("GOT-10k", "mot")
+    records = json.loads((tmp_path / "GOT-10k.json").read_text())
+    del records["a"]["width"], records["a"]["height"]
+    (tmp_path / "GOT-10k.json").write_text(json.dumps(records))
+    place = ["-p", "results", "-d", "GOT-10k", "-t", "mine", "--dataset-root", str(tmp_path)]
+    tool.main([*place, "--format", "mot"])  # which needs none
+    with pytest.raises(FileNotFoundError, match="'a': its frame size is not known"):
+        tool.main([*place, "--format", "coco"])
+    assert not [*tmp_path.glob("*.json.part"), *tmp_path.glob("mine*.json")]
+
+
 def test_an_unknown_format_lists_the_known_ones(export, capsys):
     with pytest.raises(SystemExit) as stop:
         export("GOT-10k", "voc")

@@ -350,7 +350,7 @@ class Video:
             raise FileNotFoundError(
                 f"video {self.name!r}: its frame size is not known: the annotation has no width "
                 f"and height, and there is no image {self.first_image}; only the overlaps of VOT, "
-                "long-term and GOT-10k sets need it"
+                "long-term and GOT-10k sets, and files of COCO and YouTube-VOS, need it"
             ) from None
 
 
