@@ -64,7 +64,7 @@ class ForeignSpec:
             raise ValueError(f"--tracker {self}: {_reason(error)}") from error
         if isinstance(tracker, BaseTracker):
             return tracker
-        return ForeignTracker(tracker, str(self), getattr(factory, "deterministic", True))
+        return ForeignTracker(tracker, str(self), factory)
 
     def __str__(self) -> str:
         return f"{self._module().__name__}:{self.name}"
@@ -86,13 +86,13 @@ class ForeignTracker(BaseTracker):
 
     These take a BGR uint8 frame (H, W, 3) and return a dict with ``bbox``, an object with that
     attribute, x, y, w, h alone, or a flag and these, as OpenCV does. Where the flag is false, the
-    last box is repeated with score 0.
+    last box is repeated with score 0. ``source`` names it in messages, ``factory`` makes another.
 
     Raises:
         ValueError: If the object lacks a method.
     """
 
-    def __init__(self, tracker: Any, source: str, deterministic: bool = True) -> None:
+    def __init__(self, tracker: Any, source: str, factory: Callable[[], Any]) -> None:
         if not callable(getattr(tracker, "init", None)):
             raise ValueError(f"{source}: {type(tracker).__name__} has no method init(image, bbox)")
         usable = (name for name in _METHODS if _takes_frame(getattr(tracker, name, None)))
@@ -100,8 +100,9 @@ class ForeignTracker(BaseTracker):
         if not self.method:
             kind = type(tracker).__name__
             raise ValueError(f"{source}: {kind} has no method track(image) or update(image)")
-        self.tracker, self.source = tracker, source
-        certain = getattr(tracker, "is_deterministic", deterministic)  # got10k's name for it
+        self.tracker, self.source, self.factory = tracker, source, factory
+        certain = getattr(factory, "deterministic", True)
+        certain = getattr(tracker, "is_deterministic", certain)  # got10k's name for it
         self.deterministic = getattr(tracker, "deterministic", certain)
         self._box: list[float] = []
 
@@ -109,7 +110,8 @@ class ForeignTracker(BaseTracker):
         """See :meth:`BaseTracker.init`; ``RuntimeError`` if the tracker fails."""
         self._box = list(bbox)
         box = self._box
-        if isinstance(self.tracker, cv2.Tracker):  # which takes whole numbers
+        if isinstance(self.tracker, cv2.Tracker):  # which starts once, on whole numbers
+            self.tracker = self.factory()
             box = (round(box[0]), round(box[1]), max(1, round(box[2])), max(1, round(box[3])))
         if self._call("init", image, box) is False:
             raise RuntimeError(f"{self.source}: init refused the box {box}")

@@ -67,7 +67,7 @@ class Returns:
 
 
 def tracked(result):
-    tracker = ForeignTracker(Returns(result), "mine")
+    tracker = ForeignTracker(Returns(result), "mine", Returns)
     tracker.init(FRAME, [1, 2, 3, 4])
     return tracker.track(FRAME)
 
@@ -220,14 +220,14 @@ def test_a_method_that_takes_more_than_a_frame_is_not_the_one():
         def track(self, img_files, box, visualize=False):
             raise AssertionError
 
-    assert ForeignTracker(Got10kLike((1, 2, 3, 4)), "mine").method == "update"
+    assert ForeignTracker(Got10kLike((1, 2, 3, 4)), "mine", Returns).method == "update"
 
 
 def test_trackers_say_whether_they_are_deterministic():
     theirs = Returns(())
-    assert ForeignTracker(theirs, "mine").deterministic
+    assert ForeignTracker(theirs, "mine", Returns).deterministic
     theirs.is_deterministic = False
-    assert not ForeignTracker(theirs, "mine").deterministic
+    assert not ForeignTracker(theirs, "mine", Returns).deterministic
 
 
 # ------------------------------------------------------------------------------------------- OpenCV
@@ -240,6 +240,9 @@ def test_opencv_s_mil_follows_a_square(draw_frame):
     found = tracker.track(draw_frame((26, 15, 24, 18), seed=2))
     assert found["bbox"] == pytest.approx([26, 15, 24, 18], abs=4)
     assert not tracker.deterministic
+    first = tracker.tracker
+    tracker.init(draw_frame((20, 15, 24, 18)), [20, 15, 24, 18])
+    assert tracker.tracker is not first  # OpenCV's KCF fails if it is started again
 
 
 def test_records_name_the_version_of_opencv():
