@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from pysot.core.plugins import digests, load_plugins
@@ -120,10 +121,9 @@ class ForeignTracker(BaseTracker):
         """See :meth:`BaseTracker.track`; ``RuntimeError`` if the tracker fails."""
         found = self._call(self.method, image)
         result = _as_dict(found)
-        if result is None or not _is_box(result["bbox"]):
+        if unfit := _unfit(result, image.shape[:2]):
             raise RuntimeError(
-                f"{self.source}: {self.method} returned {_shown(found)}; expected a dict with "
-                "bbox, or x, y, w, h, or a flag and these"
+                f"{self.source}: {self.method} returned {_shown(found)}; expected {unfit}"
             )
         if not result.pop("found", True):
             return {"bbox": self._box, "best_score": 0.0, "lost": True}
@@ -150,25 +150,40 @@ def _takes_frame(method: Any) -> bool:
     return True
 
 
-def _as_dict(found: Any) -> dict[str, Any] | None:
-    """Return what a tracker found as ``bbox`` and more; None if it is none of the known forms."""
+def _as_dict(found: Any) -> dict[str, Any]:
+    """Return what a tracker found by the names that our trackers use."""
     if isinstance(found, Mapping):
-        return dict(found) if "bbox" in found else None
-    if hasattr(found, "bbox"):
-        named = {"bbox": found.bbox, "best_score": getattr(found, "score", math.nan)}
-        extra = {name: getattr(found, name, None) for name in ("polygon", "mask")}
-        return named | {name: value for name, value in extra.items() if value is not None}
-    if isinstance(found, tuple) and len(found) == 2:
-        return {"found": bool(found[0]), "bbox": found[1] if found[0] else (0, 0, 0, 0)}
-    return {"bbox": found}
+        named = dict(found)
+    elif hasattr(found, "bbox"):
+        known = {"bbox": "bbox", "best_score": "score", "polygon": "polygon", "mask": "mask"}
+        named = {name: getattr(found, theirs, None) for name, theirs in known.items()}
+    elif isinstance(found, tuple) and len(found) == 2:
+        named = {"found": bool(found[0]), "bbox": found[1] if found[0] else (0, 0, 0, 0)}
+    else:
+        named = {"bbox": found}
+    return {name: value for name, value in named.items() if value is not None}
 
 
-def _is_box(box: Any) -> bool:
+def _unfit(result: Mapping[str, Any], shape: tuple[int, ...]) -> str:
+    """Say what was expected of a result for a frame of this shape, if it is something else."""
+    box, polygon = (_floats(result.get(name, ())) for name in ("bbox", "polygon"))
+    if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
+        return "a dict with bbox, or x, y, w, h, or a flag and these"
+    if len(_floats([result.get("best_score", 0)])) != 1:
+        return "best_score to be a number"
+    if "polygon" in result and (len(polygon) < 6 or len(polygon) % 2):
+        return "polygon to be x1, y1, x2, y2, ..."
+    if "mask" in result and np.shape(result["mask"]) != shape:
+        return f"mask to have the frame's shape {shape}"
+    return ""
+
+
+def _floats(values: Any) -> list[float]:
+    """Return numbers, none at all if there is anything else."""
     try:
-        numbers = [float(value) for value in box]
+        return [float(value) for value in values]
     except (TypeError, ValueError, RuntimeError):
-        return False
-    return len(numbers) == 4 and all(map(math.isfinite, numbers)) and min(numbers[2:]) >= 0
+        return []
 
 
 def _number(value: Any) -> Any:

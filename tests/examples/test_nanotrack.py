@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from pysot.cli import export
 from pysot.cli import test as tool
 from pysot.core.config import load_config
 from pysot.core.registry import RPN_HEADS, TRACKERS
@@ -112,6 +113,18 @@ def test_a_template_of_other_than_64_cells_is_an_error(config):
     load_config(config)
     with pytest.raises(ValueError, match=r"TRACK\.EXEMPLAR_SIZE: NanoTrackV3 takes templates"):
         RPN_HEADS["NanoTrackHead"]().encode(torch.zeros(1, 96, 7, 7))
+
+
+@pytest.mark.slow
+def test_its_exported_networks_find_the_same_boxes(config, snapshot, draw_frame, tmp_path):
+    folder = tmp_path / "exported"
+    paths = ("--config", str(config), "--snapshot", str(snapshot), "--output", str(folder))
+    export.main([*paths])
+    exported, ours = Tracker.from_onnx(folder), Tracker.from_config(config, snapshot)
+    for tracker in (exported, ours):
+        tracker.init(draw_frame((20, 15, 24, 18)), (20, 15, 24, 18))
+    frame = draw_frame((23, 15, 24, 18), seed=1)
+    assert exported.track(frame).bbox == pytest.approx(ours.track(frame).bbox, abs=0.05)
 
 
 # ---------------------------------------------------------------------------- the published weights

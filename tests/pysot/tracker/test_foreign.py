@@ -215,6 +215,22 @@ def test_anything_else_is_an_error(result):
         tracked(result)
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"best_score": "high"}, "best_score to be a number"),
+        ({"best_score": np.zeros(2)}, "best_score to be a number"),
+        ({"polygon": (1, 2, 3, 4)}, "polygon to be x1, y1"),
+        ({"mask": np.zeros((2, 2))}, r"mask to have the frame's shape \(72, 96\)"),
+    ],
+)
+def test_what_comes_with_a_box_is_checked(more, message):
+    box = {"bbox": (1, 2, 3, 4)}
+    assert tracked(box | dict.fromkeys(more)) == {"bbox": [1, 2, 3, 4]}  # None: not known
+    with pytest.raises(RuntimeError, match=f"mine: update returned .*; expected {message}"):
+        tracked(box | more)
+
+
 def test_a_method_that_takes_more_than_a_frame_is_not_the_one():
     class Got10kLike(Returns):
         def track(self, img_files, box, visualize=False):
