@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,10 @@ def run_command(name: str) -> None:
 def _main_of(name: str) -> Callable[[], None]:
     """Return a command's function; plug-ins come first, as they add to what options may name."""
     load_installed()
-    named = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    named = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     _add_plugins(named)
-    named.parse_known_args()
+    with suppress(argparse.ArgumentError):  # which the command's own parser will report
+        named.parse_known_args()
     return import_module(f"pysot.cli.{name}").main
 
 
