@@ -159,31 +159,45 @@ def _picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None
 def _run(
     job: Job, videos: dict[int, Video], executor: Executor, vis_dir: Path | None, show: bool
 ) -> list[JobResult]:
-    """Run the tracker over videos by number, with a line per run as in PySOT, or an error."""
-    numbered, results = list(videos.items()), {}
+    """Run the tracker over videos by number, with a line per run as in PySOT, or an error.
+
+    Videos that another process is running come last, for that process may have died.
+    """
+    results: dict[int, JobResult] = {}
     with progress_bar("test", total=sum(map(len, videos.values()))) as bar:
-        for index, result in _results(job, list(videos.values()), executor, vis_dir):
-            number, video = numbered[index]
-            for line in result.lines:
-                bar.write(f"({number:3d}) {line}", file=sys.stdout)
-            if result.error:
-                bar.write(f"error: {video.name}: {result.error}", file=sys.stderr)
-            elif show:
-                play(video.name, drawn_frames(video, job.store))
-            bar.update(len(video))
-            results[index] = result
-    return [results[index] for index in sorted(results)]
+        todo = videos
+        while todo:
+            for number, result in _results(job, todo, executor, vis_dir):
+                results[number] = result
+                _report(bar, number, videos[number], result)
+                if show and not (result.error or result.locked):
+                    play(result.name, drawn_frames(videos[number], job.store))
+            locked = {n: video for n, video in todo.items() if results[n].locked}
+            todo = locked if len(locked) < len(todo) else {}
+    return [results[number] for number in videos]
+
+
+def _report(bar: Any, number: int, video: Video, result: JobResult) -> None:
+    """Print what was done with a video."""
+    for line in result.lines:
+        bar.write(f"({number:3d}) {line}", file=sys.stdout)
+    if result.error:
+        bar.write(f"error: {video.name}: {result.error}", file=sys.stderr)
+    bar.update(0 if result.locked else len(video))
 
 
 def _results(
-    job: Job, videos: list[Video], executor: Executor, vis_dir: Path | None
+    job: Job, videos: dict[int, Video], executor: Executor, vis_dir: Path | None
 ) -> Iterator[tuple[int, JobResult]]:
-    """Yield the index and the result of every video; those from other machines are drawn here."""
-    if not executor.remote:
-        yield from executor.run(partial(_run_and_draw, job, vis_dir), videos)
-        return
-    for index, result in run_elsewhere(job, videos, executor):
-        yield index, _draw(job, vis_dir, videos[index], result)
+    """Yield the result of every video by number; those from other machines are drawn here."""
+    numbers, run = list(videos), list(videos.values())
+    if executor.remote:
+        done = run_elsewhere(job, run, executor)
+        done = ((index, _draw(job, vis_dir, run[index], result)) for index, result in done)
+    else:
+        done = executor.run(partial(_run_and_draw, job, vis_dir), run)
+    for index, result in done:
+        yield numbers[index], result
 
 
 def _run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
@@ -192,7 +206,7 @@ def _run_and_draw(job: Job, vis_dir: Path | None, video: Video) -> JobResult:
 
 
 def _draw(job: Job, vis_dir: Path | None, video: Video, result: JobResult) -> JobResult:
-    if vis_dir is None or result.error:
+    if vis_dir is None or result.error or result.locked:
         return result
     drawn = vis_dir / f"{video.name}.mp4"
     try:
@@ -205,7 +219,9 @@ def _draw(job: Job, vis_dir: Path | None, video: Video, result: JobResult) -> Jo
 
 def _summarize(job: Job, results: Sequence[JobResult], vis_dir: Path | None) -> None:
     """Print sums over the videos."""
-    if job.restarts:
+    if locked := sum(result.locked for result in results):
+        print(f"{locked} videos are with other processes, which finish them", file=sys.stderr)
+    elif job.restarts:
         print(f"{job.store.folder.name} total lost: {sum(result.lost for result in results):d}")
     if skipped := sum(result.skipped for result in results):
         print(f"{skipped} finished videos skipped (--overwrite runs them again)", file=sys.stderr)

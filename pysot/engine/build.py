@@ -6,7 +6,6 @@ A wrong configuration, checkpoint or annotation is a ValueError, a missing file 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import math
@@ -38,8 +37,6 @@ from pysot.utils.bbox import Corner
 from toolkit.io.files import acquire
 
 logger = logging.getLogger(__name__)
-
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file systems
 
 
 def build_trainer(cfg: Config, group: ProcessGroup, device: torch.device, seed: int) -> Trainer:
@@ -89,7 +86,7 @@ def claim_folder(cfg: Config, group: ProcessGroup) -> Iterator[None]:
     note = folder / ".training"
     with contextlib.ExitStack() as stack:
         if group.is_main_process:
-            free = _lock(folder, stack)
+            free = stack.enter_context(acquire(folder / ".training.lock"))
             owner = ""
             with contextlib.suppress(OSError):
                 owner = note.read_text("utf-8", "replace").strip()
@@ -104,16 +101,6 @@ def claim_folder(cfg: Config, group: ProcessGroup) -> Iterator[None]:
         if problem := group.broadcast(problem):
             raise ValueError(problem)
         yield
-
-
-def _lock(folder: Path, stack: contextlib.ExitStack) -> bool:
-    try:
-        return stack.enter_context(acquire(folder / ".training.lock"))
-    except (OSError, NotImplementedError) as error:  # the latter of older versions of filelock
-        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-            raise
-        logger.warning("%s: %s; see that no other training writes there", folder, error)
-        return True
 
 
 def build_checkpointer(cfg: Config, group: ProcessGroup) -> Checkpointer:

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pysot.core import RunFailed
 from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
 from toolkit.datasets import Video
+from toolkit.io.files import acquire
 from toolkit.io.pool import WorkerDied, run_parallel
 from toolkit.io.video import open_source
 from toolkit.protocols.one_pass import StaticTracker
@@ -464,4 +466,32 @@ def test_a_dead_worker_is_reported(tmp_path):
     job = Job(StaticTracker, "one_pass", ResultStore(tmp_path, "flat"))
     with pytest.raises(WorkerDied, match="a worker process died"):
         list(run_parallel(partial(run_video, job), [Killer()], workers=2))
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".Killer.lock"]
+
+
+def test_processes_share_the_videos_of_a_folder(arguments, folder, capsys):
+    with acquire(folder / ".B.lock"):  # as another process does that runs B
+        tool.main(arguments)
+        assert files(folder) == [".B.lock", ".run.json", "A.txt", "C.txt"]
+        out, errors = capsys.readouterr()
+        assert [LINE.fullmatch(line)[2] for line in out.splitlines()] == ["A", "C"]
+        assert "1 videos are with other processes, which finish them" in errors
+    tool.main(arguments)
+    assert files(folder) == [".run.json", "A.txt", "B.txt", "C.txt"]
+
+
+def test_what_another_process_left_is_done_in_the_end(arguments, folder, capsys, monkeypatch):
+    with ExitStack() as other:
+        other.enter_context(acquire(folder / ".B.lock"))
+        run_and_draw = tool._run_and_draw
+
+        def run_video(job, vis_dir, video):
+            result = run_and_draw(job, vis_dir, video)
+            if video.name == "C":
+                other.close()  # it died
+            return result
+
+        monkeypatch.setattr(tool, "_run_and_draw", run_video)
+        tool.main(arguments)
+    assert files(folder) == [".run.json", "A.txt", "B.txt", "C.txt"]
+    assert [LINE.fullmatch(x)[2] for x in capsys.readouterr().out.splitlines()] == ["A", "C", "B"]

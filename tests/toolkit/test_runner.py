@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from toolkit.datasets import Video
+from toolkit.io.files import acquire
 from toolkit.protocols.one_pass import StaticTracker
 from toolkit.protocols.runner import (
     Job,
+    JobResult,
     allowed_repetitions,
     run_together,
     run_video,
@@ -59,7 +61,19 @@ def test_only_trackers_that_vary_are_repeated(deterministic, asked, most, expect
 def test_a_failure_is_a_result(tmp_path):
     result = run_video(job(tmp_path, build=Failing), Drawn())
     assert result.error == "out of luck"
-    assert not (tmp_path / "results").exists()
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_a_video_of_another_process_is_left_to_it(tmp_path):
+    video, mine = Drawn(), job(tmp_path)
+    with acquire(mine.lock("v")) as free:
+        assert free
+        assert run_video(mine, video) == JobResult("v", locked=True)
+        assert video.reads == 0
+    assert not run_video(mine, video).locked
+    assert [path.name for path in mine.store.folder.iterdir()] == ["v.txt"]
+    with acquire(mine.lock("v")):  # what is finished needs no lock
+        assert run_video(mine, video).skipped
 
 
 def test_several_trackers_share_the_frames(tmp_path):

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and locks between processes."""
 
 import errno
+import logging
 import os
 import platform
 import re
@@ -14,8 +15,11 @@ from typing import IO
 
 from toolkit.io.packages import load_package
 
+logger = logging.getLogger(__name__)
+
 _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,9})\.part(\.[^.]*)?", re.DOTALL)
 _LONGEST = 255  # bytes of a file's name
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file systems
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # reading never fails so
 
 
@@ -164,12 +168,18 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+@cache
+def _warn_of(folder: Path, reason: str) -> None:
+    logger.warning("%s: %s; see that no other process writes there", folder, reason)
+
+
 @contextmanager
 def acquire(path: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
     """Lock a file for the time of the block, unless another process has locked it.
 
     The operating system releases the lock when the process ends, even by a crash. The folder is
-    made if needed, and the file deleted in the end, unless others ``wait`` for it.
+    made if needed, and the file deleted in the end, unless others ``wait`` for it. On a file system
+    without locks every lock is free, with a warning.
 
     Yields:
         Whether the lock was free. Look again, under the lock, whether there is work left.
@@ -186,6 +196,10 @@ def acquire(path: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
     except locks.Timeout:
         yield False
         return
+    except (OSError, NotImplementedError) as error:  # the latter of older versions of filelock
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        _warn_of(path.parent, str(error))
     try:
         yield True
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 
 from toolkit.datasets import Video
+from toolkit.io.files import acquire
 from toolkit.io.pool import Executor
 from toolkit.protocols import PROTOCOLS
 from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker
@@ -56,8 +57,7 @@ class Job:
 
     def lock(self, video: str) -> Path:
         """Return the file that a process locks while it runs a video."""
-        folder, dataset = self.store.folder, self.store.folder.parent
-        return dataset.parent / ".locks" / dataset.name / f"{folder.name}~{video}.lock"
+        return self.store.folder / f".{video}.lock"
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,22 @@ def describe(error: BaseException) -> str:
 def run_video(job: Job, video: Video) -> JobResult:
     """Run a tracker over a video as often as asked for, and write what is not there yet.
 
-    An error is part of the result, so that the other videos go on.
+    An error is part of the result, so that the other videos go on; a video that another process
+    is running is left to it.
     """
     runs = iter(lambda: job.session().run(video), None)  # one per repetition that is missing
-    return _keep(job, video, job.missing(video), runs)
+    if not job.overwrite and job.is_finished(video):
+        return _keep(job, video, (), runs)
+    try:
+        with acquire(job.lock(video.name)) as free:
+            # another process may have finished it by now
+            return _keep(job, video, job.missing(video), runs) if free else _locked(video)
+    except FAILURES as error:
+        return JobResult(video.name, error=describe(error))
+
+
+def _locked(video: Video) -> JobResult:
+    return JobResult(video.name, locked=True)
 
 
 def run_elsewhere(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from group_norm import group_batch_norm
 from ranks import CONTEXT, kill, run_ranks, start_ranks, wait_for
 from training_crops import tiny_config, write_training_set
@@ -262,14 +263,14 @@ def test_a_folder_serves_one_training_at_a_time(crops, whole, tmp_path, caplog, 
     ],
 )
 def test_a_folder_that_cannot_be_locked(crops, tmp_path, monkeypatch, caplog, error, goes_on):
-    def refuse(path):
+    def refuse(lock, timeout):
         raise error
 
-    monkeypatch.setattr(build, "acquire", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
     cfg = load_config(tiny_config(crops), ["TRAIN.SNAPSHOT_DIR", str(tmp_path)])
     if goes_on:  # file systems without locks serve as they did
         with build.claim_folder(cfg, ProcessGroup()):
-            assert "no lock; see that no other training writes there" in caplog.text
+            assert "no lock; see that no other process writes there" in caplog.text
     else:
         with pytest.raises(OSError, match="no lock"), build.claim_folder(cfg, ProcessGroup()):
             pass
