@@ -1,4 +1,4 @@
-r"""Write a tracker's networks as ONNX, which run without PyTorch.
+r"""Write a tracker's networks as ONNX, which run without PyTorch, or as programs of torch.export.
 
 Usage:
     pysot export --config CONFIG.yaml --snapshot model.pth --output DIR
@@ -12,8 +12,8 @@ model.json, which holds the configuration and describes them; docs/export.md has
 What is written computes what PyTorch does, to 1e-4 of full scale: the command checks it on drawn
 images, and writes nothing otherwise. With --int8 the search network has integers of 8 bits, in
 ranges that frames of the videos and data sets of --calibrate give, and is faster. --score runs
-both trackers over a data set, and model.json keeps their scores. ``KEY VALUE`` pairs override the
-configuration.
+both trackers over a data set, and model.json keeps their scores. --format torch writes programs of
+torch.export, .pt2, in place of ONNX. ``KEY VALUE`` pairs override the configuration.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pysot.cli import Parser, find_dataset_root, find_tracker
 from pysot.core.config import Config, load_config
 from pysot.core.registry import TRACKERS
 from pysot.export.calibration import read_pairs, search_inputs
-from pysot.export.folder import Source, export
+from pysot.export.folder import KINDS, Source, export
 from pysot.export.quantize import Inputs
 from pysot.export.score import score_trackers
 from pysot.models.model_builder import build_model
@@ -47,6 +47,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_tracker()
     parser.add_output(text="folder to write", required=True)
     add("--overwrite", action="store_true", help="replace an exported tracker that is there")
+    text = "files for ONNX's runtimes, or programs of torch.export (default: %(default)s)"
+    add("--format", choices=KINDS, default="onnx", help=text)
     add("--int8", action="store_true", help="search network of 8-bit integers")
     text = "video, folder of images or data set for --int8; may be repeated"
     add("--calibrate", action="append", metavar="NAME", help=text)
@@ -56,6 +58,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_intermixed_args(argv)
     if args.int8 != bool(args.calibrate):
         parser.error("--int8 and --calibrate go together")
+    if args.format != "onnx" and (args.int8 or args.score):
+        parser.error("--int8 and --score need --format onnx")
     return args
 
 
@@ -65,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     source, cfg = read_source(*find_tracker(args), args.opts)
     samples, score = _samples(args, source.model, cfg), _score(args, source.model, cfg)
-    record = export(source, args.output, args.overwrite, samples, score)
+    record = export(source, args.output, args.overwrite, args.format, samples, score)
     for name in record["files"].values():
         print(f"{args.output / name}: {(args.output / name).stat().st_size / 1e6:.1f} MB")
     for kind in ("parity", "int8_errors"):

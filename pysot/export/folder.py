@@ -9,16 +9,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from pysot.export.graphs import Graphs, make_graphs
+from pysot.export.graphs import Graph, Graphs, make_graphs
 from pysot.export.onnx_files import OPSET, write_onnx
 from pysot.export.parity import LIMIT, check_parity, example_inputs
 from pysot.export.quantize import Inputs, quantize
+from pysot.export.torch_files import run_program, write_program
 from pysot.inference import fuse_batch_norm
-from pysot.tracker.exported import FORMAT, RECORD, run_onnxruntime
+from pysot.tracker.exported import FORMAT, RECORD, Run, run_onnxruntime
 from pysot.zoo.download import sha256_of
 from toolkit.io.files import atomic_folder
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of files."""
+
+    suffix: str
+    write: Callable[[Graph, Sequence[Tensor], Path], None]
+    load: Callable[[Path, Sequence[str]], Run]  # takes the names of the outputs, too
+    any_size: bool  # whether search images may have other sides
+    record: Mapping[str, Any]  # entries of the record
+
+
+KINDS = {
+    "onnx": _Kind(
+        ".onnx",
+        write_onnx,
+        lambda path, outputs: run_onnxruntime(path),
+        any_size=True,
+        record={"graphs": "onnx", "opset": OPSET},
+    ),
+    "torch": _Kind(
+        ".pt2",
+        write_program,
+        run_program,
+        any_size=False,
+        record={"graphs": "torch", "torch": torch.__version__},
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -31,24 +62,26 @@ class Source:
     with_masks: bool  # whether the tracker makes masks
     sizes: tuple[int, int]  # sides of template and search images
 
-    def graphs(self, model: nn.Module) -> Graphs:
+    def graphs(self, model: nn.Module, any_size: bool) -> Graphs:
         """Take this network, or another form of it, apart."""
-        return make_graphs(model, self.with_masks, self.sizes)
+        return make_graphs(model, self.with_masks, self.sizes, any_size)
 
 
 def export(
     source: Source,
     folder: Path,
     overwrite: bool = False,
+    kind: str = "onnx",
     samples: Callable[[Any], Sequence[Inputs]] | None = None,
     score: Callable[[Path], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Write a network as ONNX, if it computes what PyTorch does; else nothing is written.
+    """Write a network in another form, if it computes what PyTorch does; else nothing is written.
 
     Args:
         source: The network.
         folder: It appears whole or not at all.
         overwrite: Whether an exported tracker that is there is replaced.
+        kind: A name in ``KINDS``.
         samples: Makes inputs of the search network from the names of its kernels, nested; with
             them it is written with integers of 8 bits, beside the others in fp32.
         score: Scores the folder; the result becomes the entry ``scores``.
@@ -62,17 +95,19 @@ def export(
         ValueError: If the folder is there, or the network lacks something.
     """
     _check_free(folder, overwrite)
-    graphs, fused = source.graphs(source.model), source.graphs(fuse_batch_norm(source.model))
+    form = KINDS[kind]
+    graphs = source.graphs(source.model, form.any_size)
+    fused = source.graphs(fuse_batch_norm(source.model), form.any_size)
     with atomic_folder(folder) as temporary:
-        paths = {name: temporary / f"{name}.onnx" for name in graphs.by_name}
+        paths = {name: temporary / f"{name}{form.suffix}" for name in graphs.by_name}
         for name, path in paths.items():
             inputs = example_inputs(graphs, name, 2, 2, *source.sizes)
-            write_onnx(fused.by_name[name], inputs, path)
-        record = {"parity": _compare(source, graphs, paths, LIMIT)}
+            form.write(fused.by_name[name], inputs, path)
+        record = {"parity": _compare(source, graphs, paths, form, LIMIT)}
         if samples is not None:
             record |= _to_integers(paths["search"], samples(graphs.kernels))
-            record["int8_errors"] = _compare(source, graphs, paths, math.inf)
-        record = _describe(source, graphs, paths) | record
+            record["int8_errors"] = _compare(source, graphs, paths, form, math.inf)
+        record = _describe(source, graphs, paths) | form.record | record
         _write(temporary, record)
         if score is not None:
             record["scores"] = score(temporary)
@@ -81,9 +116,9 @@ def export(
 
 
 def _compare(
-    source: Source, graphs: Graphs, paths: Mapping[str, Path], limit: float
+    source: Source, graphs: Graphs, paths: Mapping[str, Path], form: _Kind, limit: float
 ) -> dict[str, float]:
-    runs = {name: run_onnxruntime(path) for name, path in paths.items()}
+    runs = {name: form.load(path, graphs.by_name[name].outputs) for name, path in paths.items()}
     return check_parity(graphs, runs, *source.sizes, limit)
 
 
@@ -107,8 +142,6 @@ def _describe(source: Source, graphs: Graphs, paths: Mapping[str, Path]) -> dict
         "config": source.config,
         "plugins": source.config["PLUGINS"],
         "sha256": source.sha256,
-        "graphs": "onnx",
-        "opset": OPSET,
         "precision": "fp32",
         "files": {name: path.name for name, path in paths.items()},
         "sha256_files": {name: sha256_of(path) for name, path in paths.items()},

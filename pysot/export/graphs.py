@@ -24,7 +24,7 @@ Axes = Mapping[str, Mapping[int, str]]  # name of an input -> names of its dynam
 
 @dataclass(frozen=True)
 class Graph:
-    """A function of tensors, that of ``module.forward``."""
+    """A function of tensors in the order of ``inputs``, that of ``module.forward``."""
 
     module: nn.Module
     inputs: tuple[str, ...]
@@ -49,8 +49,8 @@ class _Template(nn.Module):
         super().__init__()
         self.model, self.encode = model, encode
 
-    def forward(self, template: Tensor) -> tuple[Tensor, ...]:
-        return tuple(flat(self.encode(template)))
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(flat(self.encode(tensors[0])))
 
 
 class _Search(nn.Module):
@@ -60,9 +60,9 @@ class _Search(nn.Module):
         super().__init__()
         self.model, self.nested, self.predict = model, nested, predict
 
-    def forward(self, search: Tensor, *kernels: Tensor) -> tuple[Tensor, ...]:
-        parts = iter(kernels)
-        found = self.predict(map_kernels(lambda _: next(parts), self.nested), search)
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        parts = iter(tensors[1:])
+        found = self.predict(map_kernels(lambda _: next(parts), self.nested), tensors[0])
         outputs = [part for part in probabilities(*found[:2]) if part is not None]
         if len(found) > 2:
             outputs += [*found.low, found.correlation]
@@ -76,18 +76,22 @@ class _Refine(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(self, *tensors: Tensor) -> Tensor:
+    def forward(self, *tensors: Tensor) -> tuple[Tensor]:
         *low, correlation, position = tensors
-        return self.head.masks_in_all(low, correlation, position)
+        return (self.head.masks_in_all(low, correlation, position),)
 
 
-def make_graphs(model: Any, with_masks: bool, sizes: tuple[int, int]) -> Graphs:
+def make_graphs(
+    model: Any, with_masks: bool, sizes: tuple[int, int], any_size: bool = True
+) -> Graphs:
     """Take a network apart.
 
     Args:
         model: In evaluation mode, as ``ModelBuilder``.
         with_masks: Whether the tracker makes masks; else what serves them is left out.
         sizes: Sides Z and X of template and search images.
+        any_size: Whether search images may have other sides; never with masks, whose windows and
+            borders are laid out for one.
 
     Raises:
         ValueError: If the network lacks a method or returns something else than graphs can.
@@ -121,18 +125,21 @@ def make_graphs(model: Any, with_masks: bool, sizes: tuple[int, int]) -> Graphs:
             tuple(flat(kernels)),
             {"template": {0: "batch"}},
         ),
-        "search": _search_graph(_Search(model, nested, predict), kernels, found, mask),
+        "search": _search_graph(
+            _Search(model, nested, predict), kernels, found, mask, any_size and not with_masks
+        ),
     }
     if with_masks:
         axes = {name: {0: "batch"} for name in mask}
         graphs["refine"] = Graph(_Refine(model.refine_head), (*mask, "position"), ("mask",), axes)
-    # windows of masks and their borders are laid out for one size
-    return Graphs(graphs, kernels, mask, (sizes[1],) if with_masks else None)
+    return Graphs(graphs, kernels, mask, None if any_size and not with_masks else (sizes[1],))
 
 
-def _search_graph(module: nn.Module, kernels: Any, found: Any, mask: Sequence[str]) -> Graph:
+def _search_graph(
+    module: nn.Module, kernels: Any, found: Any, mask: Sequence[str], any_size: bool
+) -> Graph:
     names = flat(kernels)
-    axes = {"search": {0: "batch"} if mask else {0: "batch", 2: "height", 3: "width"}}
+    axes = {"search": {0: "batch", 2: "height", 3: "width"} if any_size else {0: "batch"}}
     axes |= {name: {0: "templates"} for name in names}
     boxes = ("scores",) if found[1] is None else ("scores", "deltas")
     return Graph(module, ("search", *names), (*boxes, *mask), axes)

@@ -65,7 +65,7 @@ def check_parity(
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RunFailed(f"{name}: the exported graph fails for {about}: {reason}") from error
         with torch.inference_mode():
-            expected = as_tuple(graph.module(*inputs))
+            expected = graph.module(*inputs)
         for output, theirs in zip(graph.outputs, expected, strict=True):
             error = error_of(output, outputs[output], theirs.numpy())
             if not error <= limit:  # NaN, too
@@ -91,11 +91,6 @@ def numpy_inputs(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, NDArray]:
     return {name: part.numpy() for name, part in zip(graph.inputs, inputs, strict=True)}
 
 
-def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
-    """Return a graph's outputs as a tuple: a single one comes alone."""
-    return outputs if isinstance(outputs, tuple) else (outputs,)
-
-
 def example_inputs(graphs: Graphs, name: str, batch: int, templates: int, z: int, x: int) -> Any:
     """Make inputs of a graph from drawn crops, by the graphs before it."""
     template, search = graphs.by_name["template"], graphs.by_name["search"]
@@ -103,10 +98,10 @@ def example_inputs(graphs: Graphs, name: str, batch: int, templates: int, z: int
     with torch.inference_mode():
         if name == "template":
             return images
-        images = (draw_crops(batch, x, seed=2), *as_tuple(template.module(*images)))
+        images = (draw_crops(batch, x, seed=2), *template.module(*images))
         if name == "search":
             return images
-        maps = as_tuple(search.module(*images))[-len(graphs.mask) :]
+        maps = search.module(*images)[-len(graphs.mask) :]
         return *maps, torch.tensor([1, maps[-1].shape[-1] - 2])
 
 

@@ -16,6 +16,7 @@ from pysot.core.config import load_config
 from pysot.export import calibration, parity
 from pysot.export.onnx_files import OPSET
 from pysot.models.model_builder import build_model
+from pysot.tracker.api import Tracker
 
 ALEX = "BACKBONE: {TYPE: alexnet, KWARGS: {width_mult: 0.05}}\nADJUST: {ADJUST: false}\n"
 DEPTHWISE = "RPN: {TYPE: DepthwiseRPN, KWARGS: {anchor_num: 5, in_channels: 12, out_channels: 8}}\n"
@@ -177,3 +178,16 @@ def test_int8_needs_frames(exported, tmp_path, capsys):
     with pytest.raises(ValueError, match="one: there are no two frames to calibrate with"):
         main(int8(command, tmp_path / "one"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow  # PyTorch takes seconds for each
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_programs_of_torch_export(system, tmp_path):
+    folder = tmp_path / "out"
+    main([*written(tmp_path, SYSTEMS[system]), "--output", str(folder), "--format", "torch"])
+    record = json.loads((folder / "model.json").read_text())
+    assert (record["graphs"], record["search_sizes"]) == ("torch", [191])
+    assert {file.rpartition(".")[2] for file in record["files"].values()} == {"pt2"}
+    assert max(record["parity"].values()) < 1e-4
+    with pytest.raises(ValueError, match=r"expected format 1 with graphs of onnx, found .* torch"):
+        Tracker.from_onnx(folder)
