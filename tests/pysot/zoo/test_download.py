@@ -189,6 +189,20 @@ def test_a_mirror_stands_in_for_a_bad_server(tmp_path, bad, reason):
     assert path.read_bytes() == CONTENT
 
 
+def test_a_stream_without_end_is_left_early(tmp_path):
+    sent = []
+
+    def endless(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        while sum(sent) < 9e7:
+            sent.append(handler.wfile.write(CONTENT))
+
+    with server(endless) as (url, _), pytest.raises(OSError, match=r"bytes instead of 256000"):
+        fetch([url], tmp_path / "m.pth", DIGEST, len(CONTENT))
+    assert sum(sent) < 9e7
+
+
 def test_a_server_that_is_not_there_is_passed_over(tmp_path):
     with server(whole) as (gone, _):
         pass
@@ -271,7 +285,7 @@ def drive(monkeypatch):
 
 def test_google_drive_is_asked_through_gdown(tmp_path, drive):
     drive.files["abc"] = CONTENT
-    (tmp_path / "m.drive.pth").write_bytes(b"of a process that was killed")
+    (tmp_path / "m.part.drive.pth").write_bytes(b"of a process that was killed")
     fetch(["gdrive://gone", "gdrive://abc"], tmp_path / "m.pth", DIGEST)
     assert (tmp_path / "m.pth").read_bytes() == CONTENT
     assert drive.calls == ["gone", "abc"]
