@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from toolkit.io.tables import Table
@@ -42,7 +43,14 @@ class Registry:
         return name in self._entries
 
     def get(self, name: str) -> Callable[..., Any]:
-        """Return the entry called ``name``; ``ValueError`` lists the known names."""
+        """Return the entry called ``name``; ``ValueError`` lists the known names.
+
+        An entry whose name ends in a colon stands for a family: ``timm:resnet18`` is the entry
+        ``timm:``, called with ``resnet18``.
+        """
+        family, colon, member = name.partition(":")
+        if colon and member and family + colon in self._entries:
+            return partial(self._entries[family + colon], member)
         if name not in self._entries:
             known = ", ".join(sorted(self._entries))
             raise ValueError(f"{self.key}: unknown {self.kind} {name!r}; known: {known}")

@@ -277,9 +277,9 @@ class Dataset:
 class Backbone:
     """Backbone."""
 
-    type: str = key("res50", "a name in pysot.core.registry.BACKBONES")
+    type: str = key("res50", "a name in pysot.core.registry.BACKBONES, or timm:NAME")
     kwargs: dict = key({}, _KWARGS)
-    pretrained: str = key("", "ImageNet weights: a file, or torchvision://NAME")
+    pretrained: str = key("", "ImageNet weights: a file, torchvision://NAME, or timm://")
     train_layers: tuple[str, ...] = key(("layer2", "layer3", "layer4"), "layers that learn")
     layers_lr: float = key(0.1, "factor on their learning rate", ge=0)
     train_epoch: int = key(10, "epoch from which they learn, counted from 0")

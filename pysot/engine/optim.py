@@ -30,7 +30,7 @@ class OptimizerPlan:
     layers_lr: float  # factor on it for the backbone
     momentum: float
     weight_decay: float  # for all parameters, batch norm and biases included
-    train_layers: tuple[str, ...]  # children of the backbone that learn
+    train_layers: tuple[str, ...]  # parts of the backbone that learn
     train_epoch: int  # epoch from which they do
     frozen: tuple[str, ...] = ()  # other parts of the model that never learn
 
@@ -93,25 +93,25 @@ def begin_epoch(
 
 
 def freeze_backbone(model: nn.Module, train_layers: Sequence[str]) -> None:
-    """Put a model into training mode, but of its backbone only the named children.
+    """Put a model into training mode, but of its backbone only the named parts.
 
     The others take no gradient, and their batch norm uses its running statistics.
 
     Raises:
-        ValueError: If the backbone has no such child.
+        ValueError: If the backbone has no such part.
     """
     model.train()
     model.backbone.eval()
     model.backbone.requires_grad_(False)
-    children = dict(model.backbone.named_children())
+    parts = dict(model.backbone.named_modules())
     for name in train_layers:
-        if name not in children:
-            known = ", ".join(children)
+        if not name or name not in parts:
+            known = ", ".join(name for name, _ in model.backbone.named_children())
             raise ValueError(
                 f"BACKBONE.TRAIN_LAYERS: the backbone has no layer {name!r}; it has: {known}"
             )
-        children[name].train()
-        children[name].requires_grad_(True)
+        parts[name].train()
+        parts[name].requires_grad_(True)
 
 
 def _freeze_parts(model: nn.Module, frozen: Sequence[str]) -> None:

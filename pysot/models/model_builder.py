@@ -26,6 +26,7 @@ from pysot.core.registry import (
     RPN_HEADS,
 )
 from pysot.models.backbone.pretrained import TORCHVISION, load_backbone
+from pysot.models.backbone.timm_network import TIMM
 from pysot.models.head.mask import Position
 from pysot.models.loss import (
     count_labels,
@@ -336,6 +337,12 @@ def build_model(cfg: configuration.Config) -> ModelBuilder:
     return ModelBuilder(cfg).eval()
 
 
+def _load_published(backbone: nn.Module) -> None:
+    if not hasattr(backbone, "load_published"):
+        raise ValueError(f"BACKBONE.PRETRAINED: {TIMM} is for BACKBONE.TYPE timm:NAME")
+    backbone.load_published()
+
+
 def load_pretrained(model: ModelBuilder, cfg: configuration.Config) -> None:
     """Load what ``BACKBONE.PRETRAINED`` and then ``TRAIN.PRETRAINED`` name, if they name any.
 
@@ -349,7 +356,9 @@ def load_pretrained(model: ModelBuilder, cfg: configuration.Config) -> None:
     """
     backbone, train = cfg.BACKBONE.PRETRAINED, cfg.TRAIN
     rename, strict = train.PRETRAINED_RENAME, train.PRETRAINED_STRICT
-    if backbone:
+    if backbone == TIMM:
+        _load_published(model.backbone)
+    elif backbone:
         is_path = not backbone.startswith(TORCHVISION)
         source = configuration.resolve_path(backbone) if is_path else backbone
         load_backbone(model.backbone, source, rename, strict)

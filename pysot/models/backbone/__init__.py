@@ -3,7 +3,7 @@
 from typing import Any
 
 from pysot.core.registry import BACKBONES
-from pysot.models.backbone import alexnet, mobile_v2, resnet_atrous  # noqa: F401
+from pysot.models.backbone import alexnet, mobile_v2, resnet_atrous, timm_network  # noqa: F401
 
 
 def get_backbone(name: str, **kwargs: Any) -> Any:
