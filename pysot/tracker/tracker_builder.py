@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -180,10 +181,7 @@ class TrackerSpec:
         """
         snapshot = Path(snapshot)
         record = read_record(snapshot) if snapshot.is_dir() else None
-        file = snapshot if record is None else snapshot / RECORD
-        if not file.is_file():
-            raise FileNotFoundError(f"checkpoint not found: {snapshot}")
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = _digest(snapshot)
         return cls(_read_config(config, snapshot, opts, record), snapshot, digest)
 
     def with_settings(self, *pairs: Any) -> TrackerSpec:
@@ -212,8 +210,18 @@ class TrackerSpec:
         return {"sha256": self.digest, "settings": settings, **({"plugins": used} if used else {})}
 
 
+def _digest(snapshot: Path) -> str:
+    """Return the SHA-256 of a checkpoint, or of the record of an exported folder."""
+    file = snapshot / RECORD if snapshot.is_dir() else snapshot
+    if not file.is_file():
+        raise FileNotFoundError(f"checkpoint not found: {snapshot}")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 @lru_cache(maxsize=1)
 def _network(spec: TrackerSpec) -> Any:
+    if _digest(spec.snapshot) != spec.digest:  # changed, or the file of another machine
+        raise ValueError(f"{spec.snapshot} on {platform.node()} has other weights than the run")
     cv2.setNumThreads(1)
     # one thread is as fast for one target, and workers do not fight for cores
     return load_network(spec.config, spec.snapshot, threads=1)[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from pysot.cli import run
+from pysot.cli import run, tune
 from pysot.cli import test as tool
 
 pytestmark = pytest.mark.extras
@@ -81,7 +81,8 @@ def arguments(plugin, tiny_config, tiny_snapshot, tmp_path, draw_frame):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def wait_for(condition, seconds=120):
@@ -107,6 +108,21 @@ def test_a_run_outlives_a_node_and_writes_the_bytes_of_one_process(nodes, argume
     tool.main([*arguments, "--results", str(here)])
     assert contents(there) == contents(here)
     assert len(contents(here)) == VIDEOS + 1
+
+
+def test_a_search_writes_the_bytes_of_one_process(nodes, arguments, tmp_path, capsys):
+    cluster, _, _ = nodes
+    command = [*arguments, "--sampler", "grid", "--no-prune", "--workers", "1"]
+    command += ["--penalty-k", "0.1", "--window-influence", "0.4", "--lr", "0.2,0.8,0.3"]
+    ray = ["--executor", "ray", "--address", cluster.address]
+    found = []
+    for name, where in (("there", ray), ("here", [])):
+        tune.main([*command, "--output", str(tmp_path / name), *where])
+        lines = capsys.readouterr().out.splitlines()
+        found += [line for line in lines if line.startswith("best: ")]
+    assert len(found) == 2 and found[0] == found[1]
+    there, here = contents(tmp_path / "there" / "Drawn"), contents(tmp_path / "here" / "Drawn")
+    assert there == here and sum(name.endswith(".txt") for name in here) == 2 * VIDEOS
 
 
 def test_ctrl_c_ends_the_tasks_and_keeps_results(nodes, arguments, tmp_path):

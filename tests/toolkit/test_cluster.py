@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -154,3 +155,5 @@ def test_another_process_does_the_same(tmp_path, monkeypatch):
     cluster._prepare.cache_clear()
     with pytest.raises(ValueError, match=r"plug-in my_part is another one on "):
         cluster._do(settings, pickle.dumps(abs), -2)
+    with pytest.raises(ValueError, match=r"pysot on .* is of another version; install the same"):
+        cluster._do(replace(settings, code="other"), pickle.dumps(abs), -2)

@@ -164,11 +164,23 @@ class _Settings:
     folder: str  # the current one, by which paths may be relative
     path: tuple[str, ...]  # where modules are found
     modules: tuple[tuple[str, str], ...]  # names and digests of those to import first
+    code: str  # digest of these packages
 
     @classmethod
     def here(cls) -> _Settings:
         modules = tuple((name, _digest(name)) for name in preloaded)
-        return cls(os.getcwd(), tuple(filter(None, sys.path)), modules)
+        return cls(os.getcwd(), tuple(filter(None, sys.path)), modules, _code())
+
+
+@cache
+def _code() -> str:
+    """Return the digest of the code of ``toolkit`` and ``pysot``."""
+    root, digest = Path(__file__).parents[2], hashlib.sha256()
+    for path in sorted(
+        path for name in ("toolkit", "pysot") for path in root.glob(f"{name}/**/*.py")
+    ):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _digest(module: str) -> str:
@@ -184,7 +196,10 @@ def _do(settings: _Settings, work: bytes, item: Any) -> Any:
 
 @cache
 def _prepare(settings: _Settings) -> None:
-    """Make this process like the one that sends the work."""
+    """Make this process like the one that sends the work; ValueError if it cannot be."""
+    host = socket.gethostname()
+    if _code() != settings.code:
+        raise ValueError(f"pysot on {host} is of another version; install the same everywhere")
     if Path(settings.folder).is_dir():
         os.chdir(settings.folder)
     sys.path += [folder for folder in settings.path if folder not in sys.path]
@@ -192,6 +207,6 @@ def _prepare(settings: _Settings) -> None:
         try:
             found = _digest(name)
         except (ImportError, OSError) as error:
-            raise ValueError(f"plug-in {name} on {socket.gethostname()}: {error}") from error
+            raise ValueError(f"plug-in {name} on {host}: {error}") from error
         if found != digest:
-            raise ValueError(f"plug-in {name} is another one on {socket.gethostname()}")
+            raise ValueError(f"plug-in {name} is another one on {host}")
