@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pysot.export.graphs import Graph, Graphs, make_graphs
+from pysot.core import RunFailed
+from pysot.export.graphs import BATCH, SIDES, Graph, Graphs, make_graphs
 from pysot.export.onnx_files import OPSET, write_onnx
 from pysot.export.parity import LIMIT, check_parity, example_inputs
 from pysot.export.quantize import Inputs, quantize
@@ -22,6 +24,8 @@ from pysot.tracker.exported import FORMAT, RECORD, Run, run_onnxruntime
 from pysot.zoo.download import sha256_of
 from toolkit.io.files import atomic_folder
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class _Kind:
@@ -30,7 +34,7 @@ class _Kind:
     suffix: str
     write: Callable[[Graph, Sequence[Tensor], Path], None]
     load: Callable[[Path, Sequence[str]], Run]  # takes the names of the outputs, too
-    any_size: bool  # whether search images may have other sides
+    free: frozenset[str]  # dimensions that may have any size
     record: Mapping[str, Any]  # entries of the record
 
 
@@ -39,14 +43,14 @@ KINDS = {
         ".onnx",
         write_onnx,
         lambda path, outputs: run_onnxruntime(path),
-        any_size=True,
+        free=BATCH | SIDES,
         record={"graphs": "onnx", "opset": OPSET},
     ),
     "torch": _Kind(
         ".pt2",
         write_program,
         run_program,
-        any_size=False,
+        free=BATCH,
         record={"graphs": "torch", "torch": torch.__version__},
     ),
 }
@@ -62,9 +66,9 @@ class Source:
     with_masks: bool  # whether the tracker makes masks
     sizes: tuple[int, int]  # sides of template and search images
 
-    def graphs(self, model: nn.Module, any_size: bool) -> Graphs:
+    def graphs(self, model: nn.Module, free: frozenset[str]) -> Graphs:
         """Take this network, or another form of it, apart."""
-        return make_graphs(model, self.with_masks, self.sizes, any_size)
+        return make_graphs(model, self.with_masks, self.sizes, free)
 
 
 def export(
@@ -96,14 +100,16 @@ def export(
     """
     _check_free(folder, overwrite)
     form = KINDS[kind]
-    graphs = source.graphs(source.model, form.any_size)
-    fused = source.graphs(fuse_batch_norm(source.model), form.any_size)
     with atomic_folder(folder) as temporary:
-        paths = {name: temporary / f"{name}{form.suffix}" for name in graphs.by_name}
-        for name, path in paths.items():
-            inputs = example_inputs(graphs, name, 2, 2, *source.sizes)
-            form.write(fused.by_name[name], inputs, path)
-        record = {"parity": _compare(source, graphs, paths, form, LIMIT)}
+        try:
+            graphs, paths, parity = _write_graphs(source, temporary, form, form.free)
+        except RunFailed as error:  # of a head that counts the images it sees
+            try:
+                graphs, paths, parity = _write_graphs(source, temporary, form, form.free - BATCH)
+            except RunFailed:
+                raise error from None
+            logger.warning("%s; the files are for one image at a time", error)
+        record = {"parity": parity}
         if samples is not None:
             record |= _to_integers(paths["search"], samples(graphs.kernels))
             record["int8_errors"] = _compare(source, graphs, paths, form, math.inf)
@@ -113,6 +119,20 @@ def export(
             record["scores"] = score(temporary)
             _write(temporary, record)
     return record
+
+
+def _write_graphs(
+    source: Source, folder: Path, form: _Kind, free: frozenset[str]
+) -> tuple[Graphs, dict[str, Path], dict[str, float]]:
+    """Write the graphs and compare them; return them, their files, and the errors of outputs."""
+    graphs = source.graphs(source.model, free)
+    fused = source.graphs(fuse_batch_norm(source.model), free)
+    paths = {name: folder / f"{name}{form.suffix}" for name in graphs.by_name}
+    batch = 2 if graphs.free >= BATCH else 1
+    for name, path in paths.items():
+        inputs = example_inputs(graphs, name, batch, batch, *source.sizes)
+        form.write(fused.by_name[name], inputs, path)
+    return graphs, paths, _compare(source, graphs, paths, form, LIMIT)
 
 
 def _compare(
@@ -147,7 +167,8 @@ def _describe(source: Source, graphs: Graphs, paths: Mapping[str, Path]) -> dict
         "sha256_files": {name: sha256_of(path) for name, path in paths.items()},
         "kernels": graphs.kernels,
         "mask": list(graphs.mask),
-        "search_sizes": graphs.search_sizes,
+        "search_sizes": None if graphs.free >= SIDES else [source.sizes[1]],
+        "batch": None if graphs.free >= BATCH else 1,
     }
 
 

@@ -19,6 +19,9 @@ from pysot.tracker.network import flat, map_kernels
 LOW = "mask_features_"
 CORRELATION = "mask_correlation"
 
+BATCH = frozenset({"batch", "templates"})
+SIDES = frozenset({"height", "width"})
+
 Axes = Mapping[str, Mapping[int, str]]  # name of an input -> names of its dynamic dimensions
 
 
@@ -39,7 +42,7 @@ class Graphs:
     by_name: Mapping[str, Graph]
     kernels: Any
     mask: tuple[str, ...]  # outputs of ``search`` that ``refine`` takes
-    search_sizes: tuple[int, ...] | None  # None: any
+    free: frozenset[str]  # dimensions that may have any size, of ``BATCH`` and ``SIDES``
 
 
 class _Template(nn.Module):
@@ -82,7 +85,7 @@ class _Refine(nn.Module):
 
 
 def make_graphs(
-    model: Any, with_masks: bool, sizes: tuple[int, int], any_size: bool = True
+    model: Any, with_masks: bool, sizes: tuple[int, int], free: frozenset[str]
 ) -> Graphs:
     """Take a network apart.
 
@@ -90,12 +93,13 @@ def make_graphs(
         model: In evaluation mode, as ``ModelBuilder``.
         with_masks: Whether the tracker makes masks; else what serves them is left out.
         sizes: Sides Z and X of template and search images.
-        any_size: Whether search images may have other sides; never with masks, whose windows and
+        free: Dimensions that may have any size; with masks never ``SIDES``, as windows and their
             borders are laid out for one.
 
     Raises:
         ValueError: If the network lacks a method or returns something else than graphs can.
     """
+    free = free - SIDES if with_masks else free
     _check(model, with_masks)
     boxes_alone = getattr(model, "has_masks", False) and not with_masks
 
@@ -114,35 +118,31 @@ def make_graphs(
         nested = encode(images)
         found = predict(nested, torch.zeros(1, 3, sizes[1], sizes[1]))
     _check_outputs(nested, found)
-    names = iter(f"kernel_{number}" for number in range(len(flat(nested))))
-    kernels = map_kernels(lambda _: next(names), nested)
+    numbers = iter(range(len(flat(nested))))
+    kernels = map_kernels(lambda _: f"kernel_{next(numbers)}", nested)
     low = [f"{LOW}{number}" for number in range(len(found.low))] if with_masks else []
     mask = (*low, CORRELATION) if with_masks else ()
+    boxes = ("scores",) if found[1] is None else ("scores", "deltas")
+    names = tuple(flat(kernels))
     graphs = {
-        "template": Graph(
-            _Template(model, encode),
-            ("template",),
-            tuple(flat(kernels)),
-            {"template": {0: "batch"}},
-        ),
-        "search": _search_graph(
-            _Search(model, nested, predict), kernels, found, mask, any_size and not with_masks
-        ),
+        "template": (_Template(model, encode), ("template",), names),
+        "search": (_Search(model, nested, predict), ("search", *names), (*boxes, *mask)),
     }
     if with_masks:
-        axes = {name: {0: "batch"} for name in mask}
-        graphs["refine"] = Graph(_Refine(model.refine_head), (*mask, "position"), ("mask",), axes)
-    return Graphs(graphs, kernels, mask, None if any_size and not with_masks else (sizes[1],))
+        graphs["refine"] = (_Refine(model.refine_head), (*mask, "position"), ("mask",))
+    by_name = {name: Graph(*parts, _axes(parts[1], free)) for name, parts in graphs.items()}
+    return Graphs(by_name, kernels, mask, free)
 
 
-def _search_graph(
-    module: nn.Module, kernels: Any, found: Any, mask: Sequence[str], any_size: bool
-) -> Graph:
-    names = flat(kernels)
-    axes = {"search": {0: "batch", 2: "height", 3: "width"} if any_size else {0: "batch"}}
-    axes |= {name: {0: "templates"} for name in names}
-    boxes = ("scores",) if found[1] is None else ("scores", "deltas")
-    return Graph(module, ("search", *names), (*boxes, *mask), axes)
+def _axes(inputs: Sequence[str], free: frozenset[str]) -> Axes:
+    """Name the dimensions of inputs that may have any size."""
+    dims: dict[str, dict[int, str]] = {name: {0: "batch"} for name in inputs if name != "position"}
+    for name in dims:
+        if name.startswith("kernel"):
+            dims[name] = {0: "templates"}
+        elif name == "search":
+            dims[name] = {0: "batch", 2: "height", 3: "width"}
+    return {name: {n: dim for n, dim in own.items() if dim in free} for name, own in dims.items()}
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _check(model: Any, with_masks: bool) -> None:
 def _check_outputs(kernels: Any, found: Any) -> None:
     if not all(isinstance(part, Tensor) for part in flat(kernels)):
         raise ValueError("RPN.TYPE: encode() of this head must return tensors in nested tuples")
-    cls, loc = found[:2]
+    cls, loc = found[:2] if isinstance(found, tuple) and len(found) > 1 else (None, None)
     known = isinstance(cls, Tensor) and cls.ndim == 4 and (loc is None or isinstance(loc, Tensor))
     if not known or (loc is not None and cls.shape[1] % 2):
         raise ValueError(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pysot.core import RunFailed
 from pysot.core.xcorr import any_batch
 from pysot.export.graphs import Graph
 from toolkit.io.packages import load_package
@@ -26,23 +31,47 @@ def write_onnx(graph: Graph, inputs: Sequence[Tensor], path: Path) -> None:
     PyTorch's exporter by TorchScript is used: every version of PyTorch that we support has it.
     """
     load_package("onnx", "onnx", NEEDS)  # without it, PyTorch fails late
-    with torch.inference_mode(), any_batch(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a trace takes for constant, which parity checks
-        torch.onnx.export(
-            graph.module,
-            tuple(inputs),
-            str(path),
-            input_names=list(graph.inputs),
-            output_names=list(graph.outputs),
-            dynamic_axes={**graph.axes, **_output_axes(graph)},
-            opset_version=OPSET,
-            **_by_torchscript(),
-        )
+    try:
+        with torch.inference_mode(), any_batch(), warnings.catch_warnings(), _quiet():
+            warnings.simplefilter("ignore")  # of what a trace takes for constant
+            torch.onnx.export(
+                graph.module,
+                tuple(inputs),
+                str(path),
+                input_names=list(graph.inputs),
+                output_names=list(graph.outputs),
+                dynamic_axes={**graph.axes, **_output_axes(graph)},
+                opset_version=OPSET,
+                **_by_torchscript(),
+            )
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # of any class
+        reason = str(error).split("\n", maxsplit=1)[0].partition("  [")[0]
+        raise RunFailed(f"{path.stem}: PyTorch cannot write it as ONNX: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the graph off the screen that PyTorch's own code prints when it fails."""
+    flush = ctypes.CDLL(None).fflush if os.name == "posix" else lambda _: None
+    sys.stdout.flush()
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    try:
+        yield
+    finally:
+        flush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _output_axes(graph: Graph) -> dict[str, dict[int, str]]:
-    sides = {2: "rows", 3: "columns"} if 2 in graph.axes.get("search", {}) else {}
-    return {name: {0: "batch", **sides} for name in graph.outputs}
+    free = {dim for axes in graph.axes.values() for dim in axes.values()}
+    named = {0: ("batch", "batch"), 2: ("height", "rows"), 3: ("width", "columns")}
+    axes = {n: name for n, (dim, name) in named.items() if dim in free}
+    return {output: axes for output in graph.outputs}
 
 
 def _by_torchscript() -> dict[str, Any]:

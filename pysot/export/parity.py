@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pysot.core import RunFailed
-from pysot.export.graphs import Graph, Graphs
+from pysot.export.graphs import BATCH, SIDES, Graph, Graphs
 from pysot.tracker.exported import Run
 
 LIMIT = 1e-4
@@ -109,7 +109,9 @@ def _cases(graphs: Graphs, z: int, x: int) -> Iterator[tuple[str, tuple[Tensor, 
     """Yield graphs, inputs for them, and the inputs' shapes."""
     for name in graphs.by_name:
         for batch, templates, larger in _BATCHES:
-            if larger and (name != "search" or graphs.search_sizes):
+            if larger and (name != "search" or not graphs.free >= SIDES):
+                continue
+            if batch > 1 and not graphs.free >= BATCH:
                 continue
             inputs = example_inputs(graphs, name, batch, templates, z, x + larger)
             shapes = (str(tuple(part.shape)) for part in inputs[:2])

@@ -13,6 +13,8 @@ from golden import fill
 from pysot.cli.export import main
 from pysot.core import RunFailed
 from pysot.core.config import load_config
+from pysot.core.registry import RPN_HEADS
+from pysot.core.xcorr import xcorr_depthwise
 from pysot.export import calibration, parity
 from pysot.export.onnx_files import OPSET
 from pysot.models.model_builder import build_model
@@ -80,6 +82,7 @@ def test_every_system_is_exported(system, folders):
     folder = folders(system)
     record = json.loads((folder / "model.json").read_text())
     assert record["kernels"] == NESTED[system]
+    assert record["batch"] is None
     kernels = [f"kernel_{number}" for number in range(str(NESTED[system]).count("kernel"))]
     boxes = ["scores"] if system == "SiamFC" else ["scores", "deltas"]
     outputs = {"template": kernels, "search": boxes}
@@ -142,6 +145,45 @@ def test_a_mask_tracker_without_refinement_is_one_line(tmp_path):
     command = written(tmp_path, MASKS + "TRACK: {INSTANCE_SIZE: 191, TYPE: SiamMaskTracker}\n")
     with pytest.raises(ValueError, match=r"REFINE\.REFINE: a tracker with masks needs it"):
         main([*command, "--output", str(tmp_path / "out")])
+
+
+class _Heads(torch.nn.Module):
+    """Heads of a fork, whose ``forward`` takes the features of both images."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.in_channels, self.anchor_num = kind, 12, 1
+        self.cls, self.loc = torch.nn.Conv2d(12, 2, 1), torch.nn.Conv2d(12, 4, 1)
+
+    def forward(self, zf, xf):
+        if self.kind == "ours":
+            out = xcorr_depthwise(xf, zf)
+        else:  # as PySOT's: samples become groups
+            flat = xf.view(1, -1, *xf.shape[2:])
+            kernel = zf.view(-1, 1, *zf.shape[2:])
+            out = torch.nn.functional.conv2d(flat, kernel, groups=kernel.shape[0])
+            out = out.view(len(xf), 12, *out.shape[2:])
+        return self.cls(out) if self.kind == "alone" else (self.cls(out), self.loc(out))
+
+
+def test_heads_of_forks_are_exported_or_say_what_they_lack(tmp_path, plugin, caplog, capfd):
+    RPN_HEADS["Fork"] = _Heads  # the fixture takes it out again
+    for kind in ("ours", "theirs", "alone"):
+        text = (
+            f"RPN: {{TYPE: Fork, KWARGS: {{kind: {kind}}}}}\n"
+            "ANCHOR: {RATIOS: [1], ANCHOR_NUM: 1}\n"
+            "TRACK: {INSTANCE_SIZE: 159, TYPE: SiamRPNTracker}\n"
+        )
+        command = [*written(tmp_path, ALEX + text), "--output", str(tmp_path / kind)]
+        if kind == "alone":
+            with pytest.raises(ValueError, match="head must return class logits"):
+                main(command)
+            continue
+        main(command)
+        record = json.loads((tmp_path / kind / "model.json").read_text())
+        assert record["batch"] == (None if kind == "ours" else 1)
+        assert ("for one image at a time" in caplog.text) == (kind == "theirs")
+    assert "graph(" not in capfd.readouterr().out
 
 
 def int8(command, *calibrate):
