@@ -243,7 +243,11 @@ def _blank_losses(cfg: Config, model: ModelBuilder, batch: dict[str, Tensor]) ->
             f"RPN.LABELS {name!r} ({made}): {type(error).__name__}: {reason}"
         ) from error
     losses.pop("total_loss")
-    losses = {name: value for name, value in losses.items() if name.endswith("_loss")}
+    if odd := [name for name, value in losses.items() if value.dim()]:
+        raise ValueError(f"RPN.LOSS: {odd[0]} is no scalar, its shape is {[*losses[odd[0]].shape]}")
+    shown, losses = losses, {n: value for n, value in losses.items() if n.endswith("_loss")}
+    if shown and not losses:
+        raise ValueError(f"RPN.LOSS returns no loss named ..._loss; found: {', '.join(shown)}")
     if unknown := sorted(cfg.TRAIN.LOSS_WEIGHTS.keys() - losses.keys()):
         raise ValueError(f"TRAIN.LOSS_WEIGHTS: no loss {unknown[0]!r}; known: {', '.join(losses)}")
     return losses
