@@ -40,7 +40,10 @@ USES = {
         "python -c 'import gdown, inspect; inspect.signature(gdown.download)"
         '.bind(id="", output="", quiet=True, resume=True, timeout=1)\'',
     ],
-    "timm": ["python -c 'import timm'"],
+    "timm": [
+        "python -c 'import pysot.models.backbone; from pysot.core.registry import BACKBONES;"
+        ' BACKBONES.build("timm:resnet18")\'',
+    ],
     "vot": ["python -c 'import trax'", "pysot vot --help"],
     "ray": [f"{SEQUENCE} --static --name by_ray --executor ray"],
     "got10k": ["python -c 'import got10k'"],
