@@ -202,7 +202,7 @@ def _search(
             together=_TOGETHER.get(args.sampler, 1),
             memory=args.memory * 2**20,
             overwrite=args.overwrite,
-            write=bar.write,
+            bar=bar,
             lines=bool(points),
         )
         with build_executor(args) as executor:

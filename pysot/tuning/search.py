@@ -111,10 +111,10 @@ class Search:
         folder: Of all results of the data set.
         model: Beginning of the folders' names.
         trials: Number of trials in the study, those of other processes included.
+        bar: Progress over the trials; has ``write(line, file)`` and ``update()``.
         together: Trials that run together.
         memory: See `Work`.
         overwrite: Whether results of another snapshot are replaced.
-        write: Prints a line to a stream.
         lines: Whether each run has a line, as in PySOT; else each trial.
     """
 
@@ -128,17 +128,17 @@ class Search:
         folder: Path,
         model: str,
         trials: int,
+        bar: Any,
         together: int = 1,
         memory: int = 0,
         overwrite: bool = False,
-        write: Callable[..., None] = print,
         lines: bool = False,
     ) -> None:
         self.dataset, self.evaluation = dataset, evaluation
         self.spec, self.study, self.ranges = spec, study, ranges
         self.folder, self.model, self.trials = folder, model, trials
         self.together, self.overwrite = together, overwrite
-        self.write, self.lines = write, lines
+        self.bar, self.lines = bar, lines
         self.videos = in_fixed_order(dataset)
         self.work = Work(spec, dataset.benchmark.protocol, memory)
         self.failed = 0  # trials of this process
@@ -155,7 +155,6 @@ class Search:
         with self.study.alive():
             while (first := next(tasks := self._tasks(), None)) is not None:
                 self._drain(executor, chain([first], tasks))
-        self.study.revive()
 
     def _drain(self, executor: Executor, tasks: Iterator[Task]) -> None:
         first = self._count - 1  # it was taken already
@@ -222,13 +221,13 @@ class Search:
             except OSError as error:
                 outcome = str(error)
         if isinstance(outcome, str):
-            self.write(f"error: {name}: {video.name}: {outcome}", file=sys.stderr)
+            self.bar.write(f"error: {name}: {video.name}: {outcome}", file=sys.stderr)
             self._end(run, "FAIL")
             if DEFAULT in run.trial.user_attrs:
                 raise RunFailed(f"the configuration's own setting fails: {video.name}: {outcome}")
         elif self.lines:
             restarts = PROTOCOLS[self.work.protocol].restarts
-            self.write(timing_line(video.name, outcome, restarts), file=sys.stdout)
+            self.bar.write(timing_line(video.name, outcome, restarts), file=sys.stdout)
 
     def _score(self, group: _Group) -> None:
         """Score the trials of a group after each video whose results are there."""
@@ -258,11 +257,12 @@ class Search:
         run.running = False
         self.failed += state == "FAIL"
         self.study.tell(run.trial, run.score, state)
+        self.bar.update()
         if not self.lines:
             note = "" if state == "COMPLETE" else f", {state.lower()} after {len(run.runs)} videos"
             values = " ".join(f"{key} {value}" for key, value in run.setting.items())
             score = f"{self.evaluation.key} {run.score:.3f}"
-            self.write(f"trial {run.trial.number}: {score}{note}: {values}", file=sys.stdout)
+            self.bar.write(f"trial {run.trial.number}: {score}{note}: {values}", file=sys.stdout)
 
 
 def in_fixed_order(dataset: Dataset) -> list[Video]:

@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from functools import cache
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from types import ModuleType
 from typing import Any
 
@@ -31,9 +32,12 @@ ATTEMPTS = 3  # runs of a setting that end with their process
 
 SETTING = "setting"  # of a trial: what it is run with
 _RECORD, _OWNER, _ATTEMPT = "pysot", "owner", "attempt"
+#: In the errors of a database of which another process is making the tables.
+_MAKING = ("already exists", "UNIQUE constraint", "duplicate key", "locked")
 _SQLITE = (".db", ".sqlite", ".sqlite3")
 
 
+@cache
 def optuna() -> ModuleType:
     """Import Optuna; ``ValueError`` names the extra if it is missing."""
     try:
@@ -64,10 +68,21 @@ def open_storage(place: str) -> Any:
         if "://" not in place and Path(place).suffix not in _SQLITE:
             return library.storages.JournalStorage(_journal_file(Path(place)))
         url = place if "://" in place else f"sqlite:///{_made(Path(place))}"
-        options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-        return library.storages.RDBStorage(url, engine_kwargs=options)
+        return _database(url)
     except Exception as error:  # each database has errors of its own
         raise ValueError(f"--storage {place} cannot be used: {_first_line(error)}") from error
+
+
+def _database(url: str) -> Any:
+    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    for _ in range(5):
+        try:
+            return optuna().storages.RDBStorage(url, engine_kwargs=options)
+        except Exception as error:
+            if not any(text in str(error) for text in _MAKING):
+                raise
+            sleep(1)
+    return optuna().storages.RDBStorage(url, engine_kwargs=options)
 
 
 def _made(path: Path) -> Path:
@@ -113,7 +128,8 @@ class Study:
         name: Of the study in the storage.
         made_with: What the scores depend on, as JSON.
         maximize: Whether higher scores are better.
-        seed: Of the sampler; a process that joins or resumes a study goes on with other numbers.
+        seed: Of the sampler, in the process that begins the study; one that joins or resumes it
+            draws other numbers, so that it repeats none.
         sampler: ``tpe`` or ``random``.
         grid: All settings there are, instead of a sampler.
         prune: Videos after which a trial below the median may end; None: no trial does.
@@ -136,24 +152,26 @@ class Study:
         overwrite: bool = False,
     ) -> None:
         self.place, self.name = place, name
-        library = optuna()
+        library, storage = optuna(), open_storage(place)
         with self._answering(ValueError):
-            self.study = self._open(made_with, maximize, overwrite)
-            attributes = self.study.user_attrs
+            self.study = self._open(storage, made_with, maximize, overwrite)
         never = library.pruners.NopPruner()
         self.study.pruner = never if prune is None else _pruner(prune)
         self.owner = f"{machine_id()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._seen: dict[str, tuple[Any, float]] = {}
-        joined = sum(key.startswith(_OWNER) for key in attributes)
-        number = int(np.random.SeedSequence([seed, joined]).generate_state(1)[0])
-        samplers = {"tpe": _tpe, "random": library.samplers.RandomSampler}
-        self.study.sampler = _grid_sampler(grid, number) if grid else samplers[sampler](seed=number)
         with self._answering():
             self.study.set_user_attr(_RECORD, dict(made_with))
             self.study.set_user_attr(f"{_OWNER} {self.owner}", 0)
+            joined = sum(key.startswith(_OWNER) for key in self.study.user_attrs)
+        entropy = [seed] if joined == 1 else [seed, int(self.owner.rpartition("-")[2], 16)]
+        number = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        samplers = {"tpe": _tpe, "random": library.samplers.RandomSampler}
+        self.study.sampler = _grid_sampler(grid, number) if grid else samplers[sampler](seed=number)
 
-    def _open(self, made_with: Mapping[str, Any], maximize: bool, overwrite: bool) -> Any:
-        library, storage = optuna(), open_storage(self.place)
+    def _open(
+        self, storage: Any, made_with: Mapping[str, Any], maximize: bool, overwrite: bool
+    ) -> Any:
+        library = optuna()
         options = {"study_name": self.name, "storage": storage}
         direction = "maximize" if maximize else "minimize"
         study = library.create_study(direction=direction, load_if_exists=True, **options)
