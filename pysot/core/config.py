@@ -11,7 +11,7 @@ import json
 import logging
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,7 +113,7 @@ class Config(_YacsNode):
         """Return what a key selects, given values to merge; None if that is not registered."""
         mine, merged = self.get(section, {}), values.get(section)
         merged = merged if isinstance(merged, Mapping) else {}
-        name = str(merged.get(key, mine.get(key)))
+        name = str(decoded(merged.get(key, mine.get(key))))
         return known[name] if key in mine and name in known else None
 
     def _accepted(self, values: Mapping[str, Any], source: str) -> list[_Leaf]:
@@ -143,16 +143,28 @@ class _Problems(list[str]):
 
 
 def _declare(node: Config, params: type, common: type) -> None:
-    """Make the fields of a dataclass, beyond those of all parts of its kind, keys of a node."""
-    own = {name: key for name, key in declared(params).items() if name not in declared(common)}
-    for item in fields(params):
-        name = item.name.upper()
-        if name in own and name not in node:
-            if item.default is MISSING:
-                raise ValueError(f"{params.__name__}.{item.name} needs a default")
-            value = item.default
-            dict.__setitem__(node, name, list(value) if isinstance(value, tuple) else value)
-    node.__dict__["_own"] = own
+    """Make the fields of a dataclass, beyond those of all parts of its kind, keys of a node.
+
+    Those of the part that was named before go, and what had its default gets the new one.
+    """
+    if not is_dataclass(params):
+        raise ValueError(f"{params.__name__} must be a dataclass, as {common.__name__} is")
+    try:
+        fresh, usual = _node(params()), _node(common())
+    except TypeError as error:
+        raise ValueError(f"every field of {params.__name__} needs a default: {error}") from error
+    for name in usual if issubclass(params, common) else ():
+        if fresh[name] != usual[name]:
+            raise ValueError(
+                f"{params.__name__}.{name.lower()} must have the default {shown(usual[name])} of "
+                "all parts; set another value in the configuration"
+            )
+    own = {name: key for name, key in declared(params).items() if name not in usual}
+    for name, default in node.__dict__.get("_defaults", {}).items():
+        if name not in own or node[name] == default:
+            dict.pop(node, name)
+    dict.update(node, {**{name: fresh[name] for name in own}, **node})
+    node.__dict__.update(_own=own, _defaults={name: _plain(fresh[name]) for name in own})
 
 
 def _node(section: Any) -> Config:

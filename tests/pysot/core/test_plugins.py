@@ -68,6 +68,46 @@ def test_a_tracker_s_own_keys_are_checked_and_unknown_to_other_trackers(plugin, 
         load_config(config(tmp_path, names + "{PATIENCE: 1}"))
 
 
+OTHERS = """
+from dataclasses import dataclass
+
+from pysot.core.registry import TRACKERS
+from pysot.core.settings import TrackParams, own
+from pysot.tracker.siamrpn_tracker import SiamRPNTracker
+
+
+@dataclass(frozen=True)
+class Calm(TrackParams):
+    patience: int = own(9, "frames to wait", ge=0)
+    rates: dict = own({"up": 1}, "by name")
+
+
+@dataclass(frozen=True)
+class Fast(TrackParams):
+    lr: float = 0.9
+
+
+for name, kind in {"Calm": Calm, "Fast": Fast, "Plain": int}.items():
+    TRACKERS[name] = type(name, (SiamRPNTracker,), {"params_type": kind})
+"""
+
+
+def test_another_tracker_brings_its_own_keys_and_defaults(plugin, tmp_path):
+    plugin(TRACKER + OTHERS)
+    names = "PLUGINS: [my_plugin.py]\nTRACK: "
+    path = config(tmp_path, names + "{TYPE: Patient, WEIGHTS: [1]}")
+    cfg = load_config(path, ["TRACK.TYPE", "'Calm'", "TRACK.RATES", "{'up': 2}"])
+    params = track_params(load_config(path, ["TRACK.TYPE", "Calm"]))
+    assert (params.patience, params.rates, track_params(cfg).rates) == (9, {"up": 1}, {"up": 2})
+    assert "WEIGHTS" not in cfg.TRACK
+    with pytest.raises(ValueError, match=r"unknown key TRACK\.WEIGHTS"):
+        load_config(path, ["TRACK.TYPE", "SiamRPNTracker", "TRACK.WEIGHTS", "1"])
+    with pytest.raises(ValueError, match=r"Fast\.lr must have the default 0\.4 of all parts"):
+        load_config(path, ["TRACK.TYPE", "Fast"])
+    with pytest.raises(ValueError, match="int must be a dataclass, as TrackParams is"):
+        load_config(path, ["TRACK.TYPE", "Plain"])
+
+
 def test_a_module_of_the_current_folder_is_found_by_its_name(plugin, tmp_path, monkeypatch):
     monkeypatch.chdir(plugin(TRACKER).parent)
     assert plugins.load_plugins(["my_plugin", "my_plugin"]) == ["my_plugin"] * 2
@@ -79,6 +119,8 @@ def test_a_module_of_the_current_folder_is_found_by_its_name(plugin, tmp_path, m
     [
         ("import torch\n\n1 / 0\n", r"my_plugin\.py:3: ZeroDivisionError: division by zero"),
         ("def f(:\n", r"my_plugin\.py:1: SyntaxError: "),
+        ("import sys\nsys.exit('no license')\n", r"my_plugin\.py:2: SystemExit: no license"),
+        ("x = '\0'\n", "SyntaxError: source code"),
         ("import not_there\n", r"my_plugin\.py:1: ModuleNotFoundError: .*not_there"),
         (
             "from pysot.core.registry import BACKBONES\n@BACKBONES.register('alexnet')\n"
