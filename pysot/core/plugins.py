@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterable
@@ -22,6 +23,9 @@ from toolkit.io.pool import preloaded
 logger = logging.getLogger(__name__)
 
 GROUP = "pysot.plugins"
+
+#: What code from outside may raise; ``sys.exit`` in it must not end a command without a word.
+ANYTHING = (Exception, SystemExit)
 
 _digests: dict[str, str] = {}  # of the plug-ins in use
 
@@ -101,7 +105,7 @@ def _make_importable(folder: Path) -> None:
 def _import(module: str, name: str) -> object:
     try:
         found = importlib.import_module(module)
-    except Exception as error:  # a plug-in may raise anything
+    except ANYTHING as error:
         raise ValueError(f"plug-in {name}: {_place(error)}{_reason(error)}") from error
     if module not in preloaded:
         preloaded.append(module)
@@ -110,17 +114,19 @@ def _import(module: str, name: str) -> object:
     return found
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Return the file and line of the plug-in where it failed, if it was found at all."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.lineno:
         return f"{error.filename}:{error.lineno}: "
     packages = Path(__file__).parents[1], Path(toolkit.__file__).parent
-    ours = ("<frozen", importlib.__file__, *map(str, packages))
+    ours = tuple(f"{package}{os.sep}" for package in packages)
     steps = traceback.extract_tb(error.__traceback__)
     own = [step for step in steps if not step.filename.startswith(ours)]
-    return f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
+    modules = [step.filename for step in own if step.name == "<module>"]  # being imported
+    lines = [f"{step.filename}:{step.lineno}: " for step in own if step.filename in modules[-1:]]
+    return lines[-1] if lines else ""
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"

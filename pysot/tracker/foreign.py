@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pysot.core.plugins import digests, load_plugins
+from pysot.core.plugins import ANYTHING, digests, load_plugins
 from pysot.tracker.base_tracker import BaseTracker
 
 _METHODS = ("track", "update")
@@ -61,7 +62,7 @@ class ForeignSpec:
         factory = self._factory()
         try:
             tracker = factory()
-        except Exception as error:  # it may raise anything
+        except ANYTHING as error:
             raise ValueError(f"--tracker {self}: {_reason(error)}") from error
         if isinstance(tracker, BaseTracker):
             return tracker
@@ -110,7 +111,7 @@ class ForeignTracker(BaseTracker):
     def init(self, image: NDArray, bbox: Sequence[float]) -> None:
         """See :meth:`BaseTracker.init`; ``RuntimeError`` if the tracker fails."""
         self._box = list(bbox)
-        box = self._box
+        box: Any = list(bbox)  # which the tracker may change
         if isinstance(self.tracker, cv2.Tracker):  # which starts once, on whole numbers
             self.tracker = self.factory()
             box = (round(box[0]), round(box[1]), max(1, round(box[2])), max(1, round(box[3])))
@@ -120,20 +121,24 @@ class ForeignTracker(BaseTracker):
     def track(self, image: NDArray) -> dict[str, Any]:
         """See :meth:`BaseTracker.track`; ``RuntimeError`` if the tracker fails."""
         found = self._call(self.method, image)
-        result = _as_dict(found)
-        if unfit := _unfit(result, image.shape[:2]):
+        result = found
+        if isinstance(found, tuple) and len(found) == 2 and np.ndim(found[0]) == 0:
+            seen, result = found
+            if not seen:
+                return {"bbox": self._box, "best_score": 0.0, "lost": True}
+        try:
+            result = _checked(_as_dict(result), image.shape[:2])
+        except ValueError as expected:
             raise RuntimeError(
-                f"{self.source}: {self.method} returned {_shown(found)}; expected {unfit}"
-            )
-        if not result.pop("found", True):
-            return {"bbox": self._box, "best_score": 0.0, "lost": True}
-        self._box = result["bbox"] = [_number(value) for value in result["bbox"]]
+                f"{self.source}: {self.method} returned {_shown(found)}; expected {expected}"
+            ) from None
+        self._box = result["bbox"]
         return result
 
     def _call(self, method: str, *args: Any) -> Any:
         try:
             return getattr(self.tracker, method)(*args)
-        except Exception as error:  # it may raise anything
+        except ANYTHING as error:
             raise RuntimeError(f"{self.source}: {method}: {_reason(error)}") from error
 
 
@@ -157,41 +162,49 @@ def _as_dict(found: Any) -> dict[str, Any]:
     elif hasattr(found, "bbox"):
         known = {"bbox": "bbox", "best_score": "score", "polygon": "polygon", "mask": "mask"}
         named = {name: getattr(found, theirs, None) for name, theirs in known.items()}
-    elif isinstance(found, tuple) and len(found) == 2:
-        named = {"found": bool(found[0]), "bbox": found[1] if found[0] else (0, 0, 0, 0)}
     else:
         named = {"bbox": found}
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _unfit(result: Mapping[str, Any], shape: tuple[int, ...]) -> str:
-    """Say what was expected of a result for a frame of this shape, if it is something else."""
-    box, polygon = (_floats(result.get(name, ())) for name in ("bbox", "polygon"))
+def _checked(result: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return a result with numbers of Python; `ValueError` says what was expected instead.
+
+    ``shape`` is that of the frame.
+    """
+    box = result["bbox"] = _numbers(result.get("bbox"))
     if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
-        return "a dict with bbox, or x, y, w, h, or a flag and these"
-    if len(_floats([result.get("best_score", 0)])) != 1:
-        return "best_score to be a number"
-    if "polygon" in result and (len(polygon) < 6 or len(polygon) % 2):
-        return "polygon to be x1, y1, x2, y2, ..."
-    if "mask" in result and np.shape(result["mask"]) != shape:
-        return f"mask to have the frame's shape {shape}"
-    return ""
+        raise ValueError("a dict with bbox, or x, y, w, h, or a flag and these")
+    if "best_score" in result:
+        score = _numbers([result["best_score"]])
+        if not score:
+            raise ValueError("best_score to be a number")
+        result["best_score"] = float(score[0])
+    if "polygon" in result:
+        polygon = result["polygon"] = _numbers(result["polygon"])
+        if len(polygon) < 6 or len(polygon) % 2 or not all(map(math.isfinite, polygon)):
+            raise ValueError("polygon to be x1, y1, x2, y2, ...")
+    if "mask" in result:
+        with suppress(TypeError, ValueError, RuntimeError):  # of a tensor that is no array
+            result["mask"] = np.asarray(result["mask"])
+        if not isinstance(result["mask"], np.ndarray) or result["mask"].shape != shape:
+            raise ValueError(f"mask to have the frame's shape {shape}")
+    return result
 
 
-def _floats(values: Any) -> list[float]:
-    """Return numbers, none at all if there is anything else."""
+def _numbers(values: Any) -> list[int | float]:
+    """Return numbers, also of NumPy or torch, as Python's; none if there is anything else.
+
+    Whole numbers stay so, as files show them.
+    """
     try:
-        return [float(value) for value in values]
+        found = [value.item() if hasattr(value, "item") else value for value in values]
     except (TypeError, ValueError, RuntimeError):
         return []
+    return found if all(isinstance(value, (int, float)) for value in found) else []
 
 
-def _number(value: Any) -> Any:
-    """Return a number of NumPy or torch as Python's; ints stay ints, as files show them."""
-    return value.item() if hasattr(value, "item") else value
-
-
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     plain = isinstance(error, (ValueError, OSError, ImportError)) and text
     return text if plain else f"{type(error).__name__}: {text}"

@@ -187,6 +187,7 @@ def test_our_own_trackers_pass_as_they_are(plugin):
         (True, [5, 6, 7, 8]),
         (np.True_, np.array([5.0, 6.0, 7.0, 8.0])),
         torch.tensor([5, 6, 7, 8]),
+        (number for number in (5, 6, 7, 8)),
     ],
 )
 def test_a_box_comes_as_a_dict_alone_or_after_a_flag(result):
@@ -195,7 +196,7 @@ def test_a_box_comes_as_a_dict_alone_or_after_a_flag(result):
 
 def test_an_object_of_results_keeps_its_score_and_polygon():
     found = SimpleNamespace(bbox=(5, 6, 7, 8), score=0.25, polygon=(1, 2, 3, 4, 5, 6, 7, 8))
-    expected = {"bbox": [5, 6, 7, 8], "best_score": 0.25, "polygon": found.polygon}
+    expected = {"bbox": [5, 6, 7, 8], "best_score": 0.25, "polygon": [*range(1, 9)]}
     assert tracked(found) == expected
 
 
@@ -207,7 +208,8 @@ def test_a_target_out_of_sight_keeps_its_last_box():
     "result",
     [
         *(None, "box", (1, 2, 3), (1, 2, math.nan, 4), (1, 2, -3, 4), np.zeros((4, 4))),
-        *((True, None), [True, [1, 2, 3, 4]], {"box": 1}, {"bbox": 5}),
+        *((True, None), [True, [1, 2, 3, 4]], {"box": 1}, {"bbox": 5}, "1234"),
+        *((np.array([1.0, 2.0, 3.0, 4.0]), 0.5), np.array([1, 2, 3, 4]) * 1j),  # a box, a score
     ],
 )
 def test_anything_else_is_an_error(result):
@@ -220,6 +222,8 @@ def test_anything_else_is_an_error(result):
     [
         ({"best_score": "high"}, "best_score to be a number"),
         ({"best_score": np.zeros(2)}, "best_score to be a number"),
+        ({"best_score": "0.5"}, "best_score to be a number"),
+        ({"polygon": [math.nan] * 8}, "polygon to be x1, y1"),
         ({"polygon": (1, 2, 3, 4)}, "polygon to be x1, y1"),
         ({"mask": np.zeros((2, 2))}, r"mask to have the frame's shape \(72, 96\)"),
     ],
@@ -229,6 +233,28 @@ def test_what_comes_with_a_box_is_checked(more, message):
     assert tracked(box | dict.fromkeys(more)) == {"bbox": [1, 2, 3, 4]}  # None: not known
     with pytest.raises(RuntimeError, match=f"mine: update returned .*; expected {message}"):
         tracked(box | more)
+
+
+def test_tensors_become_python_s_numbers_and_arrays():
+    score = torch.tensor(0.5, requires_grad=True)
+    found = tracked({"bbox": [1, 2, 3, 4], "best_score": score, "mask": torch.ones(72, 96)})
+    assert type(found["best_score"]) is float and isinstance(found["mask"], np.ndarray)
+
+
+def test_a_tracker_may_change_the_first_box_and_end_its_program():
+    class Changing(Returns):
+        def init(self, image, bbox):
+            bbox[2] += bbox[0]
+
+        def update(self, image):
+            return self.result or exit("no license")
+
+    tracker = ForeignTracker(Changing((False, None)), "mine", Changing)
+    tracker.init(FRAME, [1, 2, 3, 4])
+    assert tracker.track(FRAME)["bbox"] == [1, 2, 3, 4]
+    tracker.tracker.result = None
+    with pytest.raises(RuntimeError, match="mine: update: SystemExit: no license"):
+        tracker.track(FRAME)
 
 
 def test_a_method_that_takes_more_than_a_frame_is_not_the_one():
