@@ -1,13 +1,18 @@
-"""Milliseconds per frame on PyTorch, torch.compile, ONNX Runtime, OpenVINO, and with int8.
+r"""Milliseconds per frame on PyTorch, torch.compile, ONNX Runtime, OpenVINO, and with int8.
 
     python benchmarks/backends.py [--config experiments/siamrpn_alex_dwxcorr/config.yaml ...]
+    python benchmarks/backends.py --config experiments/siamrpn_alex_tiny/config.yaml \
+        --snapshot model.pth --dataset Synthetic
 
 Every row is a pair that runs in turn, frame by frame, on one thread: the network prepared for
-PyTorch, and another way to run it. ``search`` is one pass of the search network, from a crop to
+PyTorch, and another way to run it. Processor time is measured, so that other programs disturb
+little. ``search`` is one pass of the search network, from a crop to
 arrays, ``track()`` all work of a frame; the ratios, medians over the frames, say how many times as
 fast the other is. ``apart`` is the largest difference of their boxes in pixels. Without a snapshot
 the weights are drawn, of which speed does not depend; the networks are exported to a temporary
 folder first. Frames are drawn, 640 x 480; the first ones warm up and do not count.
+
+With a data set, each way follows its videos by itself, and ``apart`` is printed alone.
 """
 
 from __future__ import annotations
@@ -28,12 +33,14 @@ import torch
 from numpy.typing import NDArray
 from track_speed import BOX, ROOT, WARM_UP, drawn_frames
 
-from pysot.cli import run
+from pysot.cli import find_dataset_root, run
 from pysot.cli.export import main as export
 from pysot.core.config import load_config
 from pysot.models.model_builder import build_model
 from pysot.tracker.siamrpn_tracker import SiamRPNTracker
 from pysot.tracker.tracker_builder import build_tracker, load_network
+from pysot.utils.bbox import initial_rect
+from toolkit.datasets import load_videos
 
 sys.path.insert(0, str(ROOT / "tests"))
 from golden import fill  # where the weights' rule of the tests is
@@ -48,6 +55,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--config", type=Path, nargs="+", default=DEFAULTS)
     parser.add_argument("--snapshot", type=Path, help="weights; with a single --config")
+    parser.add_argument("--dataset", help="compare boxes in its videos, not speed")
     parser.add_argument("--frames", type=int, default=30)
     parser.add_argument("--skip", nargs="+", default=[], help="beginnings of rows to leave out")
     args = parser.parse_args(argv)
@@ -123,9 +131,25 @@ def search(tracker: SiamRPNTracker, crops: NDArray) -> Any:
 
 
 def elapsed(work: Callable[..., Any], *args: Any) -> tuple[float, Any]:
-    start = time.perf_counter()
+    start = time.process_time()
     result = work(*args)
-    return time.perf_counter() - start, result
+    return time.process_time() - start, result
+
+
+def largest_difference(pair: Sequence[SiamRPNTracker], dataset: str) -> str:
+    """Track in all videos of a data set by both, and describe the largest difference of a box."""
+    worst = (0.0, "")
+    videos = load_videos(find_dataset_root(dataset, None), dataset)
+    for name, video in videos.items():
+        for index, (frame, truth, *_) in enumerate(video):
+            if index == 0:
+                for tracker in pair:
+                    tracker.init(frame, initial_rect(truth))
+                continue
+            boxes = [tracker.track(frame)["bbox"] for tracker in pair]
+            worst = max(worst, (float(np.abs(np.subtract(*boxes)).max()), f"{name}, frame {index}"))
+    frames = sum(map(len, videos.values()))
+    return f"{worst[0]:.1e} px apart ({worst[1]}) in {len(videos)} videos, {frames} frames"
 
 
 def table(config: Path, args: argparse.Namespace, folder: Path) -> Iterator[str]:
@@ -141,10 +165,14 @@ def table(config: Path, args: argparse.Namespace, folder: Path) -> Iterator[str]
         if any(name.startswith(skipped) for skipped in args.skip):
             continue
         try:
-            seconds, apart = in_turn((reference, build()), frames)
+            pair = reference, build()
         except (ImportError, ValueError) as error:
             yield f"{name:18}{error}"
             continue
+        if args.dataset:
+            yield f"{name:18}{largest_difference(pair, args.dataset)}"
+            continue
+        seconds, apart = in_turn(pair, frames)
         seconds = seconds[WARM_UP:]
         torch_ms, other_ms = 1000 * np.median(seconds, axis=0).T
         ratios = np.median(seconds[..., 0] / seconds[..., 1], axis=0)
