@@ -286,8 +286,10 @@ def find_tracker(args: argparse.Namespace, default: str | None = None) -> tuple[
         return config or model.config_path, weights_of(model)
     if snapshot and snapshot.suffix == ".safetensors":
         config = config or snapshot
-    config = config or (default and Path(default))
-    if not snapshot or not (config or snapshot.is_dir()):
+    exported = snapshot and snapshot.is_dir()  # it has a configuration of its own
+    if default and not exported:
+        config = config or Path(default)
+    if not snapshot or not (config or exported):
         raise ValueError("a tracker needs --config and --snapshot, or --model")
     return config, snapshot
 

@@ -45,11 +45,14 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if record.get("format") != FORMAT or record.get("graphs") != "onnx":
-        kind = f"format {record.get('format')} with graphs of {record.get('graphs')}"
-        raise ValueError(f"{path}: expected format {FORMAT} with graphs of onnx, found {kind}")
-    if unfit or not {"template", "search"} <= set(record["files"]):
+        found = f"format {record.get('format')} with graphs of {record.get('graphs')}"
+        wanted = f"format {FORMAT} with graphs of onnx, as pysot export --format onnx writes"
+        raise ValueError(f"{path}: expected {wanted}; found {found}")
+    files = {} if unfit else record["files"]
+    named = {name for name, file in files.items() if isinstance(file, str)}
+    if named != files.keys() or not {"template", "search"} <= named:
         raise ValueError(f"{path} is damaged: {' and '.join(unfit) or 'files'} cannot be used")
-    for name, file in record["files"].items():
+    for name, file in files.items():
         _check_file(Path(folder) / Path(file).name, record["sha256_files"].get(name))
     return record
 

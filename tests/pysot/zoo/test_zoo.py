@@ -195,7 +195,7 @@ def test_a_name_stands_for_configuration_and_weights(packaged, tmp_path):
     assert known.is_file() and known.parent.name == "siamfc_alex"
     assert find_tracker(named("--snapshot", "a.pth"), "default.yaml")[0] == Path("default.yaml")
     assert find_tracker(named("--snapshot", "a.safetensors"))[0] == Path("a.safetensors")
-    assert find_tracker(named("--snapshot", str(tmp_path))) == (None, tmp_path)
+    assert find_tracker(named("--snapshot", str(tmp_path)), "default.yaml") == (None, tmp_path)
     for words in ([], ["--config", "c"], ["--snapshot", "a.pth"]):
         with pytest.raises(ValueError, match="needs --config and --snapshot, or --model"):
             find_tracker(named(*words))
