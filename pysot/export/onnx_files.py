@@ -30,7 +30,8 @@ def write_onnx(graph: Graph, inputs: Sequence[Tensor], path: Path) -> None:
 
     PyTorch's exporter by TorchScript is used: every version of PyTorch that we support has it.
     """
-    load_package("onnx", "onnx", NEEDS)  # without it, PyTorch fails late
+    for package in ("onnx", "onnxruntime"):  # which PyTorch and the comparison miss late
+        load_package(package, package, NEEDS)
     try:
         with torch.inference_mode(), any_batch(), warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")  # of what a trace takes for constant

@@ -1,6 +1,7 @@
 """``pysot export``: what is written computes what PyTorch does, for every system."""
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -139,6 +140,14 @@ def test_other_folders_are_never_replaced(exported, tmp_path):
     with pytest.raises(ValueError, match="no exported tracker"):
         main([*exported[1][:-1], str(tmp_path), "--overwrite"])
     assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_missing_package_is_one_line(package, exported, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=f"to ONNX needs {package}: pip install {package}"):
+        main([*exported[1][:-1], str(tmp_path / "out")])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_mask_tracker_without_refinement_is_one_line(tmp_path):
