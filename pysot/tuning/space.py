@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -34,6 +35,7 @@ class Range:
     low: float
     high: float
     values: tuple[Any, ...] = ()  # all of them, if there are steps
+    step: float | None = None
     log: bool = False  # whether all magnitudes are equally likely
     whole: bool = False
 
@@ -74,8 +76,11 @@ def read_range(text: str, params: type = TrackParams) -> Range:
         numbers.append(1)
     values = numbers if len(numbers) == 1 else _steps(text, *numbers)
     values = tuple(int(value) if whole else value for value in values)
-    low, high = (values[0], values[-1]) if values else numbers
-    return Range(key, low, high, values, kind == "log", whole)
+    step = numbers[2] if len(values) > 1 else None
+    low, high = numbers[0], numbers[-1]
+    if values:  # as decimals have it, which Optuna checks; the last value may be a rounding off
+        high = float(Decimal(str(low)) + (len(values) - 1) * Decimal(str(step or 0)))
+    return Range(key, low, high, values, step, kind == "log", whole)
 
 
 def _steps(text: str, start: float, stop: float, step: float | None = None) -> list[float]:

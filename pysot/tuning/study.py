@@ -370,15 +370,13 @@ def _grid_sampler(settings: Sequence[Setting], seed: int) -> Any:
 def _distribution(found: Range, value: float | None = None) -> Any:
     """Return Optuna's form of a range, widened to hold a value."""
     distributions = optuna().distributions
-    low, high = found.low, found.high
-    if value is not None:
-        low, high = min(low, value), max(high, value)
-    steps = found.values[1] - found.values[0] if len(found.values) > 1 else None
+    low, high, step = found.low, found.high, found.step
     if value is not None and value not in found.values:
-        steps = None
+        low, high, step = min(low, value), max(high, value), None
+    step = None if found.log else step
     if found.whole:
-        return distributions.IntDistribution(int(low), int(high), found.log, steps or 1)
-    return distributions.FloatDistribution(float(low), float(high), found.log, steps)
+        return distributions.IntDistribution(int(low), int(high), found.log, int(step or 1))
+    return distributions.FloatDistribution(float(low), float(high), found.log, step)
 
 
 def _suggest(trial: Any, key: str, within: Any) -> float:

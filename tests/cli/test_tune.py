@@ -1,8 +1,11 @@
 import logging
 import multiprocessing
 import os
+import pickle
 import re
 import time
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -153,3 +156,33 @@ def test_a_killed_search_goes_on_with_the_same_setting(command, tmp_path, capsys
     found = trials(capsys.readouterr().out)
     assert found[0][3] == "LR 0.4 PENALTY_K 0.1 WINDOW_INFLUENCE 0.4"
     assert len(found) == 2
+
+
+class Scattered:
+    """An executor as a cluster is: it takes items in advance and returns results in any order."""
+
+    remote = True
+
+    def run(self, work, items):
+        work, numbered, running = pickle.dumps(work), enumerate(items), []
+        while True:
+            running += islice(numbered, 5 - len(running))
+            if not running:
+                return
+            index, item = running.pop()
+            yield index, pickle.loads(work)(pickle.loads(pickle.dumps(item)))
+
+
+def test_results_that_arrive_in_any_order_are_those_of_one_process(command, monkeypatch, capsys):
+    grid = ["--sampler", "grid", "--penalty-k", "0.1,0.3,0.1", "--lr", "0.3,0.6,0.1"]
+    grid += ["--window-influence", "0.4"]
+    tool.main([*command, *grid, "--output", "one"])
+    best = capsys.readouterr().out.splitlines()[-1]
+    monkeypatch.setattr(tool, "build_executor", lambda args: nullcontext(Scattered()))
+    monkeypatch.setitem(tool._TOGETHER, "grid", 1)
+    tool.main([*command, *grid, "--output", "many"])
+    assert contents("many") == contents("one")
+    assert capsys.readouterr().out.splitlines()[-1] == best
+    tool.main([*command, "--trials", "9", "--output", "pruned"])
+    found = trials(capsys.readouterr().out)
+    assert sorted(int(number) for number, *_ in found) == list(range(9))

@@ -22,7 +22,7 @@ def test_a_range_leaves_out_its_stop(text, values):
     found = read_range(text)
     assert found.values == pytest.approx(values, rel=1e-12)
     assert {type(value) for value in found.values} == {type(values[0])}
-    assert (found.low, found.high) == (found.values[0], found.values[-1])
+    assert (found.low, found.high) == pytest.approx((found.values[0], found.values[-1]))
 
 
 def test_what_a_sampler_draws_becomes_a_step_or_three_digits():

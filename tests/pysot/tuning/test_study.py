@@ -90,6 +90,21 @@ def test_a_grid_is_shared_by_processes_without_repetition(place):
     assert sorted(map(str, found)) == sorted(map(str, points))
 
 
+@pytest.mark.parametrize(
+    "text", ["LR=0.3,0.6,0.1", "LR=0.35,0.5,0.05", "LR=0.3,0.5,0.1", "INSTANCE_SIZE=239,288,16"]
+)
+@pytest.mark.filterwarnings("error")
+def test_every_step_is_run(text, tmp_path):
+    found = read_range(text)
+    for name, grid in (("grid", list(grid_of([found]))), ("random", ())):
+        study = Study(str(tmp_path / name), "m", MADE, sampler="random", grid=grid, prune=None)
+        number = len(found.values) if grid else 25
+        drawn = [run(study, [0.5], [found])[0][found.key] for _ in range(number)]
+        assert set(drawn) == set(found.values)
+        study.queue({found.key: found.values[-1]}, [found])
+        assert study.ask([found])[1] == {found.key: found.values[-1]}
+
+
 DYING = """
 import os, sys
 from pysot.tuning.space import read_range
