@@ -33,7 +33,7 @@ def example(plugin):
 def own_config(folder):
     """Write a small training set and a configuration that names the plug-in by its path."""
     write_training_set(folder)
-    path = tiny_config(folder, LOG_IMAGES=2, EPOCH=1)
+    path = tiny_config(folder, LOG_IMAGES=0, EPOCH=1)
     content = json.loads(path.read_text())
     content["DATASET"]["VIDEOS_PER_EPOCH"] = 4
     content |= {
