@@ -1,8 +1,8 @@
 """Search networks of 8-bit integers: weights and maps, with scales from frames of videos.
 
-Measured on trained trackers: integers are the convolutions of backbone, neck and heads with what
-lies between them; 32-bit numbers stay the correlation, as its kernels are data, and the last
-convolutions, whose boxes and scores 255 steps are too coarse for.
+Integers are the convolutions of backbone, neck and heads with what lies between them. The
+correlation stays in 32 bits, as its kernels are data, and so do the last convolutions, as 255 steps
+are too coarse for boxes and scores.
 """
 
 from __future__ import annotations
