@@ -186,8 +186,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     head = "".join(f"{part:>10}{'other':>10}{'ratio':>8}" for part in ("search/ms", "track()"))
     for config in args.config:
-        print(f"{config.parent.name}, {args.frames} frames, one thread: torch and another")
-        print(f"{'':18}{head}     apart")
+        print(f"{config.parent.name}: prepared torch and another, one thread")
+        print("" if args.dataset else f"{'':18}{head}     apart\n", end="")
         with tempfile.TemporaryDirectory() as name:
             for row in table(config, args, Path(name)):
                 print(row, flush=True)
