@@ -125,13 +125,15 @@ def _settings(cfg: Config) -> dict[str, Any]:
 
 
 def _halved(value: Tensor) -> Tensor:
-    """Convert weights of convolutions, unless one of them is too large for it.
+    """Convert weights of convolutions, unless they are too large or too small for it.
 
     Biases and statistics are few, and small errors of them touch every pixel.
     """
+    if not value.is_floating_point() or value.dim() < 2:
+        return value
     half = value.half()
-    convertible = value.is_floating_point() and value.dim() > 1
-    return half if convertible and bool(half.isfinite().all()) else value
+    exact = (half - value).abs().max() <= value.abs().max() / 2048  # one unit in the last place
+    return half if exact else value
 
 
 def _read_scores(path: Path, name: str) -> dict[str, dict[str, float]]:

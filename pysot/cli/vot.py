@@ -249,7 +249,7 @@ class Session:
 
     def _mask(self, inside: NDArray) -> Any:
         x, y, w, h = mask_box(inside) if inside.any() else (0, 0, 1, 1)
-        part = inside[y : y + h, x : x + w].astype(np.uint8)
+        part = np.ascontiguousarray(inside[y : y + h, x : x + w], np.uint8)  # which it copies
         return self.trax.Mask.create(part, x, y)
 
 

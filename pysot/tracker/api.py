@@ -74,7 +74,9 @@ class Tracker:
         return cls(build_tracker(*load_network(config, weights, device, opts)))
 
     @classmethod
-    def from_pretrained(cls, name: str, device: str = "auto", opts: Sequence[Any] = ()) -> Tracker:
+    def from_pretrained(
+        cls, name: str | Path, device: str = "auto", opts: Sequence[Any] = ()
+    ) -> Tracker:
         """Build from published weights, which are downloaded once; see :meth:`from_config`.
 
         Args:
@@ -150,7 +152,7 @@ class MultiTracker:
 
     @classmethod
     def from_pretrained(
-        cls, name: str, device: str = "auto", opts: Sequence[Any] = (), max_batch: int = 4
+        cls, name: str | Path, device: str = "auto", opts: Sequence[Any] = (), max_batch: int = 4
     ) -> MultiTracker:
         """Build from published weights; see :meth:`Tracker.from_pretrained`."""
         return cls.from_config(*find_pretrained(name), device, opts, max_batch)

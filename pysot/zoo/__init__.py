@@ -108,7 +108,7 @@ def find_model(name: str) -> Model:
 def home() -> Path:
     """Return the folder of downloaded files; it need not exist."""
     own = os.environ.get("PYSOT_HOME")
-    return Path(own).expanduser() if own else user_cache_path("pysot", appauthor=False)
+    return Path(os.path.expanduser(own)) if own else user_cache_path("pysot", appauthor=False)
 
 
 def weights_of(model: Model) -> Path:
@@ -125,10 +125,13 @@ def weights_of(model: Model) -> Path:
     expected = record.read_text(encoding="utf-8").strip() if known else model.sha256
     if not path.is_file():
         _download(model, expected)
+    elif not (expected or model.packaged):
+        _check(path)
     digest = sha256_of(path) if expected or not model.packaged else ""
     if digest != expected and expected:
+        both = f", with {record.name} if a new one was published" if known else ""
         raise ValueError(
-            f"{path}: its SHA-256 is not that of {model.name}; delete it to download it again"
+            f"{path}: its SHA-256 is not that of {model.name}; delete it to download it again{both}"
         )
     if digest and not expected:
         logger.warning("%s: no hash was published; that of this file is kept: %s", path, digest)
@@ -136,11 +139,11 @@ def weights_of(model: Model) -> Path:
     return path
 
 
-def find_pretrained(name: str) -> tuple[Path, Path]:
+def find_pretrained(name: str | Path) -> tuple[Path, Path]:
     """Return configuration and weights of a model, see `weights_of`, or of a file with a card."""
-    if name.endswith(".safetensors"):
-        return Path(name), Path(name)
-    model = find_model(name)
+    if (path := Path(name)).suffix == ".safetensors":
+        return path, path
+    model = find_model(str(name))
     return model.config_path, weights_of(model)
 
 
@@ -152,14 +155,18 @@ def _keep(record: Path, digest: str) -> None:
         logger.warning("%s", error)
 
 
+def _check(path: Path) -> None:
+    """Find a file that is cut short, or a page of HTML, by its content, where no hash is known."""
+    from pysot.utils.model_load import read_checkpoint
+
+    read_checkpoint(path)
+
+
 def _download(model: Model, sha256: str) -> None:
     if model.packaged:
         raise FileNotFoundError(f"{model.path}, the weights of {model.name}, is missing")
-    from pysot.utils.model_load import read_checkpoint
-
     try:
-        # without a hash, a file that is cut short or a page of HTML is known by its content
-        fetch(model.urls, model.path, sha256, model.size, None if sha256 else read_checkpoint)
+        fetch(model.urls, model.path, sha256, model.size, None if sha256 else _check)
     except OSError as error:
         if error.errno is not None or str(error).startswith("cannot write"):
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,8 +12,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import Request, url2pathname, urlopen
+from urllib.request import Request, urlopen
 
 from toolkit.io.files import acquire, naming
 from toolkit.io.packages import load_package
@@ -22,6 +20,7 @@ from toolkit.io.packages import load_package
 _TIMEOUT = 30.0  # seconds without a byte
 _TRIES = 5  # per address; each goes on where the one before broke off
 _BLOCK = 1 << 16
+_DRIVE = "gdrive://"
 
 
 def fetch(
@@ -95,7 +94,10 @@ class _Download:
             before = self.done
             try:
                 if not (before and self.sha256 and not self._fault()):
-                    self._copy(url)
+                    if url.startswith(_DRIVE):
+                        self._copy_from_drive(url.removeprefix(_DRIVE))
+                    else:
+                        self._copy(url)
             except (OSError, HTTPException, ValueError) as error:
                 reason = _describe(error)
                 if self.done == before:  # asking again cures neither a refusal nor silence
@@ -124,15 +126,6 @@ class _Download:
 
     def _copy(self, url: str) -> None:
         """Append to the part what it lacks of the file at ``url``."""
-        scheme, _, rest = url.partition("://")
-        if scheme == "gdrive":
-            self._copy_from_drive(rest)
-        elif scheme == "file":
-            shutil.copyfile(url2pathname(urlsplit(url).path), self.part)
-        else:
-            self._copy_from_web(url)
-
-    def _copy_from_web(self, url: str) -> None:
         from tqdm import tqdm
 
         with self._answer(url) as answer:
@@ -211,5 +204,6 @@ def sha256_of(path: Path) -> str:
 
 def _describe(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
-    text = str(getattr(reason, "strerror", None) or reason or type(error).__name__).splitlines()[0]
+    text = str(getattr(reason, "strerror", None) or reason).strip() or type(error).__name__
+    text = text.splitlines()[0]
     return f"HTTP {error.code} {text}" if isinstance(error, HTTPError) else text

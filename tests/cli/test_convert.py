@@ -53,7 +53,7 @@ def test_a_stripped_file_gives_the_same_boxes(convert, checkpoint, tiny_config, 
     expected = boxes(Tracker.from_config(tiny_config, checkpoint, "cpu"), draw_frame)
     path = convert("a.safetensors")
     assert "a.safetensors: 75 tensors" in capsys.readouterr().out
-    assert boxes(Tracker.from_pretrained(str(path), "cpu"), draw_frame) == expected
+    assert boxes(Tracker.from_pretrained(path, "cpu"), draw_frame) == expected
     assert boxes(Tracker.from_config(tiny_config, path, "cpu"), draw_frame) == expected
     back = convert("b.pth", source=path, config=None)
     assert read_checkpoint(back).keys() == {"state_dict"}
@@ -76,13 +76,16 @@ def test_half_precision_takes_half_the_space(convert, checkpoint, tiny_config, d
     np.testing.assert_allclose(found, expected, atol=0.5)
 
 
-def test_weights_too_large_for_half_precision_stay(convert, checkpoint):
+@pytest.mark.parametrize("size", [1e6, 1e-6])
+def test_weights_of_other_size_than_half_precision_has_stay(convert, checkpoint, size):
     content = read_checkpoint(checkpoint)
     key = next(key for key, value in content["state_dict"].items() if value.dim() > 1)
-    content["state_dict"][key][0] = 1e6
+    content["state_dict"][key] *= size
+    content["state_dict"][key][0, 0] = size
     torch.save(content, checkpoint)
     weights = read_checkpoint(convert("h.safetensors", "--fp16"))
-    assert weights[key.removeprefix("module.")].dtype == torch.float32
+    assert weights.pop(key.removeprefix("module.")).dtype == torch.float32
+    assert torch.float16 in {value.dtype for value in weights.values()}
 
 
 def test_the_card_says_what_the_weights_are(convert, checkpoint, tiny_config, tmp_path):

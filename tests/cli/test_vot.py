@@ -30,6 +30,7 @@ class Mask:
     create = classmethod(lambda cls, *given: cls(*given))
 
     def __init__(self, part, x=0, y=0):
+        assert part.flags.c_contiguous  # the package copies its memory
         self.part, self.x, self.y = part, x, y
 
     def array(self, normalize=False):
@@ -257,7 +258,7 @@ def test_a_region_of_another_kind_is_an_error():
 
 
 CORNERS = (1, 2, 4, 2, 4, 6, 1, 6)
-PIXELS = np.zeros((20, 30), np.float32)
+PIXELS = np.zeros((20, 30), np.float32, order="F")  # as trackers of other origin may have them
 PIXELS[5:9, 6:12] = 0.4
 
 

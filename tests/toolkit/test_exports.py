@@ -1,6 +1,7 @@
 """Results as MOT text, COCO and YouTube-VOS JSON."""
 
 import json
+import sys
 import zipfile
 
 import numpy as np
@@ -216,6 +217,23 @@ def test_a_mask_of_no_frame_is_an_error(export, tmp_path):
     (folder / "0002.png").rename(folder / "9.png")
     with pytest.raises(ValueError, match=r"video 'a': the mask 9\.png belongs to no frame"):
         place = ["-p", "results", "-d", "DAVIS2017", "-t", "mine", "--dataset-root", str(tmp_path)]
+        tool.main([*place, "--format", "mot"])
+
+
+@pytest.mark.parametrize("kind", ["coco", "ytvos"])
+def test_masks_of_another_size_than_the_frames_are_an_error(export, monkeypatch, tmp_path, kind):
+    monkeypatch.setattr(sys.modules[__name__], "SIZE", (12, 10))
+    with pytest.raises(ValueError, match="'a' has frames of 12 x 10 pixels and masks of 6 x 5"):
+        export("DAVIS2017", kind)
+    assert not [*tmp_path.glob("mine*.json")]
+
+
+def test_infinite_scores_are_no_results(export, tmp_path):
+    export("VOT2018-LT", "mot")
+    scores = tmp_path / "results/VOT2018-LT/mine/longterm/a/a_001_confidence.value"
+    scores.write_text("\n0.25\ninf\n")
+    place = ["-p", "results", "-d", "VOT2018-LT", "-t", "mine", "--dataset-root", str(tmp_path)]
+    with pytest.raises(RunFailed, match=r"a: values that are no finite numbers in a_001\.txt"):
         tool.main([*place, "--format", "mot"])
 
 

@@ -92,7 +92,7 @@ def _write_coco(path: str | os.PathLike, videos: Mapping[str, Video], store: Res
         for frame, name in enumerate(_names(video)):
             image = {"id": first + frame, "file_name": name, "video_id": number, "frame_id": frame}
             images.append({**image, "width": int(video.width), "height": int(video.height)})
-        for found in _found(video, store):
+        for found in _sized(video, store):
             annotation = {
                 **_annotation(len(annotations) + 1, number, found.score),
                 "image_id": first + found.frame,
@@ -116,7 +116,7 @@ def _write_ytvos(path: str | os.PathLike, videos: Mapping[str, Video], store: Re
         size = {"width": int(video.width), "height": int(video.height), "length": len(video)}
         listed.append({"id": number, "name": name, "file_names": _names(video), **size})
         tracks: dict[int, dict[str, Any]] = {}
-        for found in _found(video, store):
+        for found in _sized(video, store):
             if found.track not in tracks:
                 head = _annotation(len(annotations) + 1, number, 1.0)
                 lists = {key: [None] * len(video) for key in ("segmentations", "bboxes", "areas")}
@@ -155,6 +155,18 @@ def _names(video: Video) -> list[str]:
 def _found(video: Video, store: ResultStore) -> Iterable[_Found]:
     run = store.read(store.find(video.name)[0])
     return _found_by_masks(video, run) if run.masks else _found_by_regions(run)
+
+
+def _sized(video: Video, store: ResultStore) -> Iterator[_Found]:
+    """Yield the objects, whose masks must have the size of the frames."""
+    size = f"{video.width} x {video.height}"
+    for found in _found(video, store):
+        if isinstance(found.shape, dict):
+            height, width = found.shape["size"]
+            if f"{width} x {height}" != size:
+                there = f"frames of {size} pixels and masks of {width} x {height}"
+                raise ValueError(f"video {video.name!r} has {there}")
+        yield found
 
 
 def _found_by_regions(run: Trajectory) -> Iterator[_Found]:

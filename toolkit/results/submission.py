@@ -83,6 +83,7 @@ def _run_faults(store: ResultStore, files: ResultFiles, num_frames: int) -> Iter
     run = store.read(files)
     if len(run) != num_frames:
         yield f"{len(run)} lines for {num_frames} frames in {name}"
-    if "nan" in run.warnings or not np.isfinite(run.regions[run.codes < 0]).all():
+    infinite = run.scores is not None and np.isinf(run.scores).any()
+    if infinite or "nan" in run.warnings or not np.isfinite(run.regions[run.codes < 0]).all():
         yield f"values that are no finite numbers in {name}"
     yield from (f"{WARNINGS[key]} in {name}" for key in run.warnings if key != "nan")

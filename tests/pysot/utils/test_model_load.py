@@ -10,7 +10,13 @@ from torch import nn
 from pysot.core.card import card_config, read_card
 from pysot.core.config import load_config
 from pysot.models.backbone.pretrained import load_backbone
-from pysot.utils.model_load import load_pretrain, load_weights, read_checkpoint, write_weights
+from pysot.utils.model_load import (
+    load_pretrain,
+    load_weights,
+    read_checkpoint,
+    tensor_fault,
+    write_weights,
+)
 
 
 def small():
@@ -395,3 +401,11 @@ def test_a_card_runs_no_code(tmp_path, caplog):
     write_weights(path, small().state_dict(), card)
     assert load_config(path).TRACK.LR == 0.25
     assert "plug-in evil, in use before, is not named now" in caplog.text
+
+
+def test_packed_numbers_of_4_bits_are_no_weights():
+    kind = getattr(torch, "float4_e2m1fn_x2", None)
+    if kind is None:
+        pytest.skip("this torch has no such numbers")
+    packed = torch.zeros(2, 2, dtype=torch.uint8).view(kind)
+    assert tensor_fault(packed) == "has numbers of type float4_e2m1fn_x2"

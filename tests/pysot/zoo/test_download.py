@@ -89,6 +89,10 @@ def is_missing(handler):
     handler.send_error(404)
 
 
+def says_nothing(handler):
+    handler.wfile.write(b"\r\n\r\n")
+
+
 whole = answer()
 breaks_off = answer(sent=70000)
 tagged = answer(sent=70000, tag='"1"')
@@ -173,6 +177,7 @@ def test_another_range_than_asked_for_is_not_taken(tmp_path):
         (answer(length=1000), "offers 1000 bytes"),
         (answer(sent=0), "broke off after 0 of 256000 bytes"),
         (is_missing, "HTTP 404"),
+        (says_nothing, "BadStatusLine"),
         (circles, "HTTP 302 .*infinite loop"),
         (to_a_file, "not allowed"),
         (stalls, "timed out"),

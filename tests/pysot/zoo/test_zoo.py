@@ -130,6 +130,26 @@ def test_offline_one_message_says_which_file_belongs_where(table, tmp_path):
     assert zoo.weights_of(model) == model.path
 
 
+def test_a_file_that_a_person_put_there_is_read_before_its_hash_is_kept(table):
+    model = table()
+    model.path.parent.mkdir(parents=True)
+    model.path.write_bytes(b"<html>quota exceeded</html>")
+    with pytest.raises(ValueError, match=r"tiny\.pth: refused, because it is no plain checkpoint"):
+        zoo.weights_of(model)
+    save_weights(model.path)
+    assert zoo.weights_of(model) == model.path
+    model.path.write_bytes(b"a new version")
+    with pytest.raises(ValueError, match=r"delete it .*, with tiny\.sha256 if a new one was pub"):
+        zoo.weights_of(model)
+
+
+def test_a_home_of_nobody_is_a_folder(monkeypatch):
+    monkeypatch.setenv("PYSOT_HOME", "~/x")
+    assert zoo.home() == Path.home() / "x"
+    monkeypatch.setenv("PYSOT_HOME", "~nobody-of-this-name/x")
+    assert zoo.home() == Path("~nobody-of-this-name/x")
+
+
 def test_a_cache_that_others_fill_is_read(table, tmp_path, caplog, monkeypatch):
     model = table()
     model.path.parent.mkdir(parents=True)
