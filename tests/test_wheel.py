@@ -84,6 +84,8 @@ def run(command, place, python, /, **names):
     done = subprocess.run(
         line, shell=True, cwd=place, env=environment, capture_output=True, text=True, timeout=900
     )
+    if "torchvision::nms does not exist" in done.stderr:
+        pytest.skip("the index has torchvision for another build of PyTorch than this one")
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
