@@ -109,7 +109,7 @@ def plugin(tmp_path, monkeypatch):
 
     def write(text, name="my_plugin.py"):
         file = tmp_path / "plugins" / name
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         return file
 

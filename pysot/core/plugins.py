@@ -35,7 +35,7 @@ def load_plugins(names: Iterable[str], folder: str | Path = ".") -> list[str]:
 
     Args:
         names: Names of modules, or paths of files that end in ``.py``.
-        folder: Where a relative path is looked for first, before the current directory.
+        folder: Where relative paths and modules are looked for, besides the current directory.
 
     Returns:
         The names, paths made absolute.
@@ -80,12 +80,15 @@ def load_installed() -> None:
 
 def _load(name: str, folder: Path) -> str:
     if not name.endswith(".py"):
+        _make_importable(folder.resolve())
         _make_importable(Path.cwd())
         _import(name, name)
         return name
     path = next((p.resolve() for p in (folder / name, Path(name)) if p.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"plug-in not found: {name}")
+    if "." in path.stem:
+        raise ValueError(f"plug-in {name}: no name of a module may have a dot; rename the file")
     _make_importable(path.parent)
     module = _import(path.stem, name)
     if Path(module.__file__ or "").resolve() != path:

@@ -31,14 +31,14 @@ def check_wiring(
     Raises:
         ValueError: If a part takes other channels than it gets.
     """
-    maps = list(backbone.out_channels)
+    maps = _as_list(backbone.out_channels)
     if mask_head is not None:
         maps = maps[-1:]
     if neck is not None:
         _check_neck(neck, maps)
-        maps = getattr(neck, "out_channels", None)
-    if maps is None:
-        return
+        if getattr(neck, "out_channels", None) is None:
+            return
+        maps = _as_list(neck.out_channels)
     giver = "backbone" if neck is None else "neck"
     _check_rpn_head(rpn_head, maps, giver)
     if mask_head is not None and mask_head.in_channels != maps[0]:
@@ -83,26 +83,32 @@ def check_anchors(
 
 
 def _check_neck(neck: nn.Module, maps: list[int]) -> None:
-    if getattr(neck, "in_channels", maps) != maps:
+    taken = _as_list(getattr(neck, "in_channels", maps))
+    if taken != maps:
         raise ValueError(
-            f"ADJUST.KWARGS.in_channels: the neck takes {_shown(neck.in_channels)} channels, the "
+            f"ADJUST.KWARGS.in_channels: the neck takes {_shown(taken)} channels, the "
             f"backbone gives {_shown(maps)}; change it, or the backbone's BACKBONE.KWARGS"
         )
 
 
 def _check_rpn_head(head: nn.Module, maps: list[int], giver: str) -> None:
-    if not isinstance(head.in_channels, list) and len(maps) > 1:
+    if not isinstance(head.in_channels, (list, tuple)) and len(maps) > 1:
         raise ValueError(
             f"RPN.TYPE: this head takes one map, the {giver} gives {len(maps)}; use MultiRPN, or "
             "one number in BACKBONE.KWARGS.used_layers"
         )
-    takes = head.in_channels if isinstance(head.in_channels, list) else [head.in_channels]
-    if head.in_channels is not None and takes != maps:
+    taken = _as_list(head.in_channels)
+    if head.in_channels is not None and taken != maps:
         keys = "BACKBONE.KWARGS" if giver == "backbone" else "ADJUST.KWARGS.out_channels"
         raise ValueError(
-            f"RPN.KWARGS.in_channels (feature_in for UPChannelRPN): the head takes {_shown(takes)} "
+            f"RPN.KWARGS.in_channels (feature_in for UPChannelRPN): the head takes {_shown(taken)} "
             f"channels, the {giver} gives {_shown(maps)}; change it, or {keys}"
         )
+
+
+def _as_list(channels: Any) -> list[int]:
+    """A part may state the channels of its only map as a number, or those of several as a tuple."""
+    return list(channels) if isinstance(channels, (list, tuple)) else [channels]
 
 
 def _shown(channels: list[int]) -> str:

@@ -109,7 +109,8 @@ class SiameseTracker(BaseTracker):
 
     Subclasses define ``search_crop(image)``, ``decode(prediction)`` and
     ``update(found, scale, frame_shape)``. A model is a PyTorch module that has
-    ``encode_template(z)`` and ``predict(kernels, x)``, or a :class:`Network`.
+    ``encode_template(z)`` and ``predict(kernels, x)``, or a :class:`Network`. Trackers written for
+    PySOT set the model themselves, and have no parameters.
     """
 
     state_type = TrackState
@@ -121,7 +122,7 @@ class SiameseTracker(BaseTracker):
     inside_only = True
     """Whether a first box that lies outside of the frame is an error."""
 
-    def __init__(self, model: Any, params: TrackParams) -> None:
+    def __init__(self, model: Any = None, params: TrackParams | Any = None) -> None:
         self.model = model
         self.params = params
         self.state: Any = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +54,24 @@ def track_params(cfg: configuration.Config) -> TrackParams:
 def build_tracker(model: Any, cfg: configuration.Config | None = None) -> Any:
     """Build the tracker that ``TRACK.TYPE`` names for a network, on the device where it runs.
 
-    Without a configuration, that is ``pysot.core.config.cfg``'s. ``ValueError`` for unknown types
+    Without a configuration, that is ``pysot.core.config.cfg``'s. A class that takes the model
+    alone, as PySOT's do, reads that one, which gets the values of ``cfg``; and as it lets the model
+    remember its target, it gets a copy that shares the weights. ``ValueError`` for unknown types
     (the known ones are listed) and wrong values.
     """
     cfg = configuration.cfg if cfg is None else cfg
-    return TRACKERS.get(cfg.TRACK.TYPE)(model, track_params(cfg))
+    kind, params = TRACKERS.get(cfg.TRACK.TYPE), track_params(cfg)
+    try:
+        signature(kind).bind(model, params)
+    except TypeError:
+        arguments: tuple = (model,)
+        if cfg is not configuration.cfg:
+            configuration.cfg.defrost()
+            configuration.cfg.merge_from_other_cfg(cfg)
+            arguments = (copy.copy(model),)
+    else:
+        arguments = model, params
+    return kind(*arguments)
 
 
 def prepare_model(model: ModelBuilder, cfg: configuration.Config) -> nn.Module:

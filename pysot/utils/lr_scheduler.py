@@ -159,9 +159,9 @@ class LRScheduler:
 
 def build_lr_scheduler(
     optimizer: torch.optim.Optimizer,
-    cfg: CfgNode | None = None,
     epochs: int | None = None,
     last_epoch: int = -1,
+    cfg: CfgNode | None = None,
 ) -> LRScheduler:
     """Build the scheduler of ``TRAIN``, by default of ``pysot.core.config.cfg``.
 

@@ -108,6 +108,13 @@ def test_another_tracker_brings_its_own_keys_and_defaults(plugin, tmp_path):
         load_config(path, ["TRACK.TYPE", "Plain"])
 
 
+def test_a_package_beside_the_configuration_is_found_by_its_name(plugin, tmp_path):
+    for name, text in {"__init__": "from . import part", "part": TRACKER}.items():
+        plugin(text, f"my_package/{name}.py")
+    cfg = load_config(config(tmp_path, "PLUGINS: [my_package]\nTRACK: {TYPE: Patient}"))
+    assert cfg.PLUGINS == ["my_package"] and cfg.TRACK.PATIENCE == 3
+
+
 def test_a_module_of_the_current_folder_is_found_by_its_name(plugin, tmp_path, monkeypatch):
     monkeypatch.chdir(plugin(TRACKER).parent)
     assert plugins.load_plugins(["my_plugin", "my_plugin"]) == ["my_plugin"] * 2
@@ -151,6 +158,9 @@ def test_a_file_may_not_have_the_name_of_another_module(plugin, tmp_path):
     plugin("", "json.py")
     with pytest.raises(ValueError, match=r"'json' is the name of another module.*rename the file"):
         load_config(config(tmp_path, "PLUGINS: [json.py]"))
+    plugin("", "my.parts.py")
+    with pytest.raises(ValueError, match=r"plug-in my\.parts\.py: .* dot; rename the file"):
+        load_config(config(tmp_path, "PLUGINS: [my.parts.py]"))
 
 
 def _tracker_names(item):

@@ -214,11 +214,11 @@ def test_a_script_s_scheduler_sets_the_rates_of_every_epoch(run, case):
     cfg = configured(case["type"], case["kwargs"], case["epochs"], warm_up)
     bases = (run["BASE_LR"] * run["LAYERS_LR"], run["BASE_LR"])
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in bases]
-    scheduler = build_lr_scheduler(torch.optim.SGD(groups, lr=1), cfg)
+    scheduler = build_lr_scheduler(torch.optim.SGD(groups, lr=1), cfg=cfg)
     for epoch, expected in enumerate(case["group_lr_per_epoch_[backbone,rest]"]):
         scheduler.step()
         found = [group["lr"] for group in scheduler.optimizer.param_groups]
         assert found == pytest.approx(expected, rel=2e-7)
         assert scheduler.get_cur_lr() == pytest.approx(case["lr_spaces"][epoch], rel=1e-7)
-    longer = build_lr_scheduler(scheduler.optimizer, cfg, case["epochs"] + 3)
+    longer = build_lr_scheduler(scheduler.optimizer, case["epochs"] + 3, cfg=cfg)
     assert len(longer.lr_spaces) == case["epochs"] + 3

@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from pysot import MultiTracker, Tracker
+from pysot.core import config as configuration
 from pysot.core import registry
 from pysot.core.config import default_config
 from pysot.inference import prepare_for_tracking
 from pysot.models.model_builder import build_model
 from pysot.models.wiring import lay_out
+from pysot.tracker.base_tracker import SiameseTracker
 from pysot.tracker.tracker_builder import build_tracker, prepare_model
 from pysot.utils.anchor import Grid
 
@@ -113,9 +115,31 @@ class RefineHead(nn.Module):
         return (cut + self.high(correlation)[:, :, row, column, None, None]).view(len(cut), -1)
 
 
+class Follower(SiameseTracker):
+    """Takes the model alone, lets it remember the target, and reads the module's configuration."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def init(self, image, bbox):
+        self.box = np.asarray(bbox, float)
+        self.model.template(self.crop(image, configuration.cfg.TRACK.EXEMPLAR_SIZE))
+
+    def track(self, image):
+        found = self.model.track(self.crop(image, configuration.cfg.TRACK.INSTANCE_SIZE))
+        return {"bbox": self.box, "best_score": found["cls"].max().item()}
+
+    def crop(self, image, side):
+        middle = self.box[:2] + self.box[2:] / 2
+        return self.get_subwindow(image, middle, side, side, image.mean(axis=(0, 1)))
+
+
 @pytest.fixture(autouse=True)
-def outside(plugin):
+def outside(plugin, monkeypatch):
     """Enter the parts in the tables; the fixture ``plugin`` takes them out again."""
+    monkeypatch.setattr(configuration, "cfg", default_config())
+    registry.TRACKERS["outside"] = Follower
     registry.BACKBONES["outside"] = Backbone
     registry.NECKS["outside"] = Neck
     registry.RPN_HEADS["outside"] = Head
@@ -178,7 +202,7 @@ def test_masks_of_outside_heads_learn_at_some_cells_and_are_refined():
     assert model.refine(found, (3, 4)).shape == (2, 127 * 127)
 
 
-@pytest.mark.parametrize("opts", [[], ["ADJUST.ADJUST", "false"]])
+@pytest.mark.parametrize("opts", [[], ["ADJUST.ADJUST", "false"], ["TRACK.TYPE", "outside"]])
 def test_several_targets_are_found_as_each_alone(opts):
     cfg = config(*opts)
     model = prepare_model(build_model(cfg), cfg)
@@ -190,7 +214,31 @@ def test_several_targets_are_found_as_each_alone(opts):
     for number, result in several.track(frames[1]).items():
         alone = Tracker(build_tracker(model, cfg))
         alone.init(frames[0], boxes[number])
-        np.testing.assert_allclose(result.bbox, alone.track(frames[1]).bbox, atol=1e-2)
+        expected = alone.track(frames[1])
+        np.testing.assert_allclose(result.bbox, expected.bbox, atol=1e-2)
+        assert result.score == pytest.approx(expected.score, rel=1e-3)
+
+
+def test_a_tracker_of_the_model_alone_reads_the_configuration_that_it_is_built_from():
+    cfg = config("TRACK.TYPE", "outside", "TRACK.INSTANCE_SIZE", "271")
+    build_tracker(build_model(cfg), cfg)
+    assert configuration.cfg.TRACK.INSTANCE_SIZE == 271
+    model = build_model(configuration.cfg)
+    assert build_tracker(model).model is model
+
+
+def test_channels_of_one_map_may_be_a_number(monkeypatch):
+    monkeypatch.setattr(Neck, "out_channels", 8, raising=False)
+    for channels in (8, [8], (8,)):
+        monkeypatch.setattr(Neck, "in_channels", channels, raising=False)
+        monkeypatch.setattr(Head, "in_channels", channels, raising=False)
+        build_model(config())
+    with pytest.raises(ValueError, match="the head takes 9 channels, the neck gives 8"):
+        monkeypatch.setattr(Head, "in_channels", (9,))
+        build_model(config())
+    with pytest.raises(ValueError, match="the neck takes 9 channels, the backbone gives 8"):
+        monkeypatch.setattr(Neck, "in_channels", 9)
+        build_model(config())
 
 
 @torch.inference_mode()
