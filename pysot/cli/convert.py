@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     if args.output.suffix not in WEIGHT_FILES:
         raise ValueError(f"{args.output}: expected a name in {' or '.join(WEIGHT_FILES)}")
+    if args.output.suffix == ".pth" and (args.name or args.scores or args.license):
+        raise ValueError(f"{args.output} has no card for --name, --scores or --license")
     path, config, known = _origin(args.source)
     if args.output.exists() and args.output.samefile(path):
         raise ValueError(f"{args.output} is the input; choose another name for the output")

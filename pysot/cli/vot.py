@@ -228,14 +228,15 @@ class Session:
             self._first = self._first or image.path()
             return read_image(image.path(), first=self._first)
         if kind == "memory":
-            pixels = image.array()  # RGB or gray
-            if pixels.dtype != np.uint8:
-                raise ValueError("an image in memory must have 8 bits, found 16")
-            return np.ascontiguousarray(np.broadcast_to(pixels[..., ::-1], (*pixels.shape[:2], 3)))
-        frame = cv2.imdecode(np.frombuffer(image.buffer(), np.uint8), cv2.IMREAD_COLOR)
-        if frame is None:
+            pixels = image.array()[..., ::-1]  # RGB or gray
+        else:
+            encoded = np.frombuffer(image.buffer(), np.uint8)
+            pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if pixels is None:
             raise ValueError("cannot decode the image that the client sent")
-        return frame
+        if pixels.dtype != np.uint8:  # the range of its values is not known
+            raise ValueError("an image must have 8 bits, found 16; send the path of its file")
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
     def _region(self, result: TrackResult, kind: str) -> Any:
         """Return a region of a kind, or where the tracker has none of the next simpler one."""

@@ -76,14 +76,14 @@ def _unpacked_size(path: Path) -> int:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
-    digest = read_card(path).get("sha256")
+    digest, content = read_card(path).get("sha256"), path.read_bytes()
     try:
-        weights = load_file(path)
+        weights = load(content)
     except Exception as error:  # of a class of its own
         raise ValueError(f"{path} is damaged or no checkpoint ({error})") from error
-    if digest not in (None, _digest_of_data(path.read_bytes())):
+    if digest not in (None, _digest_of_data(content)):
         raise ValueError(f"{path} is damaged: its weights are not those that its card is of")
     return weights
 

@@ -136,6 +136,7 @@ def test_published_weights_are_an_input(convert, tmp_path, monkeypatch, tiny_con
     ("name", "more", "words"),
     [
         ("a.onnx", [], r"a\.onnx: expected a name in \.safetensors or \.pth"),
+        ("a.pth", ["--license", "MIT"], r"a\.pth has no card for --name, --scores or --license"),
         ("a.pth", ["IN", "gone.pth"], "weights not found: gone.pth"),
         ("a.pth", ["IN", "gone"], "no model is called 'gone'"),
         ("a.pth", ["CONFIG", None], "has no card with its configuration: give --config"),

@@ -304,12 +304,16 @@ def test_images_come_as_paths_in_memory_or_encoded(session, otb_set):
     assert np.array_equal(read(image("memory", array=gray)), np.repeat(gray, 3, axis=2))
 
 
+DEEP = cv2.imencode(".png", np.zeros((3, 4), np.uint16))[1].tobytes()
+
+
 @pytest.mark.parametrize(
     "images, message",
     [
         ({}, "no color image"),
         ({"color": image("buffer", buffer=b"no image")}, "cannot decode"),
         ({"color": image("memory", array=np.zeros((3, 4, 1), np.uint16))}, "8 bits, found 16"),
+        ({"color": image("buffer", buffer=DEEP)}, "8 bits, found 16"),
         ({"color": image("path", path="none.jpg")}, "none.jpg"),
     ],
 )

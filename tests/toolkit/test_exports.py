@@ -76,6 +76,11 @@ RUNS = {
 }
 
 
+def submit(dataset, kind, *options):
+    place = ["-p", "results", "-d", dataset, "-t", "mine", "--dataset-root", "."]
+    tool.main([*place, "--format", kind, *options])
+
+
 @pytest.fixture
 def export(tmp_path, monkeypatch):
     """Function that writes a set and results, and exports these; returns the file."""
@@ -100,8 +105,7 @@ def export(tmp_path, monkeypatch):
         store.write("a", run)
         if "--only-a" not in options:
             store.write("b", run)
-        place = ["-p", "results", "-d", dataset, "-t", "mine", "--dataset-root", str(tmp_path)]
-        tool.main([*place, "--format", kind, *(o for o in options if o != "--only-a")])
+        submit(dataset, kind, *(o for o in options if o != "--only-a"))
         suffix = "zip" if kind == "mot" else "json"
         return tmp_path / f"mine_{dataset}_{kind}.{suffix}"
 
@@ -197,10 +201,9 @@ def test_a_frame_size_that_nobody_knows_is_an_error(export, tmp_path):
     records = json.loads((tmp_path / "GOT-10k.json").read_text())
     del records["a"]["width"], records["a"]["height"]
     (tmp_path / "GOT-10k.json").write_text(json.dumps(records))
-    place = ["-p", "results", "-d", "GOT-10k", "-t", "mine", "--dataset-root", str(tmp_path)]
-    tool.main([*place, "--format", "mot"])  # which needs none
+    submit("GOT-10k", "mot")  # which needs none
     with pytest.raises(FileNotFoundError, match="'a': its frame size is not known"):
-        tool.main([*place, "--format", "coco"])
+        submit("GOT-10k", "coco")
     assert not [*tmp_path.glob("*.json.part"), *tmp_path.glob("mine*.json")]
 
 
@@ -216,8 +219,7 @@ def test_a_mask_of_no_frame_is_an_error(export, tmp_path):
     export("DAVIS2017", "coco")
     (folder / "0002.png").rename(folder / "9.png")
     with pytest.raises(ValueError, match=r"video 'a': the mask 9\.png belongs to no frame"):
-        place = ["-p", "results", "-d", "DAVIS2017", "-t", "mine", "--dataset-root", str(tmp_path)]
-        tool.main([*place, "--format", "mot"])
+        submit("DAVIS2017", "mot")
 
 
 @pytest.mark.parametrize("kind", ["coco", "ytvos"])
@@ -232,9 +234,8 @@ def test_infinite_scores_are_no_results(export, tmp_path):
     export("VOT2018-LT", "mot")
     scores = tmp_path / "results/VOT2018-LT/mine/longterm/a/a_001_confidence.value"
     scores.write_text("\n0.25\ninf\n")
-    place = ["-p", "results", "-d", "VOT2018-LT", "-t", "mine", "--dataset-root", str(tmp_path)]
     with pytest.raises(RunFailed, match=r"a: values that are no finite numbers in a_001\.txt"):
-        tool.main([*place, "--format", "mot"])
+        submit("VOT2018-LT", "mot")
 
 
 @pytest.mark.extras

@@ -14,6 +14,7 @@ from pysot.zoo.download import fetch
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 OTHER = CONTENT[::-1]
+DATE = "Thu, 26 Nov 2026 04:00:00 GMT"
 
 
 @contextmanager
@@ -98,12 +99,21 @@ breaks_off = answer(sent=70000)
 tagged = answer(sent=70000, tag='"1"')
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_was(tmp_path):
+@pytest.mark.parametrize(
+    ("answers", "ranges"),
+    [
+        ([breaks_off, breaks_off, whole], [None, "bytes=70000-", "bytes=140000-"]),
+        ([breaks_off, answer(ranges=False)], [None, "bytes=70000-"]),
+        ([breaks_off, answer(promised=1), whole], [None, "bytes=70000-", None]),
+    ],
+    ids=["goes on", "no ranges", "another range than asked for"],
+)
+def test_a_download_that_breaks_off_is_completed(tmp_path, answers, ranges):
     path = tmp_path / "models" / "m.pth"
-    with server(breaks_off, breaks_off, whole) as (url, asked):
+    with server(*answers) as (url, asked):
         fetch([url], path, DIGEST, len(CONTENT))
     assert path.read_bytes() == CONTENT
-    assert asked == [None, "bytes=70000-", "bytes=140000-"]
+    assert asked == ranges
     assert [p.name for p in path.parent.iterdir() if "part" in p.name] == []
 
 
@@ -119,51 +129,22 @@ def test_a_later_call_goes_on_from_what_an_earlier_one_left(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("again", "ranges"),
+    ("first", "again", "content", "second"),
     [
-        (answer(tag='"1"'), [None, "bytes=70000-"]),
-        (answer(content=OTHER, tag='"2"'), [None, "bytes=70000-"]),
+        (tagged, answer(tag='"1"'), CONTENT, "bytes=70000-"),
+        (tagged, answer(content=OTHER, tag='"2"'), OTHER, "bytes=70000-"),
+        (answer(sent=70000, date=DATE), answer(date=DATE), CONTENT, "bytes=70000-"),
+        (breaks_off, answer(content=OTHER), OTHER, None),
+        (answer(sent=70000, tag='W/"1"'), answer(content=OTHER), OTHER, None),
     ],
-    ids=["the same file", "another file"],
+    ids=["the same file", "another file", "the same date", "no name", "a weak name"],
 )
-def test_without_a_hash_two_files_are_never_mixed(tmp_path, again, ranges):
+def test_without_a_hash_two_files_are_never_mixed(tmp_path, first, again, content, second):
     path = tmp_path / "m.pth"
-    with server(tagged, again) as (url, asked):
+    with server(first, again) as (url, asked):
         fetch([url], path)
-    assert path.read_bytes() in (CONTENT, OTHER)
-    assert asked == ranges
-
-
-@pytest.mark.parametrize("first", [breaks_off, answer(sent=70000, tag='W/"1"')])
-def test_without_a_hash_nor_a_name_of_the_content_all_is_sent_again(tmp_path, first):
-    path = tmp_path / "m.pth"
-    with server(first, answer(content=OTHER)) as (url, asked):
-        fetch([url], path)
-    assert path.read_bytes() == OTHER
-    assert asked == [None, None]
-
-
-def test_a_date_names_the_content_too(tmp_path):
-    date = "Thu, 26 Nov 2026 04:00:00 GMT"
-    with server(answer(sent=70000, date=date), answer(date=date)) as (url, asked):
-        fetch([url], tmp_path / "m.pth")
-    assert (tmp_path / "m.pth").read_bytes() == CONTENT
-    assert asked == [None, "bytes=70000-"]
-
-
-def test_a_server_without_ranges_sends_all_again(tmp_path):
-    path = tmp_path / "m.pth"
-    with server(breaks_off, answer(ranges=False)) as (url, _):
-        fetch([url], path, DIGEST)
-    assert path.read_bytes() == CONTENT
-
-
-def test_another_range_than_asked_for_is_not_taken(tmp_path):
-    path = tmp_path / "m.pth"
-    with server(breaks_off, answer(promised=1), whole) as (url, asked):
-        fetch([url], path, DIGEST)
-    assert path.read_bytes() == CONTENT
-    assert asked == [None, "bytes=70000-", None]
+    assert path.read_bytes() == content
+    assert asked == [None, second]
 
 
 @pytest.mark.parametrize(
