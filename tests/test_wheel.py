@@ -45,7 +45,7 @@ USES = {
         ' BACKBONES.build("timm:resnet18")\'',
     ],
     "vot": ["python -c 'import trax'", "pysot vot --help"],
-    "ray": [f"{SEQUENCE} --static --name by_ray --executor ray"],
+    "ray": ["python -c 'import ray; ray.init(num_cpus=1); ray.shutdown()'"],
     "got10k": ["python -c 'import got10k'"],
     "supervision": ["python -c 'import supervision'"],
     "wandb": [f"WANDB_MODE=offline {TRAIN} TRAIN.LOGGERS [wandb]"],
