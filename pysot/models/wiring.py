@@ -41,10 +41,11 @@ def check_wiring(
         maps = _as_list(neck.out_channels)
     giver = "backbone" if neck is None else "neck"
     _check_rpn_head(rpn_head, maps, giver)
-    if mask_head is not None and mask_head.in_channels != maps[0]:
+    taken = getattr(mask_head, "in_channels", maps[0])
+    if taken != maps[0]:
         raise ValueError(
-            f"MASK.KWARGS.in_channels: the mask head takes {mask_head.in_channels} channels, the "
-            f"{giver} gives {maps[0]}"
+            f"MASK.KWARGS.in_channels: the mask head takes {taken} channels, the {giver} gives "
+            f"{maps[0]}"
         )
 
 
@@ -57,6 +58,9 @@ def refine_inputs(backbone: nn.Module, mask_head: nn.Module | None) -> dict[str,
     """
     if mask_head is None:
         raise ValueError("REFINE.REFINE: there are no masks to refine; set MASK.MASK to true")
+    if not hasattr(mask_head, "hidden"):
+        kind = type(mask_head).__name__
+        raise ValueError(f"MASK.TYPE: {kind} must state hidden, the channels of its correlation")
     strides = list(backbone.strides[:-1]) if hasattr(backbone, "strides") else []
     if strides != [2, 4, 8]:
         raise ValueError(

@@ -45,7 +45,8 @@ def own_config(folder):
     return path
 
 
-def test_it_trains_resumes_and_tracks_in_worker_processes(example, otb_set, tmp_path, capsys):
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_it_trains_resumes_and_tracks(example, otb_set, tmp_path, capsys, workers):
     config = str(own_config(tmp_path))
     train_tool.main(["--cfg", config])
     train_tool.main(["--cfg", config, "--resume", "auto", "TRAIN.EPOCH", "2"])
@@ -57,7 +58,7 @@ def test_it_trains_resumes_and_tracks_in_worker_processes(example, otb_set, tmp_
 
     snapshot = str(tmp_path / "snapshot" / "checkpoint_e2.pth")
     common = ["--dataset", "Tiny", "--dataset-root", str(otb_set), "--config", config]
-    to = ["--results", str(tmp_path / "results"), "--name", "ban", "--workers", "2"]
+    to = ["--results", str(tmp_path / "results"), "--name", "ban", "--workers", workers]
     test_tool.main([*common, "--snapshot", snapshot, *to])
     files = sorted((tmp_path / "results" / "Tiny" / "ban").glob("*.txt"))
     assert [len(read_boxes(file)) for file in files] == [6, 6, 6]

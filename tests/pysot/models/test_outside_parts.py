@@ -268,6 +268,14 @@ def test_labels_are_those_of_the_response(zoom, side, stride):
     assert model.grid(127, 255) == Grid(side, stride, 255)
 
 
+def test_a_mask_head_need_not_state_its_channels_unless_masks_are_refined(monkeypatch):
+    monkeypatch.delattr(MaskHead, "hidden")
+    with pytest.raises(ValueError, match=r"MASK\.TYPE: MaskHead must state hidden"):
+        build_model(config(*MASKS))
+    monkeypatch.delattr(MaskHead, "in_channels")
+    assert build_model(config(*MASKS, "REFINE.REFINE", "false")).has_masks
+
+
 def test_a_head_without_methods_is_refused():
     registry.RPN_HEADS["half"] = type("Half", (nn.Module,), {"encode": lambda self, zf: zf})
     with pytest.raises(ValueError, match="head Half has neither forward nor encode and correlate"):
