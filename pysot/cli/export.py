@@ -69,10 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     source, cfg = read_source(*find_tracker(args), args.opts)
     samples, score = _samples(args, source.model, cfg), _score(args, source.model, cfg)
-    try:
-        record = export(source, args.output, args.overwrite, args.format, samples, score)
-    except ImportError as error:  # of the extra
-        raise ValueError(str(error)) from error
+    record = export(source, args.output, args.overwrite, args.format, samples, score)
     for name in record["files"].values():
         print(f"{args.output / name}: {(args.output / name).stat().st_size / 1e6:.1f} MB")
     for kind in ("parity", "int8_errors"):

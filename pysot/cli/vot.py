@@ -72,20 +72,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve the tracker until the client ends, or enter it into a workspace."""
     args = parse_args(argv)
-    trax = _load_trax()
+    trax = load_package("trax", "vot-trax", "the command vot needs")
     if args.init:
         path = _write_entry(args, _command(args))
         print(f"{path}: wrote {args.name}; next: vot test {args.name}, vot evaluate {args.name}")
         return
     with _own_stdout() as speaking:
         _serve(trax, args, speaking)
-
-
-def _load_trax() -> ModuleType:
-    try:
-        return load_package("trax", "vot-trax", "the command vot needs")
-    except ImportError as error:
-        raise ValueError(str(error)) from error
 
 
 # --------------------------------------------------------------------------------- the conversation

@@ -28,10 +28,7 @@ def draw_plots(study: Any, stem: Path, score: str) -> list[Path]:
     Raises:
         ValueError: If matplotlib is missing.
     """
-    try:
-        matplotlib = load_package("matplotlib", "matplotlib", "plots need")
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    matplotlib = load_package("matplotlib", "matplotlib", "plots need")
     library, paths = optuna(), []
     plots = load_package("optuna.visualization.matplotlib", "optuna", "plots need")
     evaluator = library.importance.PedAnovaImportanceEvaluator()

@@ -40,10 +40,7 @@ _SQLITE = (".db", ".sqlite", ".sqlite3")
 @cache
 def optuna() -> ModuleType:
     """Import Optuna; ``ValueError`` names the extra if it is missing."""
-    try:
-        module = load_package("optuna", "optuna", "a search for settings needs")
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    module = load_package("optuna", "optuna", "a search for settings needs")
     module.logging.set_verbosity(module.logging.ERROR)
     warnings.filterwarnings("ignore", category=module.exceptions.ExperimentalWarning)
     return module

@@ -177,10 +177,7 @@ class _Download:
 
     def _copy_from_drive(self, number: str) -> None:
         """Google Drive asks a question before it sends a large file; gdown answers it."""
-        try:
-            gdown = load_package("gdown", "gdown", "Google Drive needs")
-        except ImportError as error:
-            raise OSError(str(error)) from error
+        gdown = load_package("gdown", "gdown", "Google Drive needs")
         whole = self.part.with_name(f"{self.part.stem}.drive{self.part.suffix}")
         whole.unlink(missing_ok=True)  # gdown would take it for what was asked for
         options = {"quiet": not sys.stderr.isatty(), "resume": True, "timeout": self.timeout}

@@ -1,3 +1,4 @@
+import pickle
 import sys
 
 import pytest
@@ -12,8 +13,10 @@ def test_a_package_that_is_there_is_imported():
 def test_one_that_is_absent_is_named_as_one_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.delitem(sys.modules, "PIL.Image", raising=False)
-    with pytest.raises(ModuleNotFoundError, match=r"^masks need Pillow: pip install Pillow$"):
+    match = r"^masks need Pillow: pip install Pillow$"
+    with pytest.raises(ModuleNotFoundError, match=match) as error:
         load_package("PIL.Image", "Pillow", "masks need")
+    assert isinstance(error.value, ValueError)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,6 @@ def test_one_that_is_broken_is_told_from_one_that_is_absent(content, reason, tmp
     with pytest.raises(ImportError, match=pattern) as error:
         load_package("vision_", "vision", "it needs")
     assert not isinstance(error.value, ModuleNotFoundError)
+    assert isinstance(error.value, ValueError)  # of which commands print one line
+    again = pickle.loads(pickle.dumps(error.value))  # from a worker process
+    assert (type(again), str(again)) == (type(error.value), str(error.value))

@@ -113,10 +113,7 @@ def connect(address: str = "auto", task: Task | None = None) -> Iterator[RayExec
         ConnectionError: If no cluster answers.
         ValueError: If that is no address, or the package ``ray`` is missing.
     """
-    try:
-        ray = load_package("ray", "ray", "--executor ray needs")
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    ray = load_package("ray", "ray", "--executor ray needs")
     task = task or Task()
     known = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
     if known not in ("", "auto"):

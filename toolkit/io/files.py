@@ -184,10 +184,7 @@ def acquire(path: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
     Yields:
         Whether the lock was free. Look again, under the lock, whether there is work left.
     """
-    try:
-        locks = load_package("filelock", "filelock", "this needs")
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    locks = load_package("filelock", "filelock", "this needs")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = locks.FileLock(path)

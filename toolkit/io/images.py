@@ -542,7 +542,4 @@ def mask_box(mask: NDArray) -> list[int]:
 
 
 def _pillow() -> ModuleType:
-    try:
-        return load_package("PIL.Image", "Pillow", "masks need")
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    return load_package("PIL.Image", "Pillow", "masks need")

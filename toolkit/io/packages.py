@@ -4,6 +4,14 @@ from importlib import import_module
 from types import ModuleType
 
 
+class PackageMissing(ModuleNotFoundError, ValueError):
+    """An optional package is not installed; the message says how to install it."""
+
+
+class PackageBroken(ImportError, ValueError):
+    """An optional package does not import, although it is installed."""
+
+
 def load_package(module: str, package: str, purpose: str) -> ModuleType:
     """Import a module of a package that an installation may lack.
 
@@ -13,8 +21,8 @@ def load_package(module: str, package: str, purpose: str) -> ModuleType:
         purpose: What needs it, for example ``"plots need"``.
 
     Raises:
-        ModuleNotFoundError: If it is not installed.
-        ImportError: If it is installed, but broken.
+        PackageMissing: If it is not installed.
+        PackageBroken: If it is installed, but does not import.
     """
     name = module.split(".")[0]
     try:
@@ -23,8 +31,8 @@ def load_package(module: str, package: str, purpose: str) -> ModuleType:
     except Exception as error:  # a package built for another version fails in any way
         needed = f"{purpose} {package}"
         if isinstance(error, ModuleNotFoundError) and error.name == name:
-            raise ModuleNotFoundError(f"{needed}: pip install {package}", name=name) from error
+            raise PackageMissing(f"{needed}: pip install {package}", name=name) from error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ImportError(
+        raise PackageBroken(
             f"{needed}, which is installed but broken ({reason}); install it again", name=name
         ) from error

@@ -93,11 +93,8 @@ class TimmNetwork(nn.Module):
 
 def _load_timm(name: str) -> ModuleType:
     """Import timm, and what it needs, of which it would not say that it is to blame."""
-    try:
-        for package in ("torchvision", "timm"):
-            found = load_package(package, package, f"BACKBONE.TYPE: timm:{name} needs")
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    for package in ("torchvision", "timm"):
+        found = load_package(package, package, f"BACKBONE.TYPE: timm:{name} needs")
     return found
 
 
