@@ -116,6 +116,7 @@ def open_loggers(names: Iterable[str], run: Run) -> Loggers:
         try:
             found[name] = kind(run)
         except Exception as error:  # of any package
+            Loggers(found).close(finished=False)
             raise ValueError(f"TRAIN.LOGGERS: {name} cannot begin: {_line(error)}") from error
     return Loggers(found)
 
@@ -184,7 +185,7 @@ def _has_room(folder: str | Path) -> bool:
 class JsonLines(Logger):
     """Appends events as JSON lines with ``event`` and ``time`` to ``log.jsonl``.
 
-    A run that goes on first cuts off what was written after its step.
+    A run that goes on first moves what was written after its step to ``log.cut.jsonl``.
     """
 
     def __init__(self, run: Run) -> None:
@@ -217,19 +218,23 @@ class JsonLines(Logger):
 
 
 def _cut(path: Path, step: float) -> None:
-    """Cut off the records after a step at the end of a log, and a line that is not whole."""
+    """Move what follows the last record up to a step from a log to ``log.cut.jsonl``."""
     lines = path.read_bytes().splitlines(keepends=True)
-    length = sum(map(len, lines))
-    kept = length
-    while lines and not _is_until(lines[-1], step):
-        kept -= len(lines.pop())
-    if kept < length:
-        os.truncate(path, kept)
+    kept = len(lines)
+    while kept and not _is_until(lines[kept - 1], step):
+        kept -= 1
+    if kept < len(lines):
+        with path.with_name("log.cut.jsonl").open("ab") as file:
+            file.write(b"".join(lines[kept:]).rstrip() + b"\n")
+        os.truncate(path, sum(map(len, lines[:kept])))
+    if kept and not lines[kept - 1].endswith(b"\n"):
+        with path.open("ab") as file:
+            file.write(b"\n")
 
 
 def _is_until(line: bytes, step: float) -> bool:
     try:
-        return line.endswith(b"\n") and json.loads(line).get("step", 0) <= step
+        return json.loads(line).get("step", 0) <= step
     except (ValueError, AttributeError, TypeError):
         return False
 

@@ -111,8 +111,32 @@ def test_a_run_that_goes_on_cuts_off_what_was_written_after_its_step(tmp_path, s
         before.event("train", step=number)
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"event": "train", "st')  # killed while it wrote
+    whole = (tmp_path / "log.jsonl").read_text()
     open_loggers(["jsonl"], Run(str(tmp_path), step)).event("epoch", step=99)
     assert events(tmp_path) == [*(("train", number) for number in kept), ("epoch", 99)]
+    left = (tmp_path / "log.jsonl").read_text().splitlines()[:-1]
+    moved = (tmp_path / "log.cut.jsonl").read_text().splitlines()
+    assert left + moved == whole.splitlines()  # nothing is lost
+
+
+def test_a_log_that_was_edited_loses_nothing(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"event": "epoch", "step": 4}')  # an editor left out the end of the line
+    open_loggers(["jsonl"], Run(str(tmp_path), 4)).event("epoch", step=8)
+    assert events(tmp_path) == [("epoch", 4), ("epoch", 8)]
+    log.write_text('{\n  "step": 4\n}\n')
+    open_loggers(["jsonl"], Run(str(tmp_path), 4)).event("epoch", step=8)
+    assert events(tmp_path) == [("epoch", 8)]
+    assert (tmp_path / "log.cut.jsonl").read_text() == '{\n  "step": 4\n}\n'
+
+
+def test_a_logger_that_cannot_begin_closes_those_before_it(tmp_path, note, monkeypatch):
+    ends = []
+    monkeypatch.setattr(Note, "close", lambda self, finished: ends.append(finished))
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match="wandb cannot begin"):
+        open_loggers([note, "wandb"], Run(str(tmp_path)))
+    assert ends == [False]
 
 
 def test_a_kept_id_is_that_of_the_run_that_goes_on(tmp_path):
