@@ -480,6 +480,19 @@ def test_processes_share_the_videos_of_a_folder(arguments, folder, capsys):
     assert files(folder) == [".run.json", "A.txt", "B.txt", "C.txt"]
 
 
+def test_other_settings_wait_for_a_process_that_writes_there(arguments, folder):
+    tool.main([*arguments, "--video", "A"])
+    (folder / "A.txt").unlink()
+    before = (folder / ".run.json").read_bytes()
+    with acquire(folder / ".B.lock"):
+        for more in ([], ["--overwrite"]):
+            with pytest.raises(ValueError, match="another process runs B with another snapshot"):
+                tool.main([*arguments, *more, "TRACK.LR", "0.123"])
+    assert (folder / ".run.json").read_bytes() == before
+    tool.main([*arguments, "TRACK.LR", "0.123"])
+    assert (folder / ".run.json").read_bytes() != before
+
+
 def test_what_another_process_left_is_done_in_the_end(arguments, folder, capsys, monkeypatch):
     with ExitStack() as other:
         other.enter_context(acquire(folder / ".B.lock"))

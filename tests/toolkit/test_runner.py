@@ -66,13 +66,13 @@ def test_a_failure_is_a_result(tmp_path):
 
 def test_a_video_of_another_process_is_left_to_it(tmp_path):
     video, mine = Drawn(), job(tmp_path)
-    with acquire(mine.lock("v")) as free:
+    with acquire(mine.store.lock("v")) as free:
         assert free
         assert run_video(mine, video) == JobResult("v", locked=True)
         assert video.reads == 0
     assert not run_video(mine, video).locked
     assert [path.name for path in mine.store.folder.iterdir()] == ["v.txt"]
-    with acquire(mine.lock("v")):  # what is finished needs no lock
+    with acquire(mine.store.lock("v")):  # what is finished needs no lock
         assert run_video(mine, video).skipped
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import cv2
 
@@ -54,10 +53,6 @@ class Job:
     def numbers(self) -> range:
         """Return the numbers of the repetitions, from 1."""
         return range(1, self.repetitions + 1)
-
-    def lock(self, video: str) -> Path:
-        """Return the file that a process locks while it runs a video."""
-        return self.store.folder / f".{video}.lock"
 
 
 @dataclass(frozen=True)
@@ -108,15 +103,13 @@ def run_video(job: Job, video: Video) -> JobResult:
     if not job.overwrite and job.is_finished(video):
         return _keep(job, video, (), runs)
     try:
-        with acquire(job.lock(video.name)) as free:
+        with acquire(job.store.lock(video.name)) as free:
             # another process may have finished it by now
-            return _keep(job, video, job.missing(video), runs) if free else _locked(video)
+            if not free:
+                return JobResult(video.name, locked=True)
+            return _keep(job, video, job.missing(video), runs)
     except FAILURES as error:
         return JobResult(video.name, error=describe(error))
-
-
-def _locked(video: Video) -> JobResult:
-    return JobResult(video.name, locked=True)
 
 
 def run_elsewhere(

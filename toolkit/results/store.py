@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.datasets.benchmarks import Benchmark
-from toolkit.io.files import atomic_write
+from toolkit.io.files import acquire, atomic_write
 from toolkit.results.formats import LAYOUTS, Layout, ResultFiles
 from toolkit.results.trajectory import Code, Trajectory
 
@@ -119,7 +119,7 @@ class ResultStore:
 
         Raises:
             ValueError: If the folder holds results of another snapshot or other settings, unless
-                it shall ``overwrite`` them.
+                it shall ``overwrite`` them, or if another process is writing such results.
         """
         path = self.folder / _RECORD
         text, noted = json.dumps(made_with, indent=1), None
@@ -132,10 +132,27 @@ class ResultStore:
                 f"{self.folder} holds results of another snapshot or of other settings (its "
                 f"{_RECORD} says which); keep both with --name, or replace them with --overwrite"
             )
+        if stale and (video := self._locked()):
+            raise ValueError(
+                f"{self.folder}: another process runs {video} with another snapshot or other "
+                "settings; wait until it ends, or choose another --name"
+            )
         for name in finished if stale else ():
             self.remove(name)
         with atomic_write(path) as file:
             file.write(f"{text}\n")
+
+    def lock(self, video: str) -> Path:
+        """Return the file that a process locks while it runs a video."""
+        return self.folder / f".{video}.lock"
+
+    def _locked(self) -> str:
+        """Return the name of a video that another process is running, if any."""
+        for path in self.folder.glob(self.lock("*").name):
+            with acquire(path) as free:
+                if not free:
+                    return path.name[1:].removesuffix(".lock")
+        return ""
 
     def _find(self, place: Layout, video: str) -> list[ResultFiles]:
         first = place.files(self.folder, video)
