@@ -38,6 +38,7 @@ from pysot.tracker.siammask_tracker import SiamMaskTracker
 from pysot.tracker.tracker_builder import build_tracker
 from pysot.utils.model_load import load_weights
 from pysot.zoo.download import sha256_of
+from toolkit.datasets import DatasetFactory
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -90,7 +91,8 @@ def read_source(
         raise ValueError(f"{snapshot} is an exported tracker already")
     cfg = load_config(config, opts)
     model = load_weights(build_model(cfg), snapshot, rename=cfg.TRAIN.PRETRAINED_RENAME)
-    with_masks = issubclass(TRACKERS.get(cfg.TRACK.TYPE), SiamMaskTracker)
+    tracker = TRACKERS.get(cfg.TRACK.TYPE)
+    with_masks = isinstance(tracker, type) and issubclass(tracker, SiamMaskTracker)
     sizes = cfg.TRACK.EXEMPLAR_SIZE, cfg.TRACK.INSTANCE_SIZE
     return Source(model.eval(), cfg, sha256_of(snapshot), with_masks, sizes), cfg
 
@@ -107,15 +109,15 @@ def _samples(
 
 def _score(args: argparse.Namespace, model: Any, cfg: Config) -> Callable[[Path], dict] | None:
     """Return what scores an exported folder, with ``--score``."""
-    name = args.score
-    if not name:
+    if not args.score:
         return None
-    root = find_dataset_root(name, args.dataset_root)
+    root = find_dataset_root(args.score, args.dataset_root)
+    data = DatasetFactory.create_dataset(name=args.score, dataset_root=root)
 
     def score(folder: Path) -> dict[str, Any]:
         exported = ExportedNetwork(folder, read_record(folder), "onnxruntime")
         networks = {"pytorch": model, "exported": exported}
         builds = {key: partial(build_tracker, net, cfg) for key, net in networks.items()}
-        return {name: score_trackers(builds, name, root)}
+        return {args.score: score_trackers(builds, data)}
 
     return score

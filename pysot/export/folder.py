@@ -20,7 +20,14 @@ from pysot.export.parity import LIMIT, check_parity, example_inputs
 from pysot.export.quantize import Inputs, quantize
 from pysot.export.torch_files import run_program, write_program
 from pysot.inference import fuse_batch_norm
-from pysot.tracker.exported import FORMAT, RECORD, Run, run_onnxruntime
+from pysot.tracker.exported import (
+    DIGEST,
+    FORMAT,
+    RECORD,
+    Run,
+    digest_of,
+    run_onnxruntime,
+)
 from pysot.zoo.download import sha256_of
 from toolkit.io.files import atomic_folder
 
@@ -131,7 +138,13 @@ def _write_graphs(
     batch = 2 if graphs.free >= BATCH else 1
     for name, path in paths.items():
         inputs = example_inputs(graphs, name, batch, batch, *source.sizes)
-        form.write(fused.by_name[name], inputs, path)
+        try:
+            form.write(fused.by_name[name], inputs, path)
+        except (OSError, ImportError, MemoryError):
+            raise
+        except Exception as error:  # of any class
+            reason = str(error).split("\n", maxsplit=1)[0].partition("  [")[0]
+            raise RunFailed(f"{name}: PyTorch cannot write {path.name}: {reason}") from error
     return graphs, paths, _compare(source, graphs, paths, form, LIMIT)
 
 
@@ -152,6 +165,8 @@ def _to_integers(path: Path, samples: Sequence[Inputs]) -> dict[str, Any]:
 
 
 def _write(folder: Path, record: Mapping[str, Any]) -> None:
+    record = json.loads(json.dumps(record))
+    record[DIGEST] = digest_of(record)
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -174,9 +189,15 @@ def _describe(source: Source, graphs: Graphs, paths: Mapping[str, Path]) -> dict
 
 def _check_free(folder: Path, overwrite: bool) -> None:
     """Raise ``ValueError`` if something is there that may not be replaced."""
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise ValueError(f"{folder} is the current folder; choose another --output")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / RECORD).is_file():
         raise ValueError(f"{folder} is there, and no exported tracker; choose another --output")
+    suffixes = [form.suffix for form in KINDS.values()]
+    for path in folder.iterdir():
+        if path.name != RECORD and path.suffix not in suffixes:
+            raise ValueError(f"{path} would be lost; choose another --output")
     if not overwrite:
         raise ValueError(f"{folder} is there; choose another --output, or --overwrite it")

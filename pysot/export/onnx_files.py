@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pysot.core import RunFailed
 from pysot.core.xcorr import any_batch
 from pysot.export.graphs import Graph
 from toolkit.io.packages import load_package
@@ -32,24 +31,18 @@ def write_onnx(graph: Graph, inputs: Sequence[Tensor], path: Path) -> None:
     """
     for package in ("onnx", "onnxruntime"):  # which PyTorch and the comparison miss late
         load_package(package, package, NEEDS)
-    try:
-        with torch.inference_mode(), any_batch(), warnings.catch_warnings(), _quiet():
-            warnings.simplefilter("ignore")  # of what a trace takes for constant
-            torch.onnx.export(
-                graph.module,
-                tuple(inputs),
-                str(path),
-                input_names=list(graph.inputs),
-                output_names=list(graph.outputs),
-                dynamic_axes={**graph.axes, **_output_axes(graph)},
-                opset_version=OPSET,
-                **_by_torchscript(),
-            )
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # of any class
-        reason = str(error).split("\n", maxsplit=1)[0].partition("  [")[0]
-        raise RunFailed(f"{path.stem}: PyTorch cannot write it as ONNX: {reason}") from error
+    with torch.inference_mode(), any_batch(), warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")  # of what a trace takes for constant
+        torch.onnx.export(
+            graph.module,
+            tuple(inputs),
+            str(path),
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes={**graph.axes, **_output_axes(graph)},
+            opset_version=OPSET,
+            **_by_torchscript(),
+        )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from pysot.core import RunFailed
 from pysot.utils.bbox import initial_rect
-from toolkit.datasets import DatasetFactory, find_benchmark
+from toolkit.datasets import Dataset, find_benchmark
 from toolkit.evaluation import build_evaluation
 from toolkit.protocols.one_pass import ProtocolOptions
 from toolkit.protocols.runner import Job, run_video
@@ -17,25 +17,21 @@ from toolkit.results.store import ResultStore
 
 
 def score_trackers(
-    builds: Mapping[str, Callable[[], Any]], dataset: str, root: Path
+    builds: Mapping[str, Callable[[], Any]], data: Dataset
 ) -> dict[str, dict[str, float | None]]:
     """Run trackers over a benchmark, each once.
 
     Args:
         builds: Makes a tracker, by name.
-        dataset: Name of the benchmark.
-        root: Its folder.
+        data: The benchmark.
 
     Returns:
         By name of the tracker the metrics of the benchmark.
 
     Raises:
-        OSError: If the data set cannot be read.
         RunFailed: If a tracker fails on a video.
-        ValueError: If a file of the data set is damaged.
     """
-    benchmark = find_benchmark(dataset)
-    data = DatasetFactory.create_dataset(name=dataset, dataset_root=root)
+    benchmark = find_benchmark(data.name)
     with TemporaryDirectory() as folder:
         for name, build in builds.items():
             store = ResultStore(Path(folder) / name, benchmark.layout)
@@ -43,7 +39,7 @@ def score_trackers(
             job = Job(build, benchmark.protocol, store, options, 1, overwrite=True)
             for video in data:
                 if error := run_video(job, video).error:
-                    raise RunFailed(f"{name} fails on {video.name} of {dataset}: {error}")
+                    raise RunFailed(f"{name} fails on {video.name} of {data.name}: {error}")
         data.set_tracker(folder, list(builds))
         evaluation = build_evaluation(data)
         for _ in evaluation.evaluate(list(builds)):

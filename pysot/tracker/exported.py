@@ -21,9 +21,7 @@ from toolkit.io.packages import load_package
 RECORD = "model.json"
 FORMAT = 1
 """Of the layout of ``model.json``."""
-_ENTRIES = {
-    "system": str, "config": dict, "files": dict, "sha256_files": dict, "kernels": (str, list)
-}  # fmt: skip
+DIGEST = "sha256_record"
 
 Run = Callable[[Mapping[str, NDArray]], Mapping[str, NDArray]]
 """Computes a graph's outputs from its inputs, both by name."""
@@ -41,23 +39,28 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder} is no exported tracker: it has no {RECORD}")
     try:
         record = json.loads(path.read_bytes())
-        unfit = [key for key, kind in _ENTRIES.items() if not isinstance(record[key], kind)]
-    except (ValueError, LookupError, TypeError) as error:
+        form, digest = (record.get("format"), record.get("graphs")), record.pop(DIGEST, None)
+    except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if record.get("format") != FORMAT or record.get("graphs") != "onnx":
-        found = f"format {record.get('format')} with graphs of {record.get('graphs')}"
+    if form != (FORMAT, "onnx"):
         wanted = f"format {FORMAT} with graphs of onnx, as pysot export --format onnx writes"
+        found = "format {} with graphs of {}".format(*form)
         raise ValueError(f"{path}: expected {wanted}; found {found}")
-    files = {} if unfit else record["files"]
-    named = {name for name, file in files.items() if isinstance(file, str)}
-    if named != files.keys() or not {"template", "search"} <= named:
-        raise ValueError(f"{path} is damaged: {' and '.join(unfit) or 'files'} cannot be used")
-    for name, file in files.items():
-        _check_file(Path(folder) / Path(file).name, record["sha256_files"].get(name))
+    if digest != digest_of(record):
+        raise ValueError(
+            f"{path} is damaged, or was edited; change settings by overrides, or export again"
+        )
+    for name, file in record["files"].items():
+        _check_file(Path(folder) / file, record["sha256_files"][name])
     return record
 
 
-def _check_file(path: Path, expected: str | None) -> None:
+def digest_of(record: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record as read from JSON, without its entry ``DIGEST``."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _check_file(path: Path, expected: str) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; export the tracker again")
     if hashlib.sha256(path.read_bytes()).hexdigest() != expected:

@@ -70,14 +70,17 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         OSError: If the folder cannot be written, naming it.
     """
     path = Path(path)
-    temporary = temporary_path(path)
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = temporary_path(target)
+    before = temporary_path(target.with_name(f"{target.name}.old"))
     try:
         with naming(path, temporary):
             temporary.mkdir()
             yield temporary
-            if path.exists():
-                shutil.rmtree(path)
-            os.replace(temporary, path)
+            if target.exists():
+                os.replace(target, before)
+            os.replace(temporary, target)
+            shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

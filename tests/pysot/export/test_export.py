@@ -1,6 +1,7 @@
 """``pysot export``: what is written computes what PyTorch does, for every system."""
 
 import json
+import shutil
 import sys
 
 import cv2
@@ -135,11 +136,41 @@ def test_a_folder_that_is_there_is_replaced_only_if_told(exported):
     assert (folder / "search.onnx").stat().st_mtime_ns > before
 
 
-def test_other_folders_are_never_replaced(exported, tmp_path):
+def test_a_link_stays_and_its_folder_is_replaced(exported, tmp_path):
+    shutil.copytree(exported[0], tmp_path / "out")
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    main([*exported[1][:-1], str(tmp_path / "link"), "--overwrite"])
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "out"]
+
+
+def test_other_folders_are_never_replaced(exported, tmp_path, monkeypatch):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="no exported tracker"):
         main([*exported[1][:-1], str(tmp_path), "--overwrite"])
+    (tmp_path / "model.json").touch()
+    with pytest.raises(ValueError, match=r"thesis\.txt would be lost"):
+        main([*exported[1][:-1], str(tmp_path), "--overwrite"])
     assert (tmp_path / "thesis.txt").exists()
+    monkeypatch.chdir(exported[0])
+    with pytest.raises(ValueError, match="is the current folder"):
+        main([*exported[1][:-1], ".", "--overwrite"])
+
+
+def test_what_pytorch_cannot_write_is_one_line(exported, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise LookupError("no such operator\nand more")
+
+    monkeypatch.setattr(torch.export, "export", fail)
+    with pytest.raises(RunFailed, match=r"PyTorch cannot write template\.pt2: no such operator$"):
+        main([*exported[1][:-1], str(tmp_path / "out"), "--format", "torch"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_set_that_is_not_there_is_found_before_the_work(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr("pysot.cli.export.export", lambda *args: pytest.fail("too late"))
+    with pytest.raises(FileNotFoundError, match=r"OTB100\.json"):
+        main([*exported[1][:-1], str(tmp_path / "out"), "--score", "OTB100"])
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
@@ -240,5 +271,5 @@ def test_programs_of_torch_export(system, tmp_path):
     assert (record["graphs"], record["search_sizes"]) == ("torch", [191])
     assert {file.rpartition(".")[2] for file in record["files"].values()} == {"pt2"}
     assert max(record["parity"].values()) < 1e-4
-    with pytest.raises(ValueError, match=r"expected format 1 with graphs of onnx, found .* torch"):
+    with pytest.raises(ValueError, match="found format 1 with graphs of torch"):
         Tracker.from_onnx(folder)
