@@ -165,12 +165,7 @@ def _answer(session: Session | None, failure: Exception | None, request: Any) ->
 
 
 class Session:
-    """The objects that a client has named, and where they are.
-
-    Args:
-        trax: The package.
-        spec: Builds a tracker.
-    """
+    """The objects that a client of the package ``trax`` has named, and where they are."""
 
     def __init__(self, trax: ModuleType, spec: TrackerSpec | ForeignSpec) -> None:
         cfg = getattr(spec, "cfg", None)
@@ -191,11 +186,7 @@ class Session:
         self._first: str | None = None  # image
 
     def step(self, images: Mapping[str, Any], new: Sequence[tuple[Any, Any]]) -> list:
-        """Find the objects in the next image, and start on new ones.
-
-        Args:
-            images: By channel, of which ``color`` counts.
-            new: Regions of the package, each with its properties.
+        """Find the objects in the ``color`` image, and start on new ones.
 
         Returns:
             A region with its properties for each object in order of its start, new ones as given.
@@ -205,7 +196,10 @@ class Session:
         frame = self._read(images["color"])
         found = self.targets.track(frame) if self._kinds else {}
         answer = [
-            (self._region(result, kind), _properties(result))
+            (
+                self._region(result, kind),
+                {} if math.isnan(result.score) else {"confidence": result.score},
+            )
             for result, kind in zip(found.values(), self._kinds, strict=True)
         ]
         for region, _ in new:
@@ -247,18 +241,11 @@ class Session:
         return self.trax.Mask.create(part, x, y)
 
 
-def _properties(result: TrackResult) -> dict[str, float]:
-    return {} if math.isnan(result.score) else {"confidence": result.score}
-
-
 def first_box(region: Any) -> list[float]:
-    """Return the box x, y, w, h that a tracker starts on, as `toolkit.protocols` has it.
+    """Return the box x, y, w, h that a tracker starts on, as in `toolkit.protocols`.
 
     A polygon of four corners gives the upright box of equal area (`pysot.utils.bbox.initial_rect`),
     another polygon and a mask give the smallest box around them.
-
-    Args:
-        region: A region of the package.
     """
     if region.type == "rectangle":
         return list(region.bounds())

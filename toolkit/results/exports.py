@@ -159,13 +159,12 @@ def _found(video: Video, store: ResultStore) -> Iterable[_Found]:
 
 def _sized(video: Video, store: ResultStore) -> Iterator[_Found]:
     """Yield the objects, whose masks must have the size of the frames."""
-    size = f"{video.width} x {video.height}"
+    w, h = int(video.width), int(video.height)
     for found in _found(video, store):
-        if isinstance(found.shape, dict):
-            height, width = found.shape["size"]
-            if f"{width} x {height}" != size:
-                there = f"frames of {size} pixels and masks of {width} x {height}"
-                raise ValueError(f"video {video.name!r} has {there}")
+        height, width = found.shape["size"] if isinstance(found.shape, dict) else (h, w)
+        if (width, height) != (w, h):
+            there = f"frames of {w} x {h} pixels and masks of {width} x {height}"
+            raise ValueError(f"video {video.name!r} has {there}")
         yield found
 
 
