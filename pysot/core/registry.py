@@ -48,13 +48,13 @@ class Registry:
         An entry whose name ends in a colon stands for a family: ``timm:resnet18`` is the entry
         ``timm:``, called with ``resnet18``.
         """
+        if name in self._entries:
+            return self._entries[name]
         family, colon, member = name.partition(":")
-        if colon and member and family + colon in self._entries:
+        if member and family + colon in self._entries:
             return partial(self._entries[family + colon], member)
-        if name not in self._entries:
-            known = ", ".join(sorted(self._entries))
-            raise ValueError(f"{self.key}: unknown {self.kind} {name!r}; known: {known}")
-        return self._entries[name]
+        known = ", ".join(sorted(self._entries))
+        raise ValueError(f"{self.key}: unknown {self.kind} {name!r}; known: {known}")
 
     def build(self, name: str, /, **kwargs: Any) -> Any:
         """Call an entry with keyword arguments of the configuration; ``ValueError`` if unfit."""

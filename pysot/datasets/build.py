@@ -41,6 +41,7 @@ def build_train_dataset(cfg: Config, seed: int, grid: Grid | None = None) -> Pai
         FileNotFoundError: If annotations or a folder of crops are missing.
         ValueError: If annotations are malformed, a set is unknown, or sizes do not fit each other.
     """
+    grid = grid or Grid(cfg.TRAIN.OUTPUT_SIZE, cfg.ANCHOR.STRIDE, cfg.TRAIN.SEARCH_SIZE)
     logger.info("build train dataset")
     if not cfg.DATASET.NAMES:
         raise ValueError("DATASET.NAMES lists no training set")
@@ -60,7 +61,7 @@ def build_train_dataset(cfg: Config, seed: int, grid: Grid | None = None) -> Pai
         sets,
         template=_augmentation(cfg, "TEMPLATE"),
         search=_augmentation(cfg, "SEARCH"),
-        labels=_labeler(cfg, grid or configured_grid(cfg)),
+        labels=LABELS.get(labels_name(cfg))(cfg, grid),
         epoch_length=epoch_length,
         seed=seed,
         neg=cfg.DATASET.NEG,
@@ -161,18 +162,9 @@ def _check_masks(sets: Sequence[TrainingSet]) -> None:
         )
 
 
-def configured_grid(cfg: Config) -> Grid:
-    """Return the cells of the response as a configuration states them."""
-    return Grid(cfg.TRAIN.OUTPUT_SIZE, cfg.ANCHOR.STRIDE, cfg.TRAIN.SEARCH_SIZE)
-
-
 def labels_name(cfg: Config) -> str:
     """Return the name of the labels: ``RPN.LABELS``, or else what the head states."""
     return cfg.RPN.LABELS or getattr(RPN_HEADS.get(cfg.RPN.TYPE), "labels", "anchors")
-
-
-def _labeler(cfg: Config, grid: Grid) -> Labeler:
-    return LABELS.get(labels_name(cfg))(cfg, grid)
 
 
 @LABELS.register("centers")

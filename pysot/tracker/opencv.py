@@ -10,15 +10,12 @@ from typing import Any
 
 import cv2
 
-_CONTRIB = "opencv-contrib-python"
-
 
 @dataclass(frozen=True)
 class OpenCVFactory:
     """Makes one of OpenCV's trackers; a ``replace`` of it may name other ``files``."""
 
     kind: str
-    package: str = "opencv-python"
     files: Mapping[str, str] = field(default_factory=dict)  # paths by name of the parameter
     deterministic: bool = True  # whether two runs are alike
 
@@ -31,10 +28,9 @@ class OpenCVFactory:
         """
         create = getattr(cv2, f"Tracker{self.kind}_create", None)
         if create is None:
-            need = f"Tracker{self.kind}, which comes with {self.package}"
             raise ImportError(
-                f"this OpenCV ({cv2.__version__}) has no {need}: pip install {self.package}, in "
-                "place of opencv-python"
+                f"this OpenCV ({cv2.__version__}) has no Tracker{self.kind}: pip install "
+                "opencv-contrib-python, in place of opencv-python"
             )
         if not self.files:
             return create()
@@ -54,6 +50,6 @@ class OpenCVFactory:
 
 
 MIL = OpenCVFactory("MIL", deterministic=False)  # its seed cannot be set
-CSRT = OpenCVFactory("CSRT", _CONTRIB)
-KCF = OpenCVFactory("KCF", _CONTRIB)
+CSRT = OpenCVFactory("CSRT")
+KCF = OpenCVFactory("KCF")
 Nano = OpenCVFactory("Nano", files={"backbone": "backbone.onnx", "neckhead": "neckhead.onnx"})

@@ -61,17 +61,21 @@ def build_tracker(model: Any, cfg: configuration.Config | None = None) -> Any:
     """
     cfg = configuration.cfg if cfg is None else cfg
     kind, params = TRACKERS.get(cfg.TRACK.TYPE), track_params(cfg)
+    if _takes_params(kind):
+        return kind(model, params)
+    if cfg is not configuration.cfg:
+        configuration.cfg.defrost()
+        configuration.cfg.merge_from_other_cfg(cfg)
+        model = copy.copy(model)
+    return kind(model)
+
+
+def _takes_params(kind: Any) -> bool:
     try:
-        signature(kind).bind(model, params)
+        signature(kind).bind(None, None)
     except TypeError:
-        arguments: tuple = (model,)
-        if cfg is not configuration.cfg:
-            configuration.cfg.defrost()
-            configuration.cfg.merge_from_other_cfg(cfg)
-            arguments = (copy.copy(model),)
-    else:
-        arguments = model, params
-    return kind(*arguments)
+        return False
+    return True
 
 
 def prepare_model(model: ModelBuilder, cfg: configuration.Config) -> nn.Module:
@@ -200,7 +204,12 @@ class TrackerSpec:
         return cls(_read_config(config, snapshot, opts, record), snapshot, digest)
 
     def with_settings(self, *pairs: Any) -> TrackerSpec:
-        """Return the spec with other values ``KEY, VALUE, ...`` of keys below ``TRACK``."""
+        """Return the spec with other values ``KEY, VALUE, ...`` of keys below ``TRACK``.
+
+        ``ValueError`` if the tracker reads ``pysot.core.config.cfg``, which all of a process share.
+        """
+        if not _takes_params(TRACKERS.get(name := self.config.TRACK.TYPE)):
+            raise ValueError(f"TRACK.TYPE: {name} takes no parameters, so they cannot be searched")
         return replace(self, tuned=(*self.tuned, *map(str, pairs)))
 
     def __call__(self) -> Any:

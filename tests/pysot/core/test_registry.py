@@ -27,3 +27,10 @@ def test_arguments_that_do_not_fit_name_the_section():
     assert heads.build("a", width=3) == 3
     with pytest.raises(ValueError, match=r"RPN\.KWARGS do not fit head 'a'.*widht"):
         heads.build("a", widht=3)
+
+
+def test_a_name_goes_before_its_family():
+    heads = Registry("head", "RPN.TYPE")
+    heads["of:"], heads["of:one"] = str, dict
+    assert heads.get("of:one") is dict
+    assert heads.build("of:two") == "two"

@@ -1,5 +1,7 @@
 """Parts written as for PySOT: they state little, and ``view`` maps, which must be contiguous."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from pysot.inference import prepare_for_tracking
 from pysot.models.model_builder import build_model
 from pysot.models.wiring import lay_out
 from pysot.tracker.base_tracker import SiameseTracker
-from pysot.tracker.tracker_builder import build_tracker, prepare_model
+from pysot.tracker.tracker_builder import TrackerSpec, build_tracker, prepare_model
 from pysot.utils.anchor import Grid
 
 
@@ -225,6 +227,8 @@ def test_a_tracker_of_the_model_alone_reads_the_configuration_that_it_is_built_f
     assert configuration.cfg.TRACK.INSTANCE_SIZE == 271
     model = build_model(configuration.cfg)
     assert build_tracker(model).model is model
+    with pytest.raises(ValueError, match="outside takes no parameters"):
+        TrackerSpec(cfg, Path(), "").with_settings("TRACK.LR", "0.3")
 
 
 def test_channels_of_one_map_may_be_a_number(monkeypatch):
