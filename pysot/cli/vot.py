@@ -119,7 +119,7 @@ def _serve(trax: ModuleType, args: argparse.Namespace, speaking: Callable[[], An
     session, failure = None, None
     try:
         session = Session(trax, _read_spec(args))
-    except Exception as error:  # the client is told, once it asks
+    except Exception as error:  # which the client gets once it asks
         failure = error
     try:
         with speaking():

@@ -38,7 +38,7 @@ class Model:
     urls: tuple[str, ...]  # https, file, gdrive, the first that answers; or one package://NAME/FILE
     license: str
     config: str = ""  # an experiment, or package://NAME/FILE; empty: the card in the weights
-    sha256: str = ""  # empty where the publisher states none
+    sha256: str = ""  # empty where the publisher states none; a file of a package has one
     size: int = 0  # bytes, 0 where unknown
     parameters: int = 0  # of the network
     pages: tuple[str, ...] = ()  # where a person finds the file
@@ -121,19 +121,19 @@ def weights_of(model: Model) -> Path:
         ValueError: If the file is another than the one published.
     """
     path, record = model.path, model.path.with_suffix(".sha256")
-    known = record.is_file() and not (model.sha256 or model.packaged)
+    known = record.is_file() and not model.sha256
     expected = record.read_text(encoding="utf-8").strip() if known else model.sha256
     if not path.is_file():
         _download(model, expected)
-    elif not (expected or model.packaged):
+    elif not expected:
         _check(path)
-    digest = sha256_of(path) if expected or not model.packaged else ""
+    digest = sha256_of(path)
     if digest != expected and expected:
         both = f", with {record.name} if a new one was published" if known else ""
         raise ValueError(
             f"{path}: its SHA-256 is not that of {model.name}; delete it to download it again{both}"
         )
-    if digest and not expected:
+    if not expected:
         logger.warning("%s: no hash was published; that of this file is kept: %s", path, digest)
         _keep(record, digest)
     return path

@@ -169,7 +169,9 @@ def test_only_messages_reach_standard_output(trax, files, frames, monkeypatch, c
         (["--config", "none.yaml"], "none.yaml"),
     ],
 )
-def test_the_client_hears_why_there_is_no_tracker(trax, files, frames, capfd, change, message):
+def test_the_client_gets_the_reason_if_there_is_no_tracker(
+    trax, files, frames, capfd, change, message
+):
     trax.requests = [("initialize", frames[0], [(Rectangle((20, 15, 24, 18)), {})])]
     with pytest.raises(SystemExit) as stop:
         run(lambda: tool.main([*files, *change]))

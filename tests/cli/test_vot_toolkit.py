@@ -313,7 +313,7 @@ def test_every_kind_of_image_and_region_passes_through_the_protocol(client, tmp_
         )
 
 
-def test_the_client_hears_of_a_wrong_key(client, tmp_path):
+def test_a_wrong_key_is_reported_to_the_client(client, tmp_path):
     import trax
 
     write_sequence(tmp_path / "one", "one")

@@ -64,6 +64,7 @@ def test_every_model_of_the_table_has_a_configuration_and_a_way_to_get_it():
     for model in zoo.models().values():
         assert load_config(model.config_path).TRACK.TYPE
         assert model.license and model.published and (model.sha256 or model.pages)
+        assert model.sha256 or not model.packaged
 
 
 LARGE = [name for name, model in zoo.models().items() if model.parameters > 1e7]
