@@ -94,10 +94,7 @@ class _Download:
             before = self.done
             try:
                 if not (before and self.sha256 and not self._fault()):
-                    if url.startswith(_DRIVE):
-                        self._copy_from_drive(url.removeprefix(_DRIVE))
-                    else:
-                        self._copy(url)
+                    self._copy(url)
             except (OSError, HTTPException, ValueError) as error:
                 reason = _describe(error)
                 if self.done == before:  # asking again cures neither a refusal nor silence
@@ -126,6 +123,9 @@ class _Download:
 
     def _copy(self, url: str) -> None:
         """Append to the part what it lacks of the file at ``url``."""
+        if url.startswith(_DRIVE):
+            self._copy_from_drive(url.removeprefix(_DRIVE))
+            return
         from tqdm import tqdm
 
         with self._answer(url) as answer:
