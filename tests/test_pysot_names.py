@@ -11,6 +11,7 @@ from pysot.models.head import RPNS, get_rpn_head
 from pysot.models.neck import NECKS, get_neck
 from pysot.tracker.base_tracker import BaseTracker
 from pysot.tracker.tracker_builder import TRACKERS, TRACKS
+from pysot.utils import distributed
 from pysot.utils.average_meter import AverageMeter
 from pysot.utils.distributed import DistModule, average_reduce, dist_init, reduce_gradients
 from pysot.utils.log_helper import add_file_handler, init_log, log_once, print_speed
@@ -114,6 +115,15 @@ def test_one_process_reduces_nothing():
     assert (dist_init(), average_reduce(3.0)) == ((0, 1), 3.0)
     with pytest.raises(ValueError, match="unknown way 'max'"):
         reduce_gradients(model, "max")
+
+
+def test_processes_average_numbers_and_tensors(monkeypatch):
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "gloo")
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda total: total.mul_(2).add_(1))
+    weight = torch.ones(1, requires_grad=True)
+    assert [float(average_reduce(value)) for value in (3, 0.5, weight)] == [3.5, 1.0, 1.5]
+    assert weight.item() == 1
 
 
 def test_odds_and_ends():

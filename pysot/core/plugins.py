@@ -15,7 +15,9 @@ import traceback
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import toolkit
 from toolkit.io.pool import preloaded
@@ -68,6 +70,17 @@ class PluginRecord:
                 logger.warning("plug-in %s has changed since the checkpoint was written", name)
 
 
+def accepts(function: Any, count: int) -> bool:
+    """Return whether something can be called with so many arguments, as far as Python can tell."""
+    try:
+        signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # it is written in C
+        return True
+    return True
+
+
 @cache
 def load_installed() -> None:
     """Import the plug-ins of installed distributions; a warning names one that fails."""
@@ -105,7 +118,7 @@ def _make_importable(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def _import(module: str, name: str) -> object:
+def _import(module: str, name: str) -> Any:
     try:
         found = importlib.import_module(module)
     except ANYTHING as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pysot.core.plugins import ANYTHING, digests, load_plugins
+from pysot.core.plugins import ANYTHING, accepts, digests, load_plugins
 from pysot.tracker.base_tracker import BaseTracker
 
 _METHODS = ("track", "update")
@@ -97,7 +96,7 @@ class ForeignTracker(BaseTracker):
     def __init__(self, tracker: Any, source: str, factory: Callable[[], Any]) -> None:
         if not callable(getattr(tracker, "init", None)):
             raise ValueError(f"{source}: {type(tracker).__name__} has no method init(image, bbox)")
-        usable = (name for name in _METHODS if _takes_frame(getattr(tracker, name, None)))
+        usable = (name for name in _METHODS if accepts(getattr(tracker, name, None), 1))
         self.method = next(usable, "")
         if not self.method:
             kind = type(tracker).__name__
@@ -140,19 +139,6 @@ class ForeignTracker(BaseTracker):
             return getattr(self.tracker, method)(*args)
         except ANYTHING as error:
             raise RuntimeError(f"{self.source}: {method}: {_reason(error)}") from error
-
-
-def _takes_frame(method: Any) -> bool:
-    """Return whether a method can be called with a frame alone, as far as Python can tell."""
-    if not callable(method):
-        return False
-    try:
-        inspect.signature(method).bind(None)
-    except TypeError:
-        return False
-    except ValueError:  # it is written in C
-        return True
-    return True
 
 
 def _as_dict(found: Any) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ import pysot.tracker.siammask_tracker
 import pysot.tracker.siamrpn_tracker
 import pysot.tracker.siamrpnlt_tracker  # noqa: F401 - the imports register the trackers
 from pysot.core import config as configuration
-from pysot.core.plugins import digests, load_plugins
+from pysot.core.plugins import accepts, digests, load_plugins
 from pysot.core.registry import TRACKERS
 from pysot.core.settings import TrackParams
 from pysot.core.values import shown
@@ -61,21 +60,13 @@ def build_tracker(model: Any, cfg: configuration.Config | None = None) -> Any:
     """
     cfg = configuration.cfg if cfg is None else cfg
     kind, params = TRACKERS.get(cfg.TRACK.TYPE), track_params(cfg)
-    if _takes_params(kind):
+    if accepts(kind, 2):
         return kind(model, params)
     if cfg is not configuration.cfg:
         configuration.cfg.defrost()
         configuration.cfg.merge_from_other_cfg(cfg)
         model = copy.copy(model)
     return kind(model)
-
-
-def _takes_params(kind: Any) -> bool:
-    try:
-        signature(kind).bind(None, None)
-    except TypeError:
-        return False
-    return True
 
 
 def prepare_model(model: ModelBuilder, cfg: configuration.Config) -> nn.Module:
@@ -208,7 +199,7 @@ class TrackerSpec:
 
         ``ValueError`` if the tracker reads ``pysot.core.config.cfg``, which all of a process share.
         """
-        if not _takes_params(TRACKERS.get(name := self.config.TRACK.TYPE)):
+        if not accepts(TRACKERS.get(name := self.config.TRACK.TYPE), 2):
             raise ValueError(f"TRACK.TYPE: {name} takes no parameters, so they cannot be searched")
         return replace(self, tuned=(*self.tuned, *map(str, pairs)))
 

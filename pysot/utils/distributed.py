@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 
 def dist_init() -> tuple[int, int]:
@@ -41,7 +41,8 @@ def average_reduce(v: Any) -> Any:
     """Return the mean of a number or tensor over all processes."""
     if get_world_size() == 1:
         return v
-    total = v.detach().clone() if isinstance(v, Tensor) else torch.tensor(float(v))
+    device = "cuda" if dist.get_backend() == "nccl" else None  # NCCL takes no tensors of a CPU
+    total = torch.as_tensor(v, device=device).detach().clone()
     dist.all_reduce(total)
     return total / get_world_size()
 
