@@ -223,7 +223,7 @@ class Session:
             raise ValueError("cannot decode the image that the client sent")
         if pixels.dtype != np.uint8:  # the range of its values is not known
             raise ValueError("an image must have 8 bits, found 16; send the path of its file")
-        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+        return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), order="C")
 
     def _region(self, result: TrackResult, kind: str) -> Any:
         """Return a region of a kind, or where the tracker has none of the next simpler one."""

@@ -303,6 +303,7 @@ def test_images_come_as_paths_in_memory_or_encoded(session, otb_set):
     assert np.array_equal(read(image("path", path=str(path))), expected)
     assert np.array_equal(read(image("buffer", buffer=path.read_bytes())), expected)
     assert np.array_equal(read(image("memory", array=expected[..., ::-1])), expected)
+    assert read(image("buffer", buffer=path.read_bytes())).flags.writeable  # trackers may draw
     assert np.array_equal(read(image("memory", array=gray)), np.repeat(gray, 3, axis=2))
 
 
