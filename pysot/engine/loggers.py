@@ -112,6 +112,8 @@ def open_loggers(names: Iterable[str], run: Run) -> Loggers:
     """
     kinds = {name: LOGGERS.get(name) for name in names}
     found = {}
+    for kept in () if run.step or not run.folder else Path(run.folder).glob(".*_run"):
+        kept.unlink()  # the id of an earlier run, see _kept_id
     for name, kind in kinds.items() if run.folder else ():
         try:
             found[name] = kind(run)
@@ -242,7 +244,7 @@ def _is_until(line: bytes, step: float) -> bool:
 def _kept_id(run: Run, kind: str, make: Callable[[], str]) -> str:
     """Return the id of the run that goes on, as kept in its folder, or make and keep a new one."""
     path = Path(run.folder) / f".{kind}_run"
-    if run.step and path.is_file():
+    if path.is_file():
         return path.read_text("utf-8").strip()
     new = make()
     with atomic_write(path) as file:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,14 +139,21 @@ def _write_graphs(
     batch = 2 if graphs.free >= BATCH else 1
     for name, path in paths.items():
         inputs = example_inputs(graphs, name, batch, batch, *source.sizes)
-        try:
+        with _one_line(path):
             form.write(fused.by_name[name], inputs, path)
-        except (OSError, ImportError, MemoryError):
-            raise
-        except Exception as error:  # of any class
-            reason = str(error).split("\n", maxsplit=1)[0].partition("  [")[0]
-            raise RunFailed(f"{name}: PyTorch cannot write {path.name}: {reason}") from error
     return graphs, paths, _compare(source, graphs, paths, form, LIMIT)
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Raise ``RunFailed`` for what makes a file, whose errors may be of any class."""
+    try:
+        yield
+    except (OSError, RunFailed, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).split("\n", maxsplit=1)[0].partition("  [")[0]
+        raise RunFailed(f"{path.stem}: {path.name} cannot be written: {reason}") from error
 
 
 def _compare(
@@ -159,7 +167,8 @@ def _to_integers(path: Path, samples: Sequence[Inputs]) -> dict[str, Any]:
     """Replace a search network by one of 8-bit integers; return what to write about it."""
     source = path.with_name("fp32.onnx")
     path.rename(source)
-    quantize(source, path, samples)
+    with _one_line(path):
+        quantize(source, path, samples)
     source.unlink()
     return {"precision": "int8", "calibrated_on": len(samples)}
 

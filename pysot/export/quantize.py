@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from pysot.core import RunFailed
 from pysot.export.onnx_files import NEEDS
 from toolkit.io.packages import load_package
 
@@ -29,6 +32,9 @@ def quantize(source: Path, target: Path, samples: Sequence[Inputs]) -> None:
         source: The file of fp32.
         target: The new file; it has the same inputs and outputs.
         samples: Inputs whose maps give the scales.
+
+    Raises:
+        RunFailed: If no convolution may become integers.
     """
     onnx = load_package("onnx", "onnx", NEEDS)
     tools = load_package("onnxruntime.quantization", "onnxruntime", NEEDS)
@@ -38,10 +44,12 @@ def quantize(source: Path, target: Path, samples: Sequence[Inputs]) -> None:
     try:
         tools.quant_pre_process(str(source), str(shaped), skip_symbolic_shape=True)
         nodes = _quantized_nodes(onnx.load(str(shaped)).graph)
+        if not nodes:  # for the tools that means all
+            raise RunFailed("--int8: this search network has no convolution that may be integers")
         tools.quantize_static(
             str(shaped),
             str(target),
-            _reader(tools, samples),
+            SimpleNamespace(get_next=partial(next, iter(samples), None)),
             quant_format=tools.QuantFormat.QDQ,
             op_types_to_quantize=["Conv", *_BETWEEN],
             nodes_to_quantize=nodes,
@@ -86,16 +94,3 @@ def _last_before(graph: Any, outputs: Sequence[str]) -> set[str]:
         elif node.op_type != "Shape":
             left += node.input
     return found
-
-
-def _reader(tools: Any, samples: Sequence[Inputs]) -> Any:
-    """Return what the quantizer asks for inputs."""
-
-    class Reader(tools.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.left = iter(samples)
-
-        def get_next(self) -> Inputs | None:
-            return next(self.left, None)
-
-    return Reader()

@@ -140,11 +140,14 @@ def test_a_logger_that_cannot_begin_closes_those_before_it(tmp_path, note, monke
 
 
 def test_a_kept_id_is_that_of_the_run_that_goes_on(tmp_path):
-    ids = iter("abc")
+    ids = iter("ab")
     make = lambda: next(ids)  # noqa: E731
-    assert loggers._kept_id(Run(str(tmp_path), 5), "x", make) == "a"
-    assert loggers._kept_id(Run(str(tmp_path), 5), "x", make) == "a"
-    assert loggers._kept_id(Run(str(tmp_path), 0), "x", make) == "b"
+    going_on, new = Run(str(tmp_path), 5), Run(str(tmp_path))
+    assert [loggers._kept_id(going_on, "x", make) for _ in range(2)] == ["a", "a"]
+    open_loggers(["jsonl"], going_on)
+    assert (tmp_path / ".x_run").exists()
+    open_loggers(["jsonl"], new)  # even without that logger, which may come when it goes on
+    assert loggers._kept_id(going_on, "x", make) == "b"
 
 
 def test_configurations_are_flat_for_mlflow():
