@@ -36,6 +36,7 @@ from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
 from toolkit.datasets import Video, find_benchmark, load_videos
 from toolkit.datasets.dataset import require_images
+from toolkit.io.names import first_line
 from toolkit.io.pool import Executor
 from toolkit.io.video import window_available
 from toolkit.protocols.one_pass import ProtocolOptions, StaticTracker
@@ -44,7 +45,6 @@ from toolkit.protocols.runner import (
     Job,
     JobResult,
     allowed_repetitions,
-    describe,
     run_elsewhere,
     run_video,
 )
@@ -213,7 +213,7 @@ def _draw(job: Job, vis_dir: Path | None, video: Video, result: JobResult) -> Jo
         if not (result.skipped and drawn.exists()):
             write_video(drawn, drawn_frames(video, job.store))
     except FAILURES as error:
-        return replace(result, error=describe(error))
+        return replace(result, error=first_line(error))
     return result
 
 

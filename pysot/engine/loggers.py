@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pysot.core.registry import LOGGERS
 from toolkit.io.files import atomic_write
+from toolkit.io.names import first_line
 from toolkit.io.packages import load_package
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,9 @@ class Loggers:
                 getattr(one, method)(*arguments)
             except Exception as error:  # of any package
                 del self._loggers[name]
-                logger.warning("TRAIN.LOGGERS: %s ends, training goes on: %s", name, _line(error))
+                logger.warning(
+                    "TRAIN.LOGGERS: %s ends, training goes on: %s", name, first_line(error)
+                )
 
 
 def open_loggers(names: Iterable[str], run: Run) -> Loggers:
@@ -119,12 +122,8 @@ def open_loggers(names: Iterable[str], run: Run) -> Loggers:
             found[name] = kind(run)
         except Exception as error:  # of any package
             Loggers(found).close(finished=False)
-            raise ValueError(f"TRAIN.LOGGERS: {name} cannot begin: {_line(error)}") from error
+            raise ValueError(f"TRAIN.LOGGERS: {name} cannot begin: {first_line(error)}") from error
     return Loggers(found)
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @LOGGERS.register("tensorboard")

@@ -25,8 +25,9 @@ from pysot.utils.bbox import initial_rect
 from toolkit.datasets import DatasetFactory, find_benchmark, load_videos
 from toolkit.evaluation import EVALUATIONS, METRICS, build_evaluation
 from toolkit.io.files import atomic_path, atomic_write
+from toolkit.io.names import first_line
 from toolkit.protocols.one_pass import ProtocolOptions
-from toolkit.protocols.runner import Job, allowed_repetitions, describe, run_video
+from toolkit.protocols.runner import Job, allowed_repetitions, run_video
 from toolkit.results.store import ResultStore
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class Validation:
                 return None
             except Exception as error:  # whatever it is, it must not end days of training
                 print(traceback.format_exc())
-                reason = describe(error)
+                reason = first_line(error)
         logger.warning("the test on %s failed: %s; see %s", self.dataset, reason, log)
         return None
 

@@ -31,6 +31,7 @@ from pysot.tracker.exported import (
 )
 from pysot.zoo.download import sha256_of
 from toolkit.io.files import atomic_folder
+from toolkit.io.names import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ def _one_line(path: Path) -> Iterator[None]:
     except (OSError, RunFailed, ImportError, MemoryError):
         raise
     except Exception as error:
-        reason = str(error).split("\n", maxsplit=1)[0].partition("  [")[0]
+        reason = first_line(error).partition("  [")[0]
         raise RunFailed(f"{path.stem}: {path.name} cannot be written: {reason}") from error
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from pysot.core import RunFailed
 from pysot.export.graphs import BATCH, SIDES, Graph, Graphs
 from pysot.tracker.exported import Run
+from toolkit.io.names import first_line
 
 LIMIT = 1e-4
 """Largest error of an exported graph."""
@@ -62,7 +63,7 @@ def check_parity(
         try:
             outputs = runs[name](numpy_inputs(graph, inputs))
         except Exception as error:  # a runtime raises classes of its own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             raise RunFailed(f"{name}: the exported graph fails for {about}: {reason}") from error
         with torch.inference_mode():
             expected = graph.module(*inputs)

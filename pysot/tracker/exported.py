@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysot.tracker.network import Network, flat, map_kernels, select
+from toolkit.io.names import first_line
 from toolkit.io.packages import load_package
 
 RECORD = "model.json"
@@ -181,8 +182,9 @@ class ExportedNetwork(Network):
         except (ImportError, MemoryError):
             raise
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise ValueError(f"{self.folder}: a graph cannot be run: {reason}") from error
+            raise ValueError(
+                f"{self.folder}: a graph cannot be run: {first_line(error)}"
+            ) from error
 
 
 def _images(crops: NDArray) -> NDArray:

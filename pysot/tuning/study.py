@@ -21,6 +21,7 @@ import numpy as np
 from pysot.core import RunFailed
 from pysot.tuning.space import Range, Setting
 from toolkit.io.files import is_running, machine_id
+from toolkit.io.names import first_line
 from toolkit.io.packages import load_package
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def open_storage(place: str) -> Any:
         url = place if "://" in place else f"sqlite:///{_made(Path(place))}"
         return _database(url)
     except Exception as error:  # each database has errors of its own
-        raise ValueError(f"--storage {place} cannot be used: {_first_line(error)}") from error
+        raise ValueError(f"--storage {place} cannot be used: {first_line(error)}") from error
 
 
 def _database(url: str) -> Any:
@@ -103,10 +104,6 @@ def _journal_file(path: Path) -> Any:
             finally:
                 lock.release()
     return backend
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 class _OtherStudy(ValueError):
@@ -306,7 +303,7 @@ class Study:
             raise
         except Exception as error:
             raise kind(
-                f"the storage {self.place} does not answer or is damaged ({_first_line(error)}); "
+                f"the storage {self.place} does not answer or is damaged ({first_line(error)}); "
                 "what is finished is kept"
             ) from error
 

@@ -64,6 +64,14 @@ def test_a_failure_is_a_result(tmp_path):
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
+@pytest.mark.parametrize(("message", "line"), [("\n a\nb", "a"), ("", "RuntimeError")])
+def test_no_failure_is_without_words(tmp_path, message, line):
+    def fail():
+        raise RuntimeError(message)
+
+    assert run_video(job(tmp_path, build=fail), Drawn()).error == line  # "" would be a success
+
+
 def test_a_video_of_another_process_is_left_to_it(tmp_path):
     video, mine = Drawn(), job(tmp_path)
     with acquire(mine.store.lock("v")) as free:

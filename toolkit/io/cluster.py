@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
+from toolkit.io.names import first_line
 from toolkit.io.packages import load_package
 from toolkit.io.pool import Item, Result, WorkerDied, preloaded
 
@@ -97,7 +98,7 @@ class RayExecutor:
             for reference in running:
                 ray.cancel(reference, force=True)
         if died is not None:
-            raise WorkerDied(f"tasks died on every machine: {_first_line(died)}") from died
+            raise WorkerDied(f"tasks died on every machine: {first_line(died)}") from died
 
 
 @contextmanager
@@ -121,7 +122,7 @@ def connect(address: str = "auto", task: Task | None = None) -> Iterator[RayExec
     try:
         ray.init(address=address, logging_level=logging.CRITICAL, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConnectionError(f"no Ray cluster at {address}: {_first_line(error)}") from error
+        raise ConnectionError(f"no Ray cluster at {address}: {first_line(error)}") from error
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(map(task.fits, nodes)):
@@ -145,10 +146,6 @@ def _check_answer(address: str) -> None:
         raise ConnectionError(f"no Ray cluster answers at {address}: {error}") from error
     if len(answer) < 4 or answer[3] != _SETTINGS:
         raise ConnectionError(f"what answers at {address} is no Ray cluster")
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 # ---------------------------------------------------------------------- on the other machines

@@ -25,6 +25,11 @@ def safe_name(name: str) -> str:
     )
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class; never empty."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def printable(text: str, keep: str = "") -> str:
     r"""Return a text without effects on a terminal or a parser: ESC becomes ``\x1b``.
 

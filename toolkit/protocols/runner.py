@@ -10,6 +10,7 @@ import cv2
 
 from toolkit.datasets import Video
 from toolkit.io.files import acquire
+from toolkit.io.names import first_line
 from toolkit.io.pool import Executor
 from toolkit.protocols import PROTOCOLS
 from toolkit.protocols.one_pass import OnePass, ProtocolOptions, Tracker
@@ -88,11 +89,6 @@ def timing_line(video: str, trajectory: Trajectory, restarts: bool) -> str:
     return f"Video: {video:12s} Time: {seconds}s Speed: {trajectory.fps:3.1f}fps{lost}"
 
 
-def describe(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return str(error).splitlines()[0] if str(error) else repr(error)
-
-
 def run_video(job: Job, video: Video) -> JobResult:
     """Run a tracker over a video as often as asked for, and write what is not there yet.
 
@@ -109,7 +105,7 @@ def run_video(job: Job, video: Video) -> JobResult:
                 return JobResult(video.name, locked=True)
             return _keep(job, video, job.missing(video), runs)
     except FAILURES as error:
-        return JobResult(video.name, error=describe(error))
+        return JobResult(video.name, error=first_line(error))
 
 
 def run_elsewhere(
@@ -143,7 +139,7 @@ def _track(job: Job, work: tuple[Video, Sequence[int]]) -> tuple[list[Trajectory
         for _ in numbers:
             trajectories.append(job.session().run(video))
     except FAILURES as error:
-        return trajectories, describe(error)
+        return trajectories, first_line(error)
     return trajectories, ""
 
 
@@ -166,7 +162,7 @@ def _keep(job: Job, video: Video, numbers: Iterable[int], runs: Iterator[Traject
         lost = sum(store.count_lost(video.name, n) for n in job.numbers()) if job.restarts else 0
         return JobResult(video.name, tuple(lines), not lines, lost)
     except FAILURES as error:
-        return JobResult(video.name, tuple(lines), error=describe(error))
+        return JobResult(video.name, tuple(lines), error=first_line(error))
 
 
 def run_together(sessions: Sequence[OnePass], video: Video) -> list[Trajectory | str]:
@@ -182,9 +178,9 @@ def run_together(sessions: Sequence[OnePass], video: Video) -> list[Trajectory |
                 try:
                     sessions[index].step(image, truth)
                 except FAILURES as error:
-                    outcomes[index] = describe(error)
+                    outcomes[index] = first_line(error)
     except FAILURES as error:  # the video itself
-        return [describe(error)] * len(sessions)
+        return [first_line(error)] * len(sessions)
     return [
         outcomes[index] if index in outcomes else _finish(session, video)
         for index, session in enumerate(sessions)
@@ -195,4 +191,4 @@ def _finish(session: OnePass, video: Video) -> Trajectory | str:
     try:
         return session.finish(video)
     except FAILURES as error:
-        return describe(error)
+        return first_line(error)
