@@ -17,14 +17,7 @@ import pysot.models.backbone
 import pysot.models.head
 import pysot.models.neck  # noqa: F401 - the imports register what a configuration may name
 from pysot.core import config as configuration
-from pysot.core.registry import (
-    BACKBONES,
-    LOSSES,
-    MASK_HEADS,
-    NECKS,
-    REFINE_HEADS,
-    RPN_HEADS,
-)
+from pysot.core.registry import BACKBONES, LOSSES, MASK_HEADS, NECKS, REFINE_HEADS, RPN_HEADS
 from pysot.models.backbone.pretrained import TORCHVISION, load_backbone
 from pysot.models.backbone.timm_network import TIMM
 from pysot.models.head.mask import Position
@@ -202,7 +195,7 @@ class ModelBuilder(nn.Module):
         counts = data.get("label_counts")
         kernels, low, xf = self._encode_pair(data["template"], data["search"])
         values: dict[str, Tensor] = {}
-        if self.loss_weights["cls_loss"] or self.loss_weights["loc_loss"]:
+        if any(weight for name, weight in self.loss_weights.items() if name != "mask_loss"):
             known = counts is not None and "label_cls" in data
             found = self._correlate(kernels, xf)
             values |= self._losses(*found, data, counts[:2] if known else None)

@@ -188,6 +188,14 @@ def test_every_parameter_learns(neck):
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+def test_other_losses_learn_where_those_of_classes_and_boxes_have_no_weight():
+    registry.LOSSES["outside"] = lambda cls, loc, data, counts: {"iou_loss": cls.sum()}
+    none = ["TRAIN.CLS_WEIGHT", "0", "TRAIN.LOC_WEIGHT", "0", "RPN.LOSS", "outside"]
+    model = as_trained(config(*none, "TRAIN.LOSS_WEIGHTS", "{'iou_loss': 2}"))
+    losses = model({"template": images(127), "search": images(255), **labels()})
+    assert losses["total_loss"].item() == pytest.approx(2 * losses["iou_loss"].item()) != 0
+
+
 def test_masks_of_outside_heads_learn_at_some_cells_and_are_refined():
     model = as_trained(config(*MASKS)).train()
     weight = torch.zeros(2, 17, 17)
