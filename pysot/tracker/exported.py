@@ -126,7 +126,7 @@ class ExportedNetwork(Network):
     ) -> None:
         self.folder, self.record = Path(folder), record
         self._runs = {
-            name: self._guarded(BACKENDS[backend], self.folder / file, threads)
+            name: self._guarded(BACKENDS[backend], self.folder / Path(file).name, threads)
             for name, file in record["files"].items()
         }
 
@@ -165,7 +165,7 @@ class ExportedNetwork(Network):
     def refine(self, prediction: Any, position: tuple[int, int]) -> NDArray:
         """See :meth:`Network.refine`."""
         maps = dict(zip(self.record["mask"], prediction[2:], strict=True))
-        logits = self._run("refine", {**maps, "position": np.array(position)})["mask"]
+        logits = self._run("refine", {**maps, "position": np.array(position, np.int64)})["mask"]
         return 0.5 + 0.5 * np.tanh(0.5 * logits)  # the sigmoid, without overflow
 
     def repeated(self, arrays: Sequence[NDArray], repeats: int) -> NDArray:
