@@ -102,12 +102,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run trials until the study has enough, and print the table of the best."""
     args = parse_args(argv)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    model = args.name or args.model or args.snapshot.name.split(".")[0]
-    if Path(model).name != model:
-        raise ValueError(f"{model!r} cannot begin the name of a folder; choose another --name")
     dataset = Dataset(args.dataset, find_dataset_root(args.dataset, args.dataset_root))
     _check_truth(dataset)
-    spec = TrackerSpec.read(*find_tracker(args, "config.yaml"), args.opts)
+    config, snapshot = find_tracker(args, "config.yaml")
+    model = args.name or args.model or snapshot.resolve().name.split(".")[0]
+    if Path(model).name != model or not model.strip("."):
+        raise ValueError(f"{model!r} cannot begin the name of a folder; choose another --name")
+    spec = TrackerSpec.read(config, snapshot, args.opts)
     ranges, settings = _read_space(args, spec)
     spec()  # a tracker that cannot be built fails here, once
     require_images(args.dataset, list(dataset))
@@ -169,7 +170,7 @@ def _open_study(
         prune=None if args.no_prune or settings else -(-len(dataset) // _FIRST),
         overwrite=args.overwrite,
     )
-    if not settings and not any(DEFAULT in trial.user_attrs for trial in study.trials()):
+    if not settings and not any(DEFAULT in trial.user_attrs for trial in study.begun()):
         track = spec.cfg.TRACK
         study.queue({found.key: track[found.key] for found in ranges}, ranges, **{DEFAULT: True})
     return study

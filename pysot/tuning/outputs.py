@@ -16,8 +16,8 @@ class SharedOutputs:
     Settings that differ only in keys of a tracker's ``tuned`` send the network the same crop as
     long as their boxes agree to the pixel: always the first one of a video, and many later ones.
     As the key is the content of first frame, first box and crop, nothing else can be returned than
-    what the network would compute. Trackers without ``candidates`` are left alone, as is every
-    frame after a tracker has changed its template.
+    what the network would compute. Left alone are trackers of plug-ins, which may look at more
+    than that, and every frame after a tracker has changed its template.
 
     Args:
         limit: Bytes that are kept. Beyond, entries are dropped at random: a search comes by all
@@ -34,7 +34,7 @@ class SharedOutputs:
 
     def attach(self, tracker: Any) -> Any:
         """Let a tracker look here before it runs its network; return it."""
-        if hasattr(tracker, "candidates") and is_dataclass(getattr(tracker, "params", None)):
+        if type(tracker).__module__.startswith("pysot.") and hasattr(tracker, "candidates"):
             _Lookup(self, tracker)
         return tracker
 
@@ -68,7 +68,9 @@ class _Lookup:
         self.outputs, self.tracker = outputs, tracker
         self._init, self._compute = tracker.init, tracker.candidates
         self._start, self._kernels = None, None
-        self._fixed = _fixed_params(tracker)
+        free = (key.lower() for key in tracker.tuned)
+        params = tracker.params
+        self._fixed = replace(params, **{key: type(getattr(params, key))() for key in free})
         tracker.init, tracker.candidates = self.init, self.candidates
 
     def init(self, image: NDArray, bbox: Any) -> None:
@@ -85,17 +87,6 @@ class _Lookup:
             found = self._compute(crop)
             self.outputs.put(key, found)
         return found
-
-
-def _fixed_params(tracker: Any) -> Any:
-    """Return the parameters on which outputs may depend: all but the keys of ``tuned``.
-
-    Those count, too, unless the class itself declares them: a derived class may read them where
-    its base does not.
-    """
-    free = (key.lower() for key in vars(type(tracker)).get("tuned", ()))
-    params = tracker.params
-    return replace(params, **{key: type(getattr(params, key))() for key in free})
 
 
 def _digest(array: NDArray) -> tuple[Any, ...]:

@@ -216,8 +216,9 @@ class Search:
         name = run.store.folder.name
         if not isinstance(outcome, str):
             try:
-                run.store.discard(video.name)
-                run.store.write(video.name, outcome)
+                if not run.store.is_finished(video.name, len(video)):  # by another process
+                    run.store.discard(video.name)
+                    run.store.write(video.name, outcome)
             except OSError as error:
                 outcome = str(error)
         if isinstance(outcome, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import uuid
 import warnings
@@ -68,7 +69,13 @@ def open_storage(place: str) -> Any:
         url = place if "://" in place else f"sqlite:///{_made(Path(place))}"
         return _database(url)
     except Exception as error:  # each database has errors of its own
-        raise ValueError(f"--storage {place} cannot be used: {first_line(error)}") from error
+        text = f"--storage {place} cannot be used: {first_line(error)}"
+        raise ValueError(without_password(text)) from error
+
+
+def without_password(text: str) -> str:
+    """Return a text as messages may show it, without the passwords of URLs."""
+    return re.sub(r"(://[^:@/\s]*):[^@\s]*@", r"\1:***@", text)
 
 
 def _database(url: str) -> Any:
@@ -145,7 +152,8 @@ class Study:
         prune: int | None = 1,
         overwrite: bool = False,
     ) -> None:
-        self.place, self.name = place, name
+        self.place, self.name = without_password(place), name
+        self._grid = bool(grid)
         library, storage = optuna(), open_storage(place)
         with self._answering(ValueError):
             self.study = self._open(storage, made_with, maximize, overwrite)
@@ -209,9 +217,16 @@ class Study:
         with self._answering():
             return self.study.get_trials(deepcopy=False, states=kinds)
 
+    def begun(self) -> list[Any]:
+        """Return the trials that have not failed."""
+        return self.trials("COMPLETE", "PRUNED", "RUNNING", "WAITING")
+
     def count(self) -> int:
-        """Return the number of trials that have not failed."""
-        return len(self.trials("COMPLETE", "PRUNED", "RUNNING", "WAITING"))
+        """Return their number; a point of a grid that two processes took at once counts once."""
+        found = self.begun()
+        if self._grid:
+            return len({str(trial.user_attrs.get(SETTING, trial.number)) for trial in found})
+        return len(found)
 
     def queue(self, setting: Setting, ranges: Iterable[Range], **notes: Any) -> None:
         """Let some process run a setting next, which may lie outside of the ranges."""

@@ -96,12 +96,17 @@ def test_workers_share_the_trials(command, capsys):
 
 
 def test_a_failing_configuration_ends_the_search(command, otb_set, capsys):
-    (otb_set / "B" / "img" / "0004.jpg").unlink()
+    image = otb_set / "B" / "img" / "0004.jpg"
+    content = image.read_bytes()
+    image.unlink()
     with pytest.raises(SystemExit) as stop:
         run(lambda: tool.main([*command, "--trials", "3"]))
     assert stop.value.code == 1
     assert "the configuration's own setting fails: B: " in capsys.readouterr().err
     assert len(contents("hp_search_result")) == 2  # what was finished is kept
+    image.write_bytes(content)
+    tool.main([*command, "--trials", "2"])  # and begins with that configuration again
+    assert trials(capsys.readouterr().out)[0][3] == "LR 0.4 PENALTY_K 0.1 WINDOW_INFLUENCE 0.4"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +125,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(options, message, command, tmp
         run(lambda: tool.main([*command, *options]))
     assert stop.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "hp_search_result").exists()
+
+
+@pytest.mark.parametrize("missing", ["--config", "--snapshot"])
+def test_what_describes_the_tracker_may_not_be_missing(missing, command, tmp_path):
+    at = command.index(missing)
+    with pytest.raises((ValueError, OSError), match=r"needs --config and|config\.yaml"):
+        tool.main([*command[:at], *command[at + 2 :]])
     assert not (tmp_path / "hp_search_result").exists()
 
 

@@ -90,6 +90,15 @@ def test_a_grid_is_shared_by_processes_without_repetition(place):
     assert sorted(map(str, found)) == sorted(map(str, points))
 
 
+def test_a_point_that_two_processes_took_leaves_no_other_out(tmp_path):
+    ranges = [read_range("LR=0.1,0.3,0.1")]
+    study = Study(str(tmp_path / "a"), "m", MADE, grid=list(grid_of(ranges)))
+    setting, _ = run(study, [0.5], ranges)
+    study.queue(setting, ranges)  # as the other one's trial
+    assert study.ask(ranges)[1] == setting
+    assert study.count() == 1
+
+
 @pytest.mark.parametrize(
     "text", ["LR=0.3,0.6,0.1", "LR=0.35,0.5,0.05", "LR=0.3,0.5,0.1", "INSTANCE_SIZE=239,288,16"]
 )
@@ -188,7 +197,8 @@ def test_a_journal_whose_last_line_is_torn_is_read(tmp_path):
         ("bad.journal", b"not a journal\n{}\n"),
         ("bad.journal", b'{"op_code":99}\n{"a":1}\n'),
         ("bad.db", b"not a database" * 100),
-        ("none://host/base", None),
+        ("none://user:secret@host/base", None),
+        ("redis://:secret@localhost:1/0", None),
         ("postgresql+nothing://host/base", None),
         ("sqlite:////nowhere/at/all.db", None),
     ],
@@ -200,7 +210,7 @@ def test_a_storage_that_cannot_be_used_is_one_line(place, content, tmp_path):
         place = str(path)
     with pytest.raises(ValueError, match=r"storage .*(cannot be used|does not answer)") as caught:
         Study(place, "m", MADE)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
     if content is not None:
         assert path.read_bytes() == content
 
