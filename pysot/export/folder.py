@@ -207,7 +207,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         raise ValueError(f"{folder} is there, and no exported tracker; choose another --output")
     suffixes = [form.suffix for form in KINDS.values()]
     for path in folder.iterdir():
-        if path.name != RECORD and path.suffix not in suffixes:
+        if path.name not in (RECORD, ".DS_Store") and path.suffix not in suffixes:
             raise ValueError(f"{path} would be lost; choose another --output")
     if not overwrite:
         raise ValueError(f"{folder} is there; choose another --output, or --overwrite it")

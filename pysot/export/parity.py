@@ -6,7 +6,7 @@ Errors are shares of full scale: of 1 for probabilities, else of the largest abs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pysot.core import RunFailed
-from pysot.export.graphs import BATCH, SIDES, Graph, Graphs
+from pysot.export.graphs import BATCH, SIDES, Graphs
 from pysot.tracker.exported import Run
 from toolkit.io.names import first_line
 
@@ -59,9 +59,9 @@ def check_parity(
     """
     errors: dict[str, float] = {}
     for name, inputs, about in _cases(graphs, z, x):
-        graph = graphs.by_name[name]
+        graph, arrays = graphs.by_name[name], (part.numpy() for part in inputs)
         try:
-            outputs = runs[name](numpy_inputs(graph, inputs))
+            outputs = runs[name](dict(zip(graph.inputs, arrays, strict=True)))
         except Exception as error:  # a runtime raises classes of its own
             reason = first_line(error)
             raise RunFailed(f"{name}: the exported graph fails for {about}: {reason}") from error
@@ -88,11 +88,6 @@ def error_of(ours: NDArray, theirs: NDArray, top: float = 0.0) -> float:
         return math.nan
     scale = np.abs(theirs).max(initial=max(top, np.finfo(np.float32).tiny))
     return float(np.abs(ours - theirs).max(initial=0.0) / scale)
-
-
-def numpy_inputs(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, NDArray]:
-    """Return inputs of a graph by name."""
-    return {name: part.numpy() for name, part in zip(graph.inputs, inputs, strict=True)}
 
 
 def example_inputs(graphs: Graphs, name: str, batch: int, templates: int, z: int, x: int) -> Any:
