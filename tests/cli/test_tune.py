@@ -153,6 +153,7 @@ def slow_search(argv):
     tool.main(argv)
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_with_the_same_setting(command, tmp_path, capsys):
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=slow_search, args=([*command, "--trials", "2"],))
