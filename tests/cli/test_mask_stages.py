@@ -71,7 +71,7 @@ def test_another_part_may_not_be_missing_where_all_must_fit(folder):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["MASK.KWARGS.out_channels", "4000"], "parts of the network do not suit each other: .*63"),
+        (["MASK.KWARGS.out_channels", "4000"], "parts of the network do not suit each other.*63"),
         (
             ["TRAIN.FROZEN", "[neck, rpn_head]", "TRAIN.MASK_WEIGHT", "0"],
             "nothing learns in epoch 1",
