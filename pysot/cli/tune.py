@@ -95,7 +95,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--top", type=positive, default=10, help="settings in the table (default: %(default)s)")
     add("--plots", action="store_true", help="draw history, importances and slices (PNG)")
     parser.add_overrides()
-    return parser.parse_intermixed_args(argv)
+    args = parser.parse_intermixed_args(argv)
+    if args.seed < 0 or args.memory < 0:
+        parser.error("--seed and --memory must be 0 or more")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -118,6 +118,7 @@ def test_a_failing_configuration_ends_the_search(command, otb_set, capsys):
         (["--sampler", "grid", "--range", "LR=0,1"], "range LR: a grid needs START,STOP,STEP"),
         (["--storage", "nosuch://host/base"], "--storage nosuch://host/base cannot be used"),
         (["--storage", "."], "--storage . cannot be used"),
+        (["--seed", "-1"], "--seed and --memory must be 0 or more"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(options, message, command, tmp_path, capsys):
