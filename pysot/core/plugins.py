@@ -65,7 +65,7 @@ class PluginRecord:
         """Warn of plug-ins that were in use before and are not, or have changed since."""
         for name, digest in saved.items():
             if name not in _digests:
-                logger.warning("plug-in %s, in use before, is not named now", name)
+                logger.warning("plug-in %s, in use when this was made, is not named now", name)
             elif _digests[name] != digest:
                 logger.warning("plug-in %s has changed since the checkpoint was written", name)
 

@@ -289,7 +289,7 @@ def test_results_and_checkpoints_say_which_plug_ins_made_them(
     assert not caplog.text
     record.load_state_dict({"my_plugin": "0" * 64, "another": digest})
     assert "plug-in my_plugin has changed since" in caplog.text
-    assert "plug-in another, in use before, is not named now" in caplog.text
+    assert "plug-in another, in use when this was made, is not named now" in caplog.text
 
 
 AUGMENTATION = """

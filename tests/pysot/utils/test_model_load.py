@@ -400,7 +400,7 @@ def test_a_card_runs_no_code(tmp_path, caplog):
     path = tmp_path / "a.safetensors"
     write_weights(path, small().state_dict(), card)
     assert load_config(path).TRACK.LR == 0.25
-    assert "plug-in evil, in use before, is not named now" in caplog.text
+    assert "plug-in evil, in use when this was made, is not named now" in caplog.text
 
 
 def test_packed_numbers_of_4_bits_are_no_weights():
