@@ -121,6 +121,7 @@ def plugin(tmp_path, monkeypatch):
     for name, rows in metrics.items():
         METRICS_OF[name][:] = rows
     plugins._digests.clear()
+    plugins._installed.clear()
     for name, module in list(sys.modules.items()):
         if str(tmp_path) in str(getattr(module, "__file__", "")):
             del sys.modules[name]

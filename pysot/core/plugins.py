@@ -30,6 +30,7 @@ GROUP = "pysot.plugins"
 ANYTHING = (Exception, SystemExit)
 
 _digests: dict[str, str] = {}  # of the plug-ins in use
+_installed: set[str] = set()  # those of them that nobody named
 
 
 def load_plugins(names: Iterable[str], folder: str | Path = ".") -> list[str]:
@@ -49,9 +50,19 @@ def load_plugins(names: Iterable[str], folder: str | Path = ".") -> list[str]:
     return [_load(name, Path(folder)) for name in names]
 
 
-def digests() -> dict[str, str]:
-    """Return the SHA-256 of the source of each plug-in in use, by the name of its module."""
-    return dict(_digests)
+def digests(parts: Iterable[Any] | None = None) -> dict[str, str]:
+    """Return the SHA-256 of the source of each plug-in in use, by the name of its module.
+
+    Of installed ones, where ``parts`` (classes, functions) are given, only those that one of these
+    comes from: results must not depend on what else is installed.
+    """
+    used = None if parts is None else {_package(getattr(p, "__module__", "")) for p in parts}
+    unused = {name for name in _installed if used is not None and _package(name) not in used}
+    return {name: digest for name, digest in _digests.items() if name not in unused}
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 class PluginRecord:
@@ -85,8 +96,10 @@ def accepts(function: Any, count: int) -> bool:
 def load_installed() -> None:
     """Import the plug-ins of installed distributions; a warning names one that fails."""
     for entry in entry_points(group=GROUP):
+        known = entry.module in _digests
         try:
             _import(entry.module, f"{entry.name} ({entry.value})")
+            _installed.update(() if known else (entry.module,))
         except ValueError as error:
             logger.warning("%s", error)
 
@@ -96,6 +109,7 @@ def _load(name: str, folder: Path) -> str:
         _make_importable(folder.resolve())
         _make_importable(Path.cwd())
         _import(name, name)
+        _installed.discard(name)
         return name
     path = next((p.resolve() for p in (folder / name, Path(name)) if p.is_file()), None)
     if path is None:

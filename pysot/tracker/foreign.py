@@ -73,7 +73,7 @@ class ForeignSpec:
     def record(self) -> dict[str, Any]:
         """Return what results depend on, to keep beside them."""
         own = getattr(self._factory(), "record", dict)()
-        return {"tracker": str(self), "plugins": digests(), **own}
+        return {"tracker": str(self), "plugins": digests([self._factory()]), **own}
 
     def _module(self) -> Any:
         return import_module(Path(self.place).stem if self.place.endswith(".py") else self.place)

@@ -20,7 +20,14 @@ import pysot.tracker.siamrpn_tracker
 import pysot.tracker.siamrpnlt_tracker  # noqa: F401 - the imports register the trackers
 from pysot.core import config as configuration
 from pysot.core.plugins import accepts, digests, load_plugins
-from pysot.core.registry import TRACKERS
+from pysot.core.registry import (
+    BACKBONES,
+    MASK_HEADS,
+    NECKS,
+    REFINE_HEADS,
+    RPN_HEADS,
+    TRACKERS,
+)
 from pysot.core.settings import TrackParams
 from pysot.core.values import shown
 from pysot.tracker.exported import RECORD, ExportedNetwork, read_record
@@ -39,6 +46,14 @@ _NETWORK = (
 )
 # sections of a configuration that change a tracker's boxes
 _SETTINGS = ("BACKBONE", "ADJUST", "RPN", "MASK", "REFINE", "ANCHOR", "TRACK")
+_TABLES = dict(
+    BACKBONE=BACKBONES,
+    ADJUST=NECKS,
+    RPN=RPN_HEADS,
+    MASK=MASK_HEADS,
+    REFINE=REFINE_HEADS,
+    TRACK=TRACKERS,
+)  # of the parts that sections name
 
 TRACKS = TRACKERS  # PySOT's name for it
 
@@ -220,7 +235,9 @@ class TrackerSpec:
 
     def record(self) -> dict[str, Any]:
         """Return the digest and settings that results depend on, to keep beside them."""
-        cfg, used = self.cfg, digests()
+        cfg = self.cfg
+        parts = [table[cfg[key].TYPE] for key, table in _TABLES.items() if cfg[key].TYPE in table]
+        used = digests(parts)
         settings = {key: cfg[key] for key in _SETTINGS}
         return {"sha256": self.digest, "settings": settings, **({"plugins": used} if used else {})}
 

@@ -272,6 +272,11 @@ def test_installed_plug_ins_are_found_by_their_entry_point(plugin, monkeypatch, 
     plugins.load_installed()
     assert "Patient" in TRACKERS
     assert "plug-in bad (not_there): ModuleNotFoundError" in caplog.text
+    assert plugins.digests().keys() == {"my_plugin"}
+    assert plugins.digests([TRACKERS["SiamRPNTracker"]]) == {}  # it made nothing of that
+    assert plugins.digests([TRACKERS["Patient"]]).keys() == {"my_plugin"}
+    plugins.load_plugins(["my_plugin"])
+    assert plugins.digests([]).keys() == {"my_plugin"}
 
 
 def test_results_and_checkpoints_say_which_plug_ins_made_them(
