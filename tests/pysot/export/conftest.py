@@ -4,7 +4,7 @@ import pytest
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
     """Function to the folder of an exported system, beside its config.yaml and model.pth."""
-    from test_export import SYSTEMS, written  # on use: this file is read first
+    from test_exported_networks import SYSTEMS, written  # on use: this file is read first
 
     from pysot.cli.export import main
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from box_files import read_boxes
-from test_export import SYSTEMS
+from test_exported_networks import SYSTEMS
 
 from pysot import MultiTracker, Tracker
 from pysot.cli.test import main as run_test
