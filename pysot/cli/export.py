@@ -25,6 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pysot.cli import Parser, find_dataset_root, find_tracker
 from pysot.core.config import Config, load_config
 from pysot.core.registry import TRACKERS
@@ -35,7 +37,7 @@ from pysot.export.score import score_trackers
 from pysot.models.model_builder import build_model
 from pysot.tracker.exported import ExportedNetwork, read_record
 from pysot.tracker.siammask_tracker import SiamMaskTracker
-from pysot.tracker.tracker_builder import build_tracker
+from pysot.tracker.tracker_builder import build_tracker, prepare_model
 from pysot.utils.model_load import load_weights
 from pysot.zoo.download import sha256_of
 from toolkit.datasets import DatasetFactory
@@ -116,7 +118,8 @@ def _score(args: argparse.Namespace, model: Any, cfg: Config) -> Callable[[Path]
 
     def score(folder: Path) -> dict[str, Any]:
         exported = ExportedNetwork(folder, read_record(folder), "onnxruntime")
-        networks = {"pytorch": model, "exported": exported}
+        torch.set_num_threads(1)  # as when testing
+        networks = {"pytorch": prepare_model(model, cfg), "exported": exported}
         builds = {key: partial(build_tracker, net, cfg) for key, net in networks.items()}
         return {args.score: score_trackers(builds, data)}
 
