@@ -49,7 +49,7 @@ USES = {
     "got10k": ["python -c 'import got10k'"],
     "supervision": ["python -c 'import supervision'"],
     "wandb": [f"WANDB_MODE=offline {TRAIN} TRAIN.LOGGERS [wandb]"],
-    "mlflow": [f"MLFLOW_TRACKING_URI=file:mlruns {TRAIN} TRAIN.LOGGERS [mlflow]"],
+    "mlflow": [f"MLFLOW_TRACKING_URI=sqlite:///mlflow.db {TRAIN} TRAIN.LOGGERS [mlflow]"],
 }
 # of the wheel alone, in the folder of the data
 COMMANDS = [
