@@ -31,7 +31,7 @@ from pysot.core.plugins import digests
 from pysot.models.model_builder import build_model
 from pysot.utils.model_load import WEIGHT_FILES, load_weights, write_weights
 from pysot.zoo import find_model, models, weights_of
-from pysot.zoo.download import sha256_of
+from toolkit.io.files import sha256_of
 
 logger = logging.getLogger(__name__)
 

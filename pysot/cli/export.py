@@ -39,8 +39,8 @@ from pysot.tracker.exported import ExportedNetwork, read_record
 from pysot.tracker.siammask_tracker import SiamMaskTracker
 from pysot.tracker.tracker_builder import build_tracker, prepare_model
 from pysot.utils.model_load import load_weights
-from pysot.zoo.download import sha256_of
 from toolkit.datasets import DatasetFactory
+from toolkit.io.files import sha256_of
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -6,7 +6,6 @@ point of the group ``pysot.plugins`` of an installed distribution.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import logging
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import toolkit
+from toolkit.io.files import sha256_of
 from toolkit.io.pool import preloaded
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def _import(module: str, name: str) -> Any:
     if module not in preloaded:
         preloaded.append(module)
     if source := getattr(found, "__file__", None):
-        _digests.setdefault(module, hashlib.sha256(Path(source).read_bytes()).hexdigest())
+        _digests.setdefault(module, sha256_of(source))
     return found
 
 

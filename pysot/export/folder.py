@@ -29,8 +29,7 @@ from pysot.tracker.exported import (
     digest_of,
     run_onnxruntime,
 )
-from pysot.zoo.download import sha256_of
-from toolkit.io.files import atomic_folder
+from toolkit.io.files import atomic_folder, sha256_of
 from toolkit.io.names import first_line
 
 logger = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysot.tracker.network import Network, flat, map_kernels, select
+from toolkit.io.files import sha256_of
 from toolkit.io.names import first_line
 from toolkit.io.packages import load_package
 
@@ -64,7 +65,7 @@ def digest_of(record: Mapping[str, Any]) -> str:
 def _check_file(path: Path, expected: str) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; export the tracker again")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+    if sha256_of(path) != expected:
         raise ValueError(
             f"{path} is damaged, or of another tracker: its SHA-256 is not that in {RECORD}"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from pysot.core.registry import (
 from pysot.core.settings import TrackParams
 from pysot.core.values import shown
 from pysot.tracker.exported import RECORD, ExportedNetwork, read_record
+from toolkit.io.files import sha256_of
 
 if TYPE_CHECKING:  # PyTorch is imported where it is used: exported networks do without
     from torch import nn
@@ -44,6 +44,7 @@ _NETWORK = (
     *("MASK.KWARGS", "REFINE.REFINE", "REFINE.TYPE"),
     *("ANCHOR.STRIDE", "ANCHOR.RATIOS", "ANCHOR.SCALES"),
 )
+
 # sections of a configuration that change a tracker's boxes
 _SETTINGS = ("BACKBONE", "ADJUST", "RPN", "MASK", "REFINE", "ANCHOR", "TRACK")
 _TABLES = dict(
@@ -247,7 +248,7 @@ def _digest(snapshot: Path) -> str:
     file = snapshot / RECORD if snapshot.is_dir() else snapshot
     if not file.is_file():
         raise FileNotFoundError(f"checkpoint not found: {snapshot}")
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return sha256_of(file)
 
 
 @lru_cache(maxsize=1)

@@ -20,8 +20,8 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from pysot.core import EXPERIMENTS
-from pysot.zoo.download import fetch, sha256_of
-from toolkit.io.files import atomic_write
+from pysot.zoo.download import fetch
+from toolkit.io.files import atomic_write, sha256_of
 
 logger = logging.getLogger(__name__)
 

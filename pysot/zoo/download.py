@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from toolkit.io.files import acquire, naming
+from toolkit.io.files import acquire, naming, sha256_of
 from toolkit.io.packages import load_package
 
 _TIMEOUT = 30.0  # seconds without a byte
@@ -188,15 +187,6 @@ class _Download:
         if not whole.is_file():
             raise OSError("Google Drive did not send the file")
         os.replace(whole, self.part)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _describe(error: Exception) -> str:

@@ -15,7 +15,7 @@ from pysot.core.config import load_config
 from pysot.models.model_builder import build_model, load_pretrained
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.model_load import read_checkpoint
-from pysot.zoo.download import sha256_of
+from toolkit.io.files import sha256_of
 
 BOX = (20, 15, 24, 18)
 

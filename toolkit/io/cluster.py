@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
+from toolkit.io.files import sha256_of
 from toolkit.io.names import first_line
 from toolkit.io.packages import load_package
 from toolkit.io.pool import Item, Result, WorkerDied, preloaded
@@ -180,7 +181,7 @@ def _code() -> str:
 def _digest(module: str) -> str:
     """Return the digest of a module's file, if it has one."""
     file = getattr(import_module(module), "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    return sha256_of(file) if file else ""
 
 
 def _do(settings: _Settings, work: bytes, item: Any) -> Any:

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and locks between processes."""
 
 import errno
+import hashlib
 import logging
 import os
 import platform
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,9})\.part(\.[^.]*)?", re.DOTALL)
 _LONGEST = 255  # bytes of a file's name
+_BLOCK = 1 << 16  # bytes read at a time
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file systems
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # reading never fails so
 
@@ -209,3 +211,12 @@ def acquire(path: str | os.PathLike, wait: bool = False) -> Iterator[bool]:
             if not wait:
                 path.unlink()
         lock.release()
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -17,7 +17,7 @@ from pysot.cli.test import main as run_test
 from pysot.core.config import REPOSITORY
 from pysot.tracker.exported import BACKENDS, DIGEST, digest_of, run_onnxruntime
 from pysot.tracker.tracker_builder import TrackerSpec, load_network
-from pysot.zoo.download import sha256_of
+from toolkit.io.files import sha256_of
 
 # the trackers' settings make every part of them work with drawn weights
 ADAPTING = ["TRACK.DISTRACTOR_THRESHOLD", 0.1, "TRACK.TEMPLATE_LR", 0.2]
