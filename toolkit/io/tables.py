@@ -20,7 +20,9 @@ class Table(dict[str, V]):
 
     def __setitem__(self, name: str, entry: V) -> None:
         if name in self:
-            raise ValueError(f"{self.kind} {name!r} is registered already")
+            owner = getattr(self[name], "__module__", "")
+            by = f", by {owner}" if owner else ""
+            raise ValueError(f"{self.kind} {name!r} is registered already{by}")
         super().__setitem__(name, entry)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -132,7 +132,8 @@ def test_a_module_of_the_current_folder_is_found_by_its_name(plugin, tmp_path, m
         (
             "from pysot.core.registry import BACKBONES\n@BACKBONES.register('alexnet')\n"
             "class Own: pass\n",
-            r"my_plugin\.py:\d: backbone 'alexnet' is registered already",
+            r"my_plugin\.py:\d: backbone 'alexnet' is registered already, "
+            r"by pysot\.models\.backbone\.alexnet",
         ),
         (
             "from pysot.core.registry import TRACKERS\n@TRACKERS.register('Own')\n"
