@@ -239,11 +239,21 @@ class TrainingSet:
     anno: str = key("", "JSON of annotations")
     frame_range: int = key(100, "largest distance in frames of the images of a pair", ge=0)
     num_use: int = key(-1, "videos to draw per pass; -1: each once", ge=-1, **_MANY)
+    every: int = own(1, "take every n-th box of a track", **_POSITIVE)
 
 
 def _crops(name: str, anno: str, frame_range: int, num_use: int = -1) -> TrainingSet:
     folder = f"training_dataset/{name}"
     return TrainingSet(f"{folder}/crop511", f"{folder}/{anno}", frame_range, num_use)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Fixed augmented views of every crop; a pair draws two. 0: a fresh one for every pair."""
+
+    template: int = own(0, "views of each crop as template", ge=0, le=10**4)
+    search: int = own(0, "views of each crop as search image", ge=0, le=10**4)
+    seed: int = own(0, "of the views; with them, gray is drawn per view", ge=0)
 
 
 @dataclass(frozen=True)
@@ -255,6 +265,7 @@ class Dataset:
     )
     template: Augmentation = Augmentation(shift=4, scale=0.05)
     search: Augmentation = Augmentation(shift=64, scale=0.18)
+    views: Views = Views()
     neg: float = key(0.2, "share of pairs of two different objects", **_SHARE)
     neg_same_category: float = own(
         -1.0,

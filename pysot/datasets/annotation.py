@@ -7,7 +7,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,15 @@ def read_annotations(path: Path) -> Annotations:
         categories=categories,
         left_out=faults.total,
     )
+
+
+def thinned(known: Annotations, every: int) -> Annotations:
+    """Keep every n-th row of each track, the first one included."""
+    counts = np.diff(known.first_row)
+    places = np.arange(len(known.frames)) - np.repeat(known.first_row[:-1], counts)
+    keep = places % every == 0
+    first_row = np.cumsum([0, *-(-counts // every)])
+    return replace(known, first_row=first_row, frames=known.frames[keep], sizes=known.sizes[keep])
 
 
 def categories_path(path: Path) -> Path:

@@ -19,10 +19,17 @@ import pysot.models.head  # noqa: F401 - the import registers what a configurati
 from pysot.core.config import Config, read_sections, resolve_path
 from pysot.core.registry import AUGMENTATIONS, LABELS, RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget, CenterTarget
-from pysot.datasets.annotation import read_annotations
+from pysot.datasets.annotation import read_annotations, thinned
 from pysot.datasets.augmentation import Augmentation
 from pysot.datasets.crop_store import CropFolder, UnreadableImage
-from pysot.datasets.dataset import Labeler, PairDataset, RunBatches, TrainingSet, collate
+from pysot.datasets.dataset import (
+    Labeler,
+    PairDataset,
+    RunBatches,
+    TrainingSet,
+    Views,
+    collate,
+)
 from pysot.utils.anchor import Grid, anchor_shapes, training_anchors
 
 logger = logging.getLogger(__name__)
@@ -71,6 +78,7 @@ def build_train_dataset(cfg: Config, seed: int, grid: Grid | None = None) -> Pai
         max_attempts=cfg.TRAIN.MAX_BAD_IMAGES,
         neg_same_category=cfg.DATASET.NEG_SAME_CATEGORY,
         masks=cfg.MASK.MASK,
+        views=read_sections(Views, cfg.DATASET.VIEWS),
     )
 
 
@@ -81,7 +89,7 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
     node = cfg.DATASET[name]
     root = resolve_path(node.ROOT)
     logger.info("loading %s", name)
-    annotations = read_annotations(resolve_path(node.ANNO))
+    annotations = thinned(read_annotations(resolve_path(node.ANNO)), node.EVERY)
     if not Path(root).is_dir():
         raise FileNotFoundError(f"DATASET.{name}.ROOT: folder of training crops not found: {root}")
     if not node.NUM_USE:
@@ -89,7 +97,8 @@ def _training_set(cfg: Config, name: str) -> TrainingSet:
     num_use = node.NUM_USE if node.NUM_USE > 0 else len(annotations)
     found = num_use, len(annotations), annotations.left_out
     logger.info("%s loaded: %d of %d videos per pass, %d entries left out", name, *found)
-    subset = TrainingSet(name, CropFolder(root), annotations, node.FRAME_RANGE, num_use)
+    reach = -(-node.FRAME_RANGE // node.EVERY)
+    subset = TrainingSet(name, CropFolder(root), annotations, reach, num_use)
     _check_crops(subset, cfg.TRAIN.SEARCH_SIZE)
     return subset
 

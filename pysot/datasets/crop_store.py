@@ -94,6 +94,14 @@ class CropFolder:
         """Return the name of a file, which may be missing."""
         return f"{self.root}/{video}/{crop_name(frame, track, kind)}"
 
+    def stamp(self, video: str, frame: int, track: str, kind: str = "x") -> str:
+        """Return size and time of a file, which change with its content; empty if it is missing."""
+        try:
+            found = os.stat(self.path(video, frame, track, kind))
+        except (OSError, ValueError):
+            return ""
+        return f"{found.st_size} {found.st_mtime_ns}"
+
     def _content(self, video: str, frame: int, track: str, kind: str) -> tuple[bytes, str, str]:
         path = self.path(video, frame, track, kind)
         try:

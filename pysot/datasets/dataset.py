@@ -3,16 +3,18 @@
 A sample is a pure function of (seed, epoch, index): the number of workers, their order and an
 interruption change nothing. Every draw comes from
 ``Generator(PCG64(SeedSequence([seed, domain, a, b, c])))``; domain 0 draws a sample
-(epoch, index, attempt), domain 1 the order of the videos (pass, training set, 0).
+(epoch, index, attempt), domain 1 the order of the videos (pass, training set, 0). A fixed view is a
+pure function of (seed of the views, crop, role, number), in domain 2.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,9 @@ Labeler = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
 """Makes labels, by name: from the target's box in the search image, a source of randomness, and
 whether the template shows another object."""
 
-IMAGES = ("template", "search")
-_SAMPLE, _ORDER = 0, 1
+IMAGES = ("template", "search")  # the roles of a pair's images
+_SAMPLE, _ORDER, _VIEW = 0, 1, 2
+_Sample = TypeVar("_Sample", bound=dict[str, Any])
 
 
 class TrainingDataError(ValueError):
@@ -62,6 +65,8 @@ class Crop:
     frame: int
     track: str
     size: NDArray
+    set_name: str
+    row: int  # of its box in the set's annotations
 
     @property
     def target(self) -> tuple[Path, str, str]:
@@ -87,6 +92,45 @@ class Crop:
             )
         return mask
 
+    def stamp(self) -> str:
+        """Return a text that is another one as soon as image, mask or box have changed."""
+        place = self.video, self.frame, self.track
+        files = [self.crops.stamp(*place, kind) for kind in "xm"]
+        return "\0".join([self.set_name, *map(str, place), repr(self.size.tolist()), *files])
+
+    def digest(self) -> tuple[int, ...]:
+        """Return numbers of 32 bits that no other crop has."""
+        text = "\0".join([self.set_name, self.video, str(self.frame), self.track])
+        return tuple(np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], "<u4").tolist())
+
+
+@dataclass(frozen=True)
+class Views:
+    """Fixed augmented views of every crop, by role; 0: a fresh augmentation for every pair."""
+
+    template: int = 0
+    search: int = 0
+    seed: int = 0
+
+
+class Pair(NamedTuple):
+    """What a sample shows."""
+
+    template: Crop
+    search: Crop
+    differ: bool  # whether they show different targets
+    gray: bool  # whether fresh images lose their colors
+    views: tuple[int | None, int | None]  # numbers of the fixed views; None: a fresh one
+
+
+class Seen(NamedTuple):
+    """A crop as the network gets it; see :meth:`Augmentation.in_bytes`."""
+
+    image: NDArray
+    offset: NDArray
+    box: Corner
+    mask: NDArray | None
+
 
 @dataclass(eq=False, repr=False)
 class PairDataset(Dataset):
@@ -106,6 +150,7 @@ class PairDataset(Dataset):
     # share of negative pairs of one category, see Negatives; below 0 the second is any object
     neg_same_category: float
     masks: bool  # whether samples have masks
+    views: Views = Views()
 
     def __post_init__(self) -> None:
         known = [subset.annotations for subset in self.sets]
@@ -122,13 +167,20 @@ class PairDataset(Dataset):
             y1, x2, y2; ``bad_images``: paths and reasons of the images that could not be read. If
             no replacement could be read either, ``bad_images`` alone.
         """
+        return self.sample(item, self._see_pair)
+
+    def sample(self, item: int, make: Callable[[Pair, np.random.Generator], _Sample]) -> _Sample:
+        """Make something of an item's pair, or of one that takes its place; see `__getitem__`.
+
+        ``make`` gets the pair and what is left of its randomness, and may raise UnreadableImage.
+        """
         epoch, index = divmod(item, self.epoch_length)
         bad: list[str] = []
         for attempt in range(self.max_attempts + 1):
             rng = _generator(self.seed, _SAMPLE, epoch, index, attempt)
             place = item if attempt == 0 else int(rng.integers(self.pass_length))
             try:
-                return self._sample(self.pick(place), rng) | {"bad_images": bad}
+                return make(self._draw(self.pick(place), rng), rng) | {"bad_images": bad}
             except UnreadableImage as error:
                 bad.append(str(error))
         return {"bad_images": bad}
@@ -184,33 +236,56 @@ class PairDataset(Dataset):
         other = self.sets[rng.integers(len(self.sets))]
         return other, int(rng.integers(len(other.annotations)))
 
-    def _sample(
-        self, picked: tuple[TrainingSet, int], rng: np.random.Generator
-    ) -> dict[str, NDArray]:
+    def _draw(self, picked: tuple[TrainingSet, int], rng: np.random.Generator) -> Pair:
         gray = self.gray > rng.random()
-        template_crop, search_crop, neg = self.draw_pair(*picked, rng)
-        image, box = self._read(template_crop)
-        size = self.exemplar_size
-        template, template_offset, *_ = self.template.in_bytes(image, box, None, size, rng, gray)
-        image, box = self._read(search_crop)
-        mask = search_crop.mask(image.shape[:2]) if self.masks and not neg else None
-        size = self.search_size
-        search, offset, box, mask = self.search.in_bytes(image, box, mask, size, rng, gray)
-        labels = self.labels(box, rng, neg)
+        template, search, differ = self.draw_pair(*picked, rng)
+        counts = self.views.template, self.views.search
+        numbers = [int(rng.integers(count)) if count else None for count in counts]
+        return Pair(template, search, differ, gray, tuple(numbers))
+
+    def view(self, crop: Crop, role: str, number: int) -> Seen:
+        """Make a fixed view of a crop, as ``template`` or ``search``; it draws its own gray.
+
+        Raises:
+            UnreadableImage: If crop or mask cannot be read.
+        """
+        words = *crop.digest(), IMAGES.index(role), number
+        rng = _generator(self.views.seed, _VIEW, *words)
+        return self._see(crop, role, rng, self.gray > rng.random())
+
+    def label(self, seen: Seen, differ: bool, rng: np.random.Generator) -> dict[str, NDArray]:
+        """Make the labels of a search image, and ``bbox``; of ``seen``, the image is not needed."""
+        labels = self.labels(seen.box, rng, differ)
         if self.masks:
-            labels |= mask_labels(mask, labels["label_cls"], size)
+            mask = None if differ else seen.mask
+            labels |= mask_labels(mask, labels["label_cls"], self.search_size)
+        return {**labels, "bbox": np.array(seen.box, dtype=np.float64)}
+
+    def _see_pair(self, pair: Pair, rng: np.random.Generator) -> dict[str, NDArray]:
+        template, search = (
+            self._see(crop, role, rng, pair.gray, masked=not pair.differ)
+            if number is None
+            else self.view(crop, role, number)
+            for crop, role, number in zip(pair[:2], IMAGES, pair.views, strict=True)
+        )
         return {
-            "template": template.transpose(2, 0, 1),
-            "search": search.transpose(2, 0, 1),
-            "template_offset": template_offset,
-            "search_offset": offset,
-            **labels,
-            "bbox": np.array(box, dtype=np.float64),
+            "template": template.image.transpose(2, 0, 1),
+            "search": search.image.transpose(2, 0, 1),
+            "template_offset": template.offset,
+            "search_offset": search.offset,
+            **self.label(search, pair.differ, rng),
         }
 
-    def _read(self, crop: Crop) -> tuple[EncodedCrop, Corner]:
+    def _see(
+        self, crop: Crop, role: str, rng: np.random.Generator, gray: bool, masked: bool = True
+    ) -> Seen:
         image = crop.open()
-        return image, box_in_crop(image.shape[:2], crop.size)
+        box, mask = box_in_crop(image.shape[:2], crop.size), None
+        if role == "template":
+            return Seen(*self.template.in_bytes(image, box, mask, self.exemplar_size, rng, gray))
+        if self.masks and masked:
+            mask = crop.mask(image.shape[:2])
+        return Seen(*self.search.in_bytes(image, box, mask, self.search_size, rng, gray))
 
 
 @dataclass(eq=False)
@@ -323,10 +398,11 @@ def _pass_order(seed: int, number: int, sizes: tuple[tuple[int, int], ...]) -> N
     return rng.permutation(np.concatenate(columns, axis=1), axis=1)
 
 
-def _crop(subset: TrainingSet, track: int, row: int) -> Crop:
+def crop_at(subset: TrainingSet, track: int, row: int) -> Crop:
+    """Return the crop of a row of a set's boxes, which is one of the track's."""
     known = subset.annotations
-    video, frame = known.videos[known.video_of(track)], int(known.frames[row])
-    return Crop(subset.crops, video, frame, known.tracks[track], known.sizes[row])
+    place = known.videos[known.video_of(track)], int(known.frames[row]), known.tracks[track]
+    return Crop(subset.crops, *place, known.sizes[row], subset.name, row)
 
 
 def _draw_track(subset: TrainingSet, video: int, rng: np.random.Generator) -> int:
@@ -335,7 +411,7 @@ def _draw_track(subset: TrainingSet, video: int, rng: np.random.Generator) -> in
 
 def _draw_crop(subset: TrainingSet, track: int, rng: np.random.Generator) -> Crop:
     row = int(rng.integers(*subset.annotations.first_row[track : track + 2]))
-    return _crop(subset, track, row)
+    return crop_at(subset, track, row)
 
 
 def _near_crops(subset: TrainingSet, video: int, rng: np.random.Generator) -> tuple[Crop, Crop]:
@@ -343,4 +419,4 @@ def _near_crops(subset: TrainingSet, video: int, rng: np.random.Generator) -> tu
     first, end = subset.annotations.first_row[track : track + 2].tolist()
     template = int(rng.integers(first, end))
     near = max(first, template - subset.frame_range), min(end, template + subset.frame_range + 1)
-    return _crop(subset, track, template), _crop(subset, track, int(rng.integers(*near)))
+    return crop_at(subset, track, template), crop_at(subset, track, int(rng.integers(*near)))

@@ -63,6 +63,8 @@ def test_defaults_are_those_of_pysot():
     steps = ("GRAD_REDUCE", "ACCUMULATE", "SYNC_BN", "PRECISION", "COMPILE", "EMA")
     added |= {f"TRAIN.{name}" for name in (*steps, "SAVE_MINUTES", "KEEP", "LOGGERS", "LOG_IMAGES")}
     added |= {"DATASET.NEG_SAME_CATEGORY", "DATASET.AUGMENTATION"}
+    added |= {f"DATASET.VIEWS.{name}" for name in ("TEMPLATE", "SEARCH", "SEED")}
+    added |= {f"DATASET.{name}.EVERY" for name in ("VID", "YOUTUBEBB", "COCO", "DET")}
     assert (
         set(ours) - set(published)
         == {"DEVICE", "PLUGINS", "STRICT_KEYS", "RPN.LABELS", "RPN.LOSS"} | added
@@ -267,7 +269,8 @@ def test_stale_keys_of_a_published_file_only_warn(tmp_path, caplog):
 
 def test_a_training_set_of_ones_own_gets_the_missing_defaults(tmp_path):
     config = load_config(write(tmp_path, "DATASET: {MINE: {ROOT: r, ANNO: a, NUM_USE: 5}}"))
-    assert config.DATASET.MINE == {"ROOT": "r", "ANNO": "a", "FRAME_RANGE": 100, "NUM_USE": 5}
+    expected = {"ROOT": "r", "ANNO": "a", "FRAME_RANGE": 100, "NUM_USE": 5, "EVERY": 1}
+    assert expected == config.DATASET.MINE
 
 
 def test_a_loaded_configuration_cannot_be_changed(tmp_path):

@@ -575,3 +575,62 @@ def test_what_does_not_fit_is_named(folder, opts, error, message):
 
 def test_an_epoch_without_a_length_is_one_pass(folder):
     assert build(folder, "DATASET.VIDEOS_PER_EPOCH", "-1").epoch_length == 4
+
+
+# --- fixed views
+
+VIEWS = ("DATASET.VIEWS.TEMPLATE", "2", "DATASET.VIEWS.SEARCH", "3")
+
+
+def views_of(dataset, items=range(60)):
+    """The different images of some pairs, by crop: template, search."""
+    found = {"template": {}, "search": {}}
+    for item in items:
+        z, x, *_ = dataset._draw(dataset.pick(item), _generator(dataset.seed, 0, *divmod(
+            item, dataset.epoch_length), 0))  # fmt: skip
+        sample = dataset[item]
+        for role, crop in (("template", z), ("search", x)):
+            images = found[role].setdefault((crop.video, crop.frame), set())
+            images.add(sample[role].tobytes() + sample[f"{role}_offset"].tobytes())
+    return found
+
+
+def test_crops_have_so_many_views(folder):
+    found = views_of(build(folder, *VIEWS))
+    assert {len(images) for images in found["template"].values()} == {1, 2}
+    assert max(len(images) for images in found["search"].values()) == 3
+
+
+def test_views_do_not_depend_on_the_seed_of_the_run(folder):
+    one, other = (build(folder, *VIEWS, seed=seed) for seed in (1, 2))
+    crop = one.draw_pair(*one.pick(0), _generator(1, 0))[1]
+    views = [one.view(crop, "search", number) for number in range(3)]
+    assert np.array_equal(views[1].image, other.view(crop, "search", 1).image)
+    assert not np.array_equal(views[1].image, views[2].image)
+    changed = build(folder, *VIEWS, "DATASET.VIEWS.SEED", "7")
+    assert not np.array_equal(views[1].image, changed.view(crop, "search", 1).image)
+
+
+def test_without_views_pairs_stay_as_they_were(folder):
+    plain, half = build(folder), build(folder, *VIEWS[:2])
+    assert {crop for crop in map(len, views_of(plain, range(40))["search"].values())} > {3}
+    assert not same(plain[0], half[0])
+
+
+def test_views_are_gray_one_by_one(folder):
+    opts = "DATASET.GRAY", "0.5", "DATASET.TEMPLATE.COLOR", "0", "DATASET.SEARCH.COLOR", "0"
+    samples = [build(folder, *VIEWS, *opts)[item] for item in range(12)]
+    gray = {tuple(np.array_equal(s[k][0], s[k][2]) for k in ("template", "search"))
+            for s in samples}  # fmt: skip
+    assert len(gray) == 4
+
+
+def test_every_third_frame(tmp_path):
+    write_training_set(tmp_path, videos=2, frames=8)
+    opts = "DATASET.MINI.EVERY", "3", "DATASET.MINI.FRAME_RANGE", "4", "DATASET.NEG", "0"
+    dataset = build(tmp_path, *opts)
+    known = dataset.sets[0].annotations
+    assert known.frames.tolist() == [0, 3, 6] * 2
+    assert known.first_row.tolist() == [0, 3, 6]
+    pairs = [dataset.draw_pair(*dataset.pick(n), _generator(1, n)) for n in range(90)]
+    assert {abs(z.frame - x.frame) for z, x, _ in pairs} == {0, 3, 6}
