@@ -75,6 +75,7 @@ class Refine(nn.Module):
     """
 
     channels_last = True
+    strides = (2, 4, 8)
 
     def __init__(
         self, low_channels: Sequence[int] = (64, 256, 512), in_channels: int = 256
@@ -108,11 +109,7 @@ class Refine(nn.Module):
         Raises:
             ValueError: If a position is not in the response.
         """
-        cells = torch.as_tensor(position).reshape(-1, 2).expand(len(correlation), 2).tolist()
-        side = correlation.shape[-1]
-        if not all(0 <= index < side for cell in cells for index in cell):
-            raise ValueError(f"position {position} is outside of the {side} x {side} response")
-        return self.masks_at(low, correlation, [(n, *cell) for n, cell in enumerate(cells)])
+        return self.masks_at(low, correlation, checked_cells(correlation, position))
 
     def masks_at(
         self, low: Sequence[Tensor], correlation: Tensor, cells: Sequence[Sequence[int]]
@@ -120,10 +117,10 @@ class Refine(nn.Module):
         """Refine the masks of N > 0 ``cells`` (sample, row and column); see :meth:`forward`."""
         border = _border(correlation.shape[-1], low[2].shape[-1])
         windows = [
-            _patches(features, cells, side, padding=step * border, step=step)
+            cut_windows(features, cells, side, padding=step * border, step=step)
             for features, (side, step) in zip(low, _WINDOWS, strict=True)
         ]
-        return self._refined(windows, _patches(correlation, cells, side=1, padding=0, step=1))
+        return self._refined(windows, cut_windows(correlation, cells, side=1, padding=0, step=1))
 
     def masks_in_all(self, low: Sequence[Tensor], correlation: Tensor, cell: Tensor) -> Tensor:
         """Refine the masks of a cell, row and column (2,), in all samples, (B, 127 * 127).
@@ -132,10 +129,10 @@ class Refine(nn.Module):
         """
         border = _border(correlation.shape[-1], low[2].shape[-1])
         windows = [
-            _window(F.pad(features, [step * border, step * (border + 1)] * 2), step * cell, side)
+            cut_window(F.pad(features, [step * border, step * (border + 1)] * 2), step * cell, side)
             for features, (side, step) in zip(low, _WINDOWS, strict=True)
         ]
-        return self._refined(windows, _window(correlation, cell, side=1))
+        return self._refined(windows, cut_window(correlation, cell, side=1))
 
     def _refined(self, windows: Sequence[Tensor], correlation: Tensor) -> Tensor:
         p0, p1, p2 = windows
@@ -144,6 +141,19 @@ class Refine(nn.Module):
         out = self.post1(F.interpolate(self.h1(out) + self.v1(p1), size=61))
         out = self.post2(F.interpolate(self.h0(out) + self.v0(p0), size=127))
         return out.flatten(1)
+
+
+def checked_cells(correlation: Tensor, position: Position) -> list[tuple[int, int, int]]:
+    """Return sample, row and column of a position in each sample of a correlation (B, C, R, R).
+
+    Raises:
+        ValueError: If a position is not in the response.
+    """
+    cells = torch.as_tensor(position).reshape(-1, 2).expand(len(correlation), 2).tolist()
+    side = correlation.shape[-1]
+    if not all(0 <= index < side for cell in cells for index in cell):
+        raise ValueError(f"position {position} is outside of the {side} x {side} response")
+    return [(n, row, column) for n, (row, column) in enumerate(cells)]
 
 
 def _border(response_side: int, map_side: int) -> int:
@@ -164,7 +174,7 @@ def _two_convolutions(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     )
 
 
-def _patches(
+def cut_windows(
     features: Tensor, cells: Sequence[Sequence[int]], side: int, padding: int, step: int
 ) -> Tensor:
     """Cut windows of the cells (sample, row, column), (N, C, side, side), zeros outside the map."""
@@ -179,7 +189,7 @@ def _patches(
     return torch.stack(windows)
 
 
-def _window(features: Tensor, corner: Tensor, side: int) -> Tensor:
+def cut_window(features: Tensor, corner: Tensor, side: int) -> Tensor:
     """Cut the window whose first row and column are numbers in a tensor: (B, C, side, side)."""
     rows, columns = (corner[:, None] + torch.arange(side, device=corner.device)).unbind()
     return features.index_select(2, rows).index_select(3, columns)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from pysot.core.registry import RPN_HEADS
-from pysot.models.head.mask import MaskCorr, Refine, _patches
+from pysot.models.head.mask import MaskCorr, Refine, cut_windows
 from pysot.models.head.rpn import FC
 from pysot.models.loss import balanced_logistic_loss
 
@@ -76,13 +76,13 @@ def test_masks_are_made_from_the_correlation():
 @pytest.mark.parametrize(
     ("map_side", "side", "padding", "step"), [(125, 61, 16, 4), (31, 15, 4, 1)]
 )
-def test_patches_are_windows_of_the_padded_map(cell, map_side, side, padding, step):
+def testcut_windows_are_windows_of_the_padded_map(cell, map_side, side, padding, step):
     features = torch.rand(2, 3, map_side, map_side)
     padded = nn.functional.pad(features, [padding] * 4)
     top, left = cell[0] * step, cell[1] * step
     expected = padded[:, :, top : top + side, left : left + side]
     cells = [(sample, *cell) for sample in range(2)]
-    assert torch.equal(_patches(features, cells, side, padding, step), expected)
+    assert torch.equal(cut_windows(features, cells, side, padding, step), expected)
 
 
 @pytest.fixture(scope="module")
