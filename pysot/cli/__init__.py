@@ -265,11 +265,13 @@ def build_executor(args: argparse.Namespace) -> Iterator[Executor]:
         yield executor
 
 
-def find_tracker(args: argparse.Namespace, default: str | None = None) -> tuple[Path | None, Path]:
+def find_tracker(
+    args: argparse.Namespace, default: str | None = None, model: str | None = None
+) -> tuple[Path | None, Path]:
     """Return the configuration and the weights that the arguments of `add_tracker` name.
 
     Without ``--config`` it is that of the model, the card of safetensors weights, ``default``, or
-    None for a folder.
+    None for a folder. Where no tracker is named, it is ``model``, if that is given.
 
     Raises:
         ValueError: If something is missing, or there is too much; or as `weights_of` does.
@@ -277,13 +279,14 @@ def find_tracker(args: argparse.Namespace, default: str | None = None) -> tuple[
     from pysot.core.config import find_config  # slow to import, as is pysot.zoo
 
     config, snapshot = args.config and find_config(args.config), args.snapshot
-    if args.model:
+    name = args.model or (None if config or snapshot else model)
+    if name:
         from pysot.zoo import find_model, weights_of
 
         if snapshot:
             raise ValueError("--model stands for weights; leave out --snapshot")
-        model = find_model(args.model)
-        return config or model.config_path, weights_of(model)
+        known = find_model(name)
+        return config or known.config_path, weights_of(known)
     if snapshot and snapshot.suffix == ".safetensors":
         config = config or snapshot
     exported = snapshot and snapshot.is_dir()  # it has a configuration of its own

@@ -3,14 +3,16 @@ r"""Write the weights of a tracker alone, as a safetensors file that describes i
 Usage:
     pysot convert checkpoint_e20.pth tracker.safetensors --config CONFIG.yaml
     pysot convert checkpoint_e20.pth tracker.safetensors --config CONFIG.yaml --fp16 \
-        --name tracker --scores scores.json --license Apache-2.0
+        --name tracker --card card.yaml --scores scores.json --license Apache-2.0
     pysot convert siamrpn_r50_l234_dwxcorr tracker.safetensors    of pysot models
     pysot convert tracker.safetensors tracker.pth                 for PySOT
 
 IN is a checkpoint of this program or PySOT's, or a safetensors file. OUT has neither optimizer nor
 training state. A safetensors file holds a card beside the weights: configuration, hashes, scores,
-source; test, demo and the like need no --config with it. --fp16 halves it: convolutions in half
-precision, vectors in full. ``KEY VALUE`` pairs override the configuration.
+source; test, demo and the like need no --config with it. --card adds what else users must know, by
+a YAML file of texts: use (shown first), data, backbone, command, seed, or what you like. --fp16
+halves the file: convolutions in half precision, vectors in full. ``KEY VALUE`` pairs override the
+configuration.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pysot.cli import Parser
 from pysot.core.card import read_card
 from pysot.core.config import Config, load_config
 from pysot.core.plugins import digests
+from pysot.core.values import read_yaml
 from pysot.models.model_builder import build_model
 from pysot.utils.model_load import WEIGHT_FILES, load_weights, write_weights
 from pysot.zoo import find_model, models, weights_of
@@ -38,6 +41,11 @@ logger = logging.getLogger(__name__)
 # what a tracker does not depend on, or its user decides
 _LEFT_OUT = ("TRAIN", "DATASET", "PLUGINS", "STRICT_KEYS", "CUDA", "DEVICE")
 _SCORES = ("published", "measured")
+# of a card that this command writes; the others are notes, which are handed on
+_OWN_ENTRIES = (
+    *("format", "name", "system", "license", "precision", "source", *_SCORES, "config"),
+    *("plugins", "parameters", "sha256"),
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -49,7 +57,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_config(required=False)
     add("--fp16", action="store_true", help="half precision, but for vectors")
     add("--name", default="", help="of the tracker, for the card (default: from OUT)")
-    add("--scores", type=Path, metavar="FILE", help="its scores, by pysot eval --json")
+    add("--card", type=Path, metavar="FILE", help="YAML file of texts to add to the card")
+    text = "its scores, by pysot eval --json; may be repeated"
+    add("--scores", type=Path, metavar="FILE", action="append", default=[], help=text)
     add("--license", default="", help="license for the card")
     parser.add_overrides()
     return parser.parse_intermixed_args(argv)
@@ -61,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     if args.output.suffix not in WEIGHT_FILES:
         raise ValueError(f"{args.output}: expected a name in {' or '.join(WEIGHT_FILES)}")
-    if args.output.suffix == ".pth" and (args.name or args.scores or args.license):
-        raise ValueError(f"{args.output} has no card for --name, --scores or --license")
+    if args.output.suffix == ".pth" and (args.name or args.card or args.scores or args.license):
+        raise ValueError(f"{args.output} has no card for --name, --card, --scores or --license")
     path, config, known = _origin(args.source)
     if args.output.exists() and args.output.samefile(path):
         raise ValueError(f"{args.output} is the input; choose another name for the output")
@@ -74,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.fp16:
         weights = {key: _halved(value) for key, value in weights.items()}
     card = _make_card(args, cfg, path, known)
+    card["parameters"] = sum(value.numel() for value in model.parameters())
     write_weights(args.output, weights, card)
     size = args.output.stat().st_size / 1e6
     print(f"{args.output}: {len(weights)} tensors, {size:.1f} MB, {card['precision']}")
@@ -91,6 +102,8 @@ def _origin(name: str) -> tuple[Path, Path | None, dict[str, Any]]:
         raise FileNotFoundError(f"weights not found: {name}")
     model = find_model(name)
     path, config = weights_of(model), model.config_path
+    if path.suffix == ".safetensors":
+        return path, config, {**read_card(path), "name": name}
     card = {key: getattr(model, key) for key in ("name", "license", *_SCORES)}
     source = {"file": model.urls[0], "sha256": sha256_of(path)}
     return path, config, {**card, "source": source, "config": _settings(load_config(config))}
@@ -106,9 +119,13 @@ def _make_card(
     if any(scores.values()) and known.get("config") != config:
         logger.warning("the scores of %s are left out: its configuration is another", args.source)
         scores = {key: {} for key in _SCORES}
-    if args.scores:
-        scores["measured"].update(_read_scores(args.scores, name))
+    for file in args.scores:
+        scores["measured"].update(_read_scores(file, name))
+    notes = {key: value for key, value in known.items() if key not in _OWN_ENTRIES}
+    if args.card:
+        notes |= _read_notes(args.card)
     return {
+        **notes,
         "format": 1,
         "name": name,
         "system": cfg.TRACK.TYPE,
@@ -119,6 +136,21 @@ def _make_card(
         "config": config,
         "plugins": digests(),
     }
+
+
+def _read_notes(path: Path) -> dict[str, Any]:
+    """Read what ``--card`` names: texts, numbers or lists of them, by name.
+
+    ``OSError`` or ``ValueError`` if it cannot be read or is something else.
+    """
+    notes = read_yaml(path)
+    if taken := sorted(set(notes) & set(_OWN_ENTRIES)):
+        raise ValueError(f"{path}: {', '.join(taken)} of a card is written by this command itself")
+    for key, value in notes.items():
+        texts = value if isinstance(value, list) else [value]
+        if not all(isinstance(text, str | int | float) for text in texts):
+            raise ValueError(f"{path}: {key}: expected a text, a number or a list of them")
+    return notes
 
 
 def _settings(cfg: Config) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 r"""Track one object through a video, a camera or a folder of images.
 
 Usage:
+    python tools/demo.py --video clip.mp4
+    python tools/demo.py --video frames/ --init-rect 261,48,39,65 --output tracked.mp4 \
+        --json boxes.json
     python tools/demo.py --config CONFIG.yaml --snapshot model.pth --video clip.mp4
-    python tools/demo.py --config CONFIG.yaml --snapshot model.pth --video frames/ \
-        --init-rect 261,48,39,65 --output tracked.mp4 --json boxes.json
-    python tools/demo.py --model siamrpn_r50_l234_dwxcorr --video 0    # a camera
+    python tools/demo.py --model siammask_lite0 --video 0    # a camera
 
+Without --config, --snapshot and --model the tracker is siamrpn_lite0, which comes with the package.
 With a display, the object is chosen with the mouse and the video is shown in a window; q ends it.
 Without one, --init-rect is needed and the video is written. What was tracked is written, whatever
 ends the run; Ctrl-C is how a camera ends. ``KEY VALUE`` pairs override the configuration.
@@ -37,6 +39,7 @@ from pysot.cli import (
 )
 from pysot.core import RunFailed, StopRequest
 from pysot.tracker.tracker_builder import build_tracker, load_network
+from pysot.zoo import DEFAULT
 from toolkit.io.files import atomic_write
 from toolkit.io.video import (
     Frame,
@@ -84,7 +87,7 @@ def _parse_rect(text: str) -> tuple[float, ...]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Track the object, write what was asked for, and print a summary."""
     args = parse_args(argv)
-    config, snapshot = find_tracker(args)
+    config, snapshot = find_tracker(args, model=DEFAULT)
     display = not (args.output and args.init_rect) and window_available()
     if args.init_rect is None and not display:
         raise ValueError("there is no display to draw a box on: give --init-rect x,y,w,h")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pysot.tracker.base_tracker import as_batch, check_frame
 from pysot.tracker.tracker_builder import build_tracker, load_network
-from pysot.zoo import find_pretrained
+from pysot.zoo import DEFAULT, find_pretrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Tracker:
 
     Example::
 
-        tracker = Tracker.from_pretrained("siamrpn_r50_l234_dwxcorr")
+        tracker = Tracker.from_pretrained()
         tracker.init(first_frame, (x, y, w, h))
         for frame in frames:
             print(tracker.track(frame).bbox)
@@ -75,13 +75,14 @@ class Tracker:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, device: str = "auto", opts: Sequence[Any] = ()
+        cls, name: str | Path = DEFAULT, device: str = "auto", opts: Sequence[Any] = ()
     ) -> Tracker:
-        """Build from published weights, which are downloaded once; see :meth:`from_config`.
+        """Build from weights of this package, or published ones, which are downloaded once.
 
         Args:
             name: One that ``pysot models`` lists, or the path of a safetensors file with a card.
-            device: As there.
+                The default comes with the package.
+            device: As in :meth:`from_config`.
             opts: As there.
 
         Raises:
@@ -152,7 +153,11 @@ class MultiTracker:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, device: str = "auto", opts: Sequence[Any] = (), max_batch: int = 4
+        cls,
+        name: str | Path = DEFAULT,
+        device: str = "auto",
+        opts: Sequence[Any] = (),
+        max_batch: int = 4,
     ) -> MultiTracker:
         """Build from published weights; see :meth:`Tracker.from_pretrained`."""
         return cls.from_config(*find_pretrained(name), device, opts, max_batch)

@@ -25,6 +25,9 @@ from toolkit.io.files import atomic_write, sha256_of
 
 logger = logging.getLogger(__name__)
 
+#: Name of the model that is used where none is named.
+DEFAULT = "siamrpn_lite0"
+
 _TABLE = Path(__file__).with_name("models.json")
 _PACKAGED = "package://"
 

@@ -115,6 +115,55 @@ def test_a_card_is_handed_on_but_scores_of_other_settings_are_not(convert, tmp_p
     assert "its configuration is another" in caplog.text
 
 
+def test_notes_are_part_of_the_card_and_are_handed_on(convert, tmp_path, capsys):
+    notes = tmp_path / "card.yaml"
+    notes.write_text("use: For research.\ndata: [DAVIS (BSD), drawings]\nseed: 3\n")
+    first = convert("a.safetensors", "--card", str(notes))
+    half = convert("h.safetensors", "--fp16", source=first, config=None)
+    notes.write_text("seed: 4\n")
+    other = convert("b.safetensors", "--card", str(notes), source=half, config=None)
+    expected = {"use": "For research.", "data": ["DAVIS (BSD)", "drawings"], "seed": 4}
+    assert {key: read_card(other)[key] for key in expected} == expected
+    capsys.readouterr()
+    models.main([str(half)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "For research."
+    assert {"data: DAVIS (BSD)", "data: drawings", "seed: 3"} <= set(lines)
+
+
+def test_scores_of_several_sets_make_one_card(convert, tmp_path):
+    given = []
+    for name in ("D", "E"):
+        entry = {"x": {"metrics": {"success": 0.4}}}
+        (tmp_path / name).write_text(json.dumps({"dataset": name, "trackers": entry}))
+        given += ["--scores", str(tmp_path / name)]
+    assert read_card(convert("a.safetensors", *given))["measured"].keys() == {"D", "E"}
+
+
+def test_the_row_of_a_file_makes_it_a_model(convert, tmp_path, monkeypatch, draw_frame, capsys):
+    notes = tmp_path / "card.yaml"
+    notes.write_text("use: For research.\nbackbone: AlexNet\n")
+    path = convert("tiny.safetensors", "--fp16", "--card", str(notes), "--license", "MIT")
+    capsys.readouterr()
+    models.main([str(path), "--row"])
+    row = json.loads(capsys.readouterr().out)
+    assert row["urls"] == ["package://pysot.zoo/weights/tiny.safetensors"]
+    model = zoo.Model(**{**row, "urls": ("package://own_weights/tiny.safetensors",)})
+    assert (model.system, model.license, model.size) == ("SiamRPN", "MIT", path.stat().st_size)
+    (path.parent / "own_weights").mkdir()
+    path = path.rename(path.parent / "own_weights" / path.name)
+    (path.parent / "__init__.py").touch()
+    monkeypatch.syspath_prepend(path.parents[1])
+    monkeypatch.setattr(zoo, "models", lambda: {"tiny": model})
+    assert boxes(Tracker.from_pretrained("tiny", "cpu"), draw_frame)
+    models.main(["tiny"])
+    text = capsys.readouterr().out
+    assert text.startswith("For research.\ntiny: SiamRPN, 0.0 M parameters, ")
+    assert "backbone: AlexNet" in text
+    again = convert("again.safetensors", source="tiny", config=None)
+    assert read_card(again)["backbone"] == "AlexNet"
+
+
 def test_published_weights_are_an_input(convert, tmp_path, monkeypatch, tiny_config, checkpoint):
     model = zoo.Model(
         name="tiny",
@@ -136,7 +185,10 @@ def test_published_weights_are_an_input(convert, tmp_path, monkeypatch, tiny_con
     ("name", "more", "words"),
     [
         ("a.onnx", [], r"a\.onnx: expected a name in \.safetensors or \.pth"),
-        ("a.pth", ["--license", "MIT"], r"a\.pth has no card for --name, --scores or --license"),
+        ("a.pth", ["--license", "MIT"], r"a\.pth has no card for --name, --card, --scores or "),
+        ("a.safetensors", ["--card", "gone.yaml"], "not found: gone.yaml"),
+        ("a.safetensors", ["--card", "config"], "BACKBONE: expected a text, a number or a list"),
+        ("a.safetensors", ["--card", "own"], "own: license, name of a card is written by this"),
         ("a.pth", ["IN", "gone.pth"], "weights not found: gone.pth"),
         ("a.pth", ["IN", "gone"], "no model is called 'gone'"),
         ("a.pth", ["CONFIG", None], "has no card with its configuration: give --config"),
@@ -154,7 +206,8 @@ def test_bad_input_writes_nothing(convert, name, more, words, tmp_path, tiny_con
     (tmp_path / "two").write_text(
         json.dumps({"dataset": "D", "trackers": {"b": entry, "c": entry}})
     )
-    files = {"config": str(tiny_config), "two": str(tmp_path / "two")}
+    (tmp_path / "own").write_text("{use: any, name: a, license: MIT}")
+    files = {"config": str(tiny_config)} | {n: str(tmp_path / n) for n in ("two", "own")}
     with pytest.raises((ValueError, OSError), match=words):
         convert(name, *[files.get(word, word) for word in more], **given)
     assert not list((tmp_path / "out").glob("*"))

@@ -2,14 +2,16 @@ import hashlib
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from pysot import MultiTracker, Tracker, zoo
-from pysot.cli import Parser, find_tracker
+from pysot.cli import Parser, demo, find_tracker
 from pysot.cli import eval as eval_command
 from pysot.cli import models as command
 from pysot.cli import test as test_command
@@ -63,7 +65,8 @@ def save_weights(path):
 def test_every_model_of_the_table_has_a_configuration_and_a_way_to_get_it():
     for model in zoo.models().values():
         assert load_config(model.config_path).TRACK.TYPE
-        assert model.license and model.published and (model.sha256 or model.pages)
+        assert model.license and (model.published or model.measured or model.packaged)
+        assert model.sha256 or model.pages
         assert model.sha256 or not model.packaged
 
 
@@ -178,6 +181,22 @@ def test_weights_in_a_package_need_no_download(packaged, tmp_path, draw_frame):
         Tracker.from_pretrained("tiny")
 
 
+def test_without_a_name_the_default_is_used(packaged, draw_frame, tmp_path, monkeypatch):
+    model = replace(packaged, name=zoo.DEFAULT)
+    monkeypatch.setattr(zoo, "find_model", {zoo.DEFAULT: model}.__getitem__)
+    for kind in (Tracker, MultiTracker):
+        assert kind.from_pretrained(device="cpu")
+    cv2.imwrite(str(tmp_path / "0.png"), draw_frame(BOX))
+    cv2.imwrite(str(tmp_path / "1.png"), draw_frame(BOX))
+    given = ["--video", str(tmp_path / "%d.png"), "--output", str(tmp_path / "a.avi")]
+    boxes = tmp_path / "boxes.json"
+    demo.main([*given, "--init-rect", "20,15,24,18", "--json", str(boxes), "DEVICE", "cpu"])
+    assert len(json.loads(boxes.read_text())["frames"]) == 2
+    packaged.path.unlink()
+    with pytest.raises(FileNotFoundError, match=f"the weights of {zoo.DEFAULT}, is missing"):
+        demo.main([*given, "--init-rect", "20,15,24,18"])
+
+
 def test_a_file_of_a_package_may_not_change(packaged):
     packaged.path.write_bytes(b"others")
     with pytest.raises(ValueError, match="SHA-256 is not that of tiny"):
@@ -220,6 +239,12 @@ def test_a_name_stands_for_configuration_and_weights(packaged, tmp_path):
     for words in ([], ["--config", "c"], ["--snapshot", "a.pth"]):
         with pytest.raises(ValueError, match="needs --config and --snapshot, or --model"):
             find_tracker(named(*words))
+    assert find_tracker(named(), model="tiny") == (packaged.config_path, weights)
+    given = named("--config", "c", "--snapshot", "a.pth")
+    assert find_tracker(given, model="tiny")[1] == Path("a.pth")
+    for words in (["--config", "c"], ["--snapshot", "a.pth"]):
+        with pytest.raises(ValueError, match="needs --config and --snapshot, or --model"):
+            find_tracker(named(*words), model="tiny")
     with pytest.raises(ValueError, match="leave out --snapshot"):
         find_tracker(named("--model", "tiny", "--snapshot", "a.pth"))
     with pytest.raises(ValueError, match="no model is called 'tinny'; did you mean tiny"):
