@@ -47,6 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     train, test = home / "training_dataset/synthetic", home / "testing_dataset/Synthetic"
     add("--train-root", type=Path, default=train, help="folder of the training set")
     add("--test-root", type=Path, default=test, help="folder of the benchmark")
+    add("--only", choices=("train", "test"), help="make only the training set, or the benchmark")
     add("--seed", type=int, default=1, help="0 or more")
     add("--workers", type=int, default=2, help="processes; the result is the same")
     add("--train-videos", type=int, default=110, help="of two or three tracks each")
@@ -67,9 +68,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Make what is missing and say what there is."""
     args, started = parse_args(argv), time.perf_counter()
-    train = Plan(args.seed, args.train_videos, args.train_frames, _TRAIN)
-    test = Plan(args.seed, args.test_videos, args.test_frames, _TEST)
-    for root, plan in ((args.train_root, train), (args.test_root, test)):
+    train = args.train_root, Plan(args.seed, args.train_videos, args.train_frames, _TRAIN)
+    test = args.test_root, Plan(args.seed, args.test_videos, args.test_frames, _TEST)
+    for root, plan in {"train": [train], "test": [test], None: [train, test]}[args.only]:
         made = ensure(root, plan, args.workers, args.overwrite)
         print(f"{root}: {plan.videos} videos, {'made' if made else 'already there'}")
     if args.preview:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -229,6 +230,16 @@ def test_a_set_that_another_process_writes_to_is_not_stamped(training_only, tmp_
     with pytest.raises(RunFailed, match="another process"):
         training_only()
     assert json.loads((tmp_path / "t" / STAMP).read_text())["complete"] is False
+
+
+def test_one_of_the_two_sets_is_made_alone(tmp_path):
+    roots = {"train": tmp_path / "train", "test": tmp_path / "Test"}
+    given = ["--train-root", str(roots["train"]), "--test-root", str(roots["test"])]
+    sizes = ("--train-videos", "--train-frames", "--test-videos", "--test-frames", "--workers")
+    for only, root in roots.items():
+        main([*given, "--only", only, *[word for name in sizes for word in (name, "1")]])
+        assert [path.name for path in tmp_path.iterdir()] == [root.name]
+        shutil.rmtree(root)
 
 
 def test_preview_shows_six_frames_per_video(made, tmp_path):
