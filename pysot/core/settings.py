@@ -168,7 +168,10 @@ class Train:
     exemplar_size: int = key(127, "side of the template in pixels", **_SIDE)
     search_size: int = key(255, "side of the search image in pixels", **_SIDE)
     base_size: int = key(
-        8, "excess of OUTPUT_SIZE over the sizes' difference in strides + 1", **_EXCESS
+        8,
+        "excess of OUTPUT_SIZE over the sizes' difference in strides + 1; 0: search maps lose the "
+        "border that a neck cuts from the template's, too",
+        **_EXCESS,
     )
     output_size: int = key(25, "side of the response in cells", **_FEW)
     resume: str = key("", "checkpoint to go on from, or auto for the newest")
@@ -290,7 +293,9 @@ class Backbone:
 
     type: str = key("res50", "a name in pysot.core.registry.BACKBONES, or timm:NAME")
     kwargs: dict = key({}, _KWARGS)
-    pretrained: str = key("", "ImageNet weights: a file, torchvision://NAME, or timm://")
+    pretrained: str = key(
+        "", "ImageNet weights: a file, torchvision://NAME, package://NAME, or timm://"
+    )
     train_layers: tuple[str, ...] = key(("layer2", "layer3", "layer4"), "layers that learn")
     layers_lr: float = key(0.1, "factor on their learning rate", ge=0)
     train_epoch: int = key(10, "epoch from which they learn, counted from 0")

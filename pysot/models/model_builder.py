@@ -6,7 +6,7 @@ z template, x search image, zf and xf their features; B batch, A anchors, R resp
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ import pysot.models.head
 import pysot.models.neck  # noqa: F401 - the imports register what a configuration may name
 from pysot.core import config as configuration
 from pysot.core.registry import BACKBONES, LOSSES, MASK_HEADS, NECKS, REFINE_HEADS, RPN_HEADS
-from pysot.models.backbone.pretrained import TORCHVISION, load_backbone
+from pysot.models.backbone.pretrained import PACKAGE, TORCHVISION, load_backbone
 from pysot.models.backbone.timm_network import TIMM
 from pysot.models.head.mask import Position
 from pysot.models.loss import (
@@ -32,6 +32,7 @@ from pysot.models.wiring import (
     as_siamese,
     check_anchors,
     check_wiring,
+    neck_maps,
     refine_inputs,
     suited,
     takes,
@@ -57,7 +58,7 @@ class MaskPrediction(NamedTuple):
     cls: Tensor  # logits, (B, 2A, R, R)
     loc: Tensor  # box deltas, (B, 4A, R, R)
     correlation: Tensor  # (B, hidden, R, R); ``mask_head.masks`` makes the coarse masks of it
-    low: tuple[Tensor, ...]  # the backbone's maps before its last, for ``ModelBuilder.refine``
+    low: tuple[Tensor, ...]  # the backbone's maps before the neck's, for ``ModelBuilder.refine``
 
 
 class ModelBuilder(nn.Module):
@@ -82,12 +83,14 @@ class ModelBuilder(nn.Module):
         if cfg.MASK.MASK:
             self.mask_head = MASK_HEADS.build(cfg.MASK.TYPE, **cfg.MASK.KWARGS)
         if cfg.REFINE.REFINE:
-            inputs = refine_inputs(self.backbone, getattr(self, "mask_head", None))
+            inputs = refine_inputs(self.backbone, self._neck, getattr(self, "mask_head", None))
             self.refine_head = REFINE_HEADS.build(cfg.REFINE.TYPE, **inputs)
-        parts = ("backbone", "neck", "rpn_head", "mask_head")
-        check_wiring(*(getattr(self, part, None) for part in parts))
+        mask_head = getattr(self, "mask_head", None)
+        check_wiring(self.backbone, self._neck, self.rpn_head, mask_head)
         anchor = cfg.ANCHOR
         check_anchors(self.rpn_head, anchor.RATIOS, anchor.SCALES, anchor.ANCHOR_NUM, anchor.STRIDE)
+        # without excess, the response is as if search maps had lost the template's border, too
+        self._cuts_search = cfg.TRAIN.BASE_SIZE == 0
         self.loss_weights = _loss_weights(cfg)
         self._losses = LOSSES.get(cfg.RPN.LOSS or getattr(self.rpn_head, "loss", "anchors"))
         self._kernels: Any = None
@@ -104,7 +107,9 @@ class ModelBuilder(nn.Module):
         Returns kernels for :meth:`predict`: tensors of first dimension B in nested tuples, as the
         head makes them; with masks, :class:`MaskKernels`.
         """
-        _, zf = self.features(z)
+        return self._encode(self.features(z, extra=0)[1])
+
+    def _encode(self, zf: Any) -> Any:
         kernels = self.rpn_head.encode(zf)
         return MaskKernels(kernels, self.mask_head.encode(zf)) if self.has_masks else kernels
 
@@ -179,7 +184,8 @@ class ModelBuilder(nn.Module):
         """Compute the training losses of a batch.
 
         Args:
-            data: ``template`` (B, 3, 127, 127) and ``search`` (B, 3, S, S), BGR in 0..255;
+            data: ``template`` (B, 3, 127, 127) and ``search`` (B, 3, S, S), BGR in 0..255, or in
+                their place :meth:`backbone_maps` of them, ``template_maps`` and ``search_maps``;
                 and the labels that the head's loss takes, all on the model's device. With anchors,
                 ``label_cls`` (B, A, R, R) in {-1, 0, 1}, ``label_loc`` (B, 4, A, R, R) and
                 ``label_loc_weight`` (B, A, R, R). Masks take ``label_mask`` (B, S, S)
@@ -193,7 +199,8 @@ class ModelBuilder(nn.Module):
             ``mask_iou_70`` (see ``pysot.models.loss``). A loss whose weight is 0 is not computed.
         """
         counts = data.get("label_counts")
-        kernels, low, xf = self._encode_pair(data["template"], data["search"])
+        maps = [self._maps_in(data, role) for role in ("template", "search")]
+        kernels, low, xf = self._encode_pair(*maps)
         values: dict[str, Tensor] = {}
         if any(weight for name, weight in self.loss_weights.items() if name != "mask_loss"):
             known = counts is not None and "label_cls" in data
@@ -215,22 +222,41 @@ class ModelBuilder(nn.Module):
         size is taken to keep theirs.
         """
         device = next(self.parameters()).device
-        z, x = (torch.zeros(1, 3, n, n, device=device) for n in (exemplar_size, search_size))
+        blank = (torch.zeros(1, 3, n, n, device=device) for n in (exemplar_size, search_size))
+        z, x = map(self.backbone_maps, blank)
         kernels, _, xf = self._encode_pair(z, x)
         side = self._correlate(kernels, xf)[0].shape[-1]
         try:
             growth = self._correlate(kernels, widened(xf, _WIDENED))[0].shape[-1] - side
         except (RuntimeError, ValueError):
             growth = 0
-        stride = self.backbone.stride * _WIDENED / growth if growth > 0 else self.backbone.stride
+        stride = self._stride_of_heads(x)
+        stride = stride * _WIDENED / growth if growth > 0 else stride
         return Grid(side, round(stride), search_size)
+
+    def _stride_of_heads(self, maps: Sequence[Tensor]) -> int:
+        """Find the stride of the maps that heads get, that of the backbone map of their width."""
+        _, xf = self._for_heads(maps, extra=None)
+        width = (xf if isinstance(xf, Tensor) else xf[0]).shape[-1]
+        strides = getattr(self.backbone, "strides", [])
+        known = {level.shape[-1]: n for level, n in zip(maps, strides, strict=False)}
+        return known.get(width, self.backbone.stride)
 
     def _correlate(self, kernels: Any, xf: Any) -> Any:
         return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
 
-    def _encode_pair(self, z: Tensor, x: Tensor) -> tuple[Any, tuple[Tensor, ...], Any]:
-        extra = (x.shape[-1] - z.shape[-1]) // self.backbone.stride
-        return self.encode_template(z), *self.features(x, extra)
+    def _maps_in(self, data: dict[str, Any], role: str) -> Sequence[Tensor]:
+        if f"{role}_maps" in data:
+            return data[f"{role}_maps"]
+        return self.backbone_maps(data[role])
+
+    def _encode_pair(
+        self, z: Sequence[Tensor], x: Sequence[Tensor]
+    ) -> tuple[Any, tuple[Tensor, ...], Any]:
+        """Return kernels of backbone maps of templates, and what searching needs of the others."""
+        first = self._first_of_neck
+        extra = x[first].shape[-1] - z[first].shape[-1] if self._cuts_search else None
+        return self._encode(self._for_heads(z, extra=0)[1]), *self._for_heads(x, extra)
 
     def label_counts(self, data: dict[str, Tensor]) -> Tensor:
         """Count what losses average over: positives, negatives and, with masks, mask windows.
@@ -294,23 +320,45 @@ class ModelBuilder(nn.Module):
         samples = (([m[n : n + 1] for m in (*low, correlation)], place) for n, *place in cells)
         return torch.cat([self.refine_head(m[:-1], m[-1], place) for m, place in samples])
 
+    def backbone_maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute the backbone's maps of images (B, 3, S, S), each (B, C, H, W), also a single one.
+
+        ``forward`` takes them in the place of images.
+        """
+        maps = self.backbone(suited(images, self.backbone))
+        return (maps,) if isinstance(maps, Tensor) else tuple(maps)
+
     def features(
-        self, images: Tensor, extra: int = 0
+        self, images: Tensor, extra: int | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor | list[Tensor]]:
         """Compute the maps for Refine (none without masks) and those for the heads.
 
-        Their maps are ``extra`` cells wider than a template's.
+        ``extra`` says what the neck cuts: nothing (None, a search image), or to so many cells more
+        than the center of a template, which has 0.
         """
-        low: tuple[Tensor, ...] = ()
-        maps = self.backbone(suited(images, self.backbone))
-        if self.has_masks and not isinstance(maps, Tensor):
-            *first, maps = maps
-            low = tuple(first)
-        if hasattr(self, "neck"):
-            maps = suited(maps, self.neck)
-            maps = self.neck(maps, extra) if takes(self.neck, "extra") else self.neck(maps)
+        return self._for_heads(self.backbone_maps(images), extra)
+
+    def _for_heads(
+        self, maps: Sequence[Tensor], extra: int | None
+    ) -> tuple[tuple[Tensor, ...], Tensor | list[Tensor]]:
+        """Compute what :meth:`features` does from the backbone's maps."""
+        first = self._first_of_neck
+        low, maps = tuple(maps[:first]), list(maps[first:])
+        maps = maps[0] if len(maps) == 1 else maps
+        if self._neck is not None:
+            maps = suited(maps, self._neck)
+            maps = self._neck(maps, extra) if takes(self._neck, "extra") else self._neck(maps)
         heads = (self.rpn_head, self.mask_head) if self.has_masks else (self.rpn_head,)
         return low, suited(maps, *heads)
+
+    @property
+    def _neck(self) -> nn.Module | None:
+        return getattr(self, "neck", None)
+
+    @property
+    def _first_of_neck(self) -> int:
+        """Number of the backbone's first map for neck and heads; those before it are Refine's."""
+        return -neck_maps(self._neck) if self.has_masks else 0
 
 
 def _loss_weights(cfg: configuration.Config) -> dict[str, float]:
@@ -352,7 +400,7 @@ def load_pretrained(model: ModelBuilder, cfg: configuration.Config) -> None:
     if backbone == TIMM:
         _load_published(model.backbone)
     elif backbone:
-        is_path = not backbone.startswith(TORCHVISION)
+        is_path = not backbone.startswith((TORCHVISION, PACKAGE))
         source = configuration.resolve_path(backbone) if is_path else backbone
         load_backbone(model.backbone, source, rename, strict)
     if train.PRETRAINED and strict:

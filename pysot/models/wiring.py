@@ -25,15 +25,15 @@ def check_wiring(
 ) -> None:
     """Follow the channels of the maps through a network.
 
-    With a mask head, neck and heads get the backbone's last map alone. A neck or head that does not
-    state its channels is taken as it is.
+    With a mask head, neck and heads get the backbone's last maps alone, see :func:`neck_maps`. A
+    neck or head that does not state its channels is taken as it is.
 
     Raises:
         ValueError: If a part takes other channels than it gets.
     """
     maps = _as_list(backbone.out_channels)
     if mask_head is not None:
-        maps = maps[-1:]
+        maps = maps[-neck_maps(neck) :]
     if neck is not None:
         _check_neck(neck, maps)
         if getattr(neck, "out_channels", None) is None:
@@ -49,26 +49,34 @@ def check_wiring(
         )
 
 
-def refine_inputs(backbone: nn.Module, mask_head: nn.Module | None) -> dict[str, Any]:
+def neck_maps(neck: nn.Module | None) -> int:
+    """Return how many of the backbone's last maps go to the neck where there are masks."""
+    return len(_as_list(getattr(neck, "in_channels", None)))
+
+
+def refine_inputs(
+    backbone: nn.Module, neck: nn.Module | None, mask_head: nn.Module | None
+) -> dict[str, Any]:
     """Find what a refine head gets: ``low_channels`` of three maps, ``in_channels`` of the masks.
 
     Raises:
-        ValueError: If there is no mask head, or the maps before the backbone's last one are not at
-            strides 2, 4 and 8.
+        ValueError: If there is no mask head, or the backbone's maps before those of the neck are
+            not at strides 2, 4 and 8.
     """
     if mask_head is None:
         raise ValueError("REFINE.REFINE: there are no masks to refine; set MASK.MASK to true")
     if not hasattr(mask_head, "hidden"):
         kind = type(mask_head).__name__
         raise ValueError(f"MASK.TYPE: {kind} must state hidden, the channels of its correlation")
-    strides = list(backbone.strides[:-1]) if hasattr(backbone, "strides") else []
+    last = -neck_maps(neck)
+    strides = list(backbone.strides[:last]) if hasattr(backbone, "strides") else []
     if strides != [2, 4, 8]:
         raise ValueError(
-            "BACKBONE.KWARGS.used_layers: before its last map the refine head needs three, at "
+            "BACKBONE.KWARGS.used_layers: before the neck's maps the refine head needs three, at "
             f"strides [2, 4, 8]; the backbone gives {strides}; use a ResNet with used_layers "
             "[0, 1, 2, 3], or set REFINE.REFINE to false"
         )
-    return {"low_channels": backbone.out_channels[:-1], "in_channels": mask_head.hidden}
+    return {"low_channels": backbone.out_channels[:last], "in_channels": mask_head.hidden}
 
 
 def check_anchors(
@@ -103,7 +111,7 @@ def _check_rpn_head(head: nn.Module, maps: list[int], giver: str) -> None:
         )
     taken = _as_list(head.in_channels)
     if head.in_channels is not None and taken != maps:
-        keys = "BACKBONE.KWARGS" if giver == "backbone" else "ADJUST.KWARGS.out_channels"
+        keys = "BACKBONE.KWARGS" if giver == "backbone" else "ADJUST.KWARGS"
         raise ValueError(
             f"RPN.KWARGS.in_channels (feature_in for UPChannelRPN): the head takes {_shown(taken)} "
             f"channels, the {giver} gives {_shown(maps)}; change it, or {keys}"

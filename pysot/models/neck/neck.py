@@ -12,13 +12,10 @@ from torch import Tensor, nn
 
 from pysot.core.registry import NECKS
 
-# narrower maps are taken for a template's (PySOT's rule), unless they are said to be larger
-_CROP_BELOW = 20
-
 
 @NECKS.register("AdjustLayer")
 class AdjustLayer(nn.Module):
-    """1x1 convolution with batch norm; maps below 20 cells are cut to ``center_size`` cells.
+    """1x1 convolution with batch norm; template maps are cut to ``center_size`` cells.
 
     Raises:
         ValueError: If a channel number is no number.
@@ -41,27 +38,30 @@ class AdjustLayer(nn.Module):
             nn.BatchNorm2d(out_channels),
         )
 
-    def forward(self, x: Tensor, extra: int = 0) -> Tensor:
+    def forward(self, x: Tensor, extra: int | None) -> Tensor:
         """Compute (B, in_channels, H, H) -> (B, out_channels, H', H').
 
-        ``extra`` says by how many cells the map is wider than the template's: the narrow search map
-        of SiamMask's second stage loses as many cells at each side as the template's does.
+        ``extra`` says what is cut: 0 a template to its center; a number a search map, which is by
+        so many cells wider than a template's, at the same border; None leaves a search map whole.
 
         Raises:
             ValueError: If a map that is to be cut is smaller than the center.
         """
-        x = self.downsample(x)
-        width = x.shape[3]
-        if width >= _CROP_BELOW:
-            return x
-        side = self.center_size + extra
-        if width < side:
-            raise ValueError(
-                f"ADJUST.KWARGS.center_size: a map of {width} cells has no center of {side}"
-            )
-        start = (width - side) // 2
-        stop = start + side
-        return x[:, :, start:stop, start:stop]
+        return center(self.downsample(x), self.center_size, extra)
+
+
+def center(x: Tensor, center_size: int, extra: int | None) -> Tensor:
+    """Cut a map; see :meth:`AdjustLayer.forward`."""
+    if extra is None:
+        return x
+    side, width = center_size + extra, x.shape[3]
+    if width < side:
+        raise ValueError(
+            f"ADJUST.KWARGS.center_size: a map of {width} cells has no center of {side}"
+        )
+    start = (width - side) // 2
+    stop = start + side
+    return x[:, :, start:stop, start:stop]
 
 
 @NECKS.register("AdjustAllLayer")
@@ -93,7 +93,9 @@ class AdjustAllLayer(nn.Module):
             name = "downsample" if single else f"downsample{number + 2}"
             self.add_module(name, AdjustLayer(inputs, outputs, center_size))
 
-    def forward(self, features: Tensor | Sequence[Tensor], extra: int = 0) -> Tensor | list[Tensor]:
+    def forward(
+        self, features: Tensor | Sequence[Tensor], extra: int | None
+    ) -> Tensor | list[Tensor]:
         """Compute every level; see :class:`AdjustLayer`."""
         if isinstance(features, Tensor):
             return next(self.children())(features, extra)

@@ -122,7 +122,8 @@ NETWORK = {
     "MASK.KWARGS": {"in_channels": 12, "hidden": 10, "out_channels": 63 * 63},
     "TRAIN.MASK_WEIGHT": 36,
 }
-REFINE = {"REFINE.REFINE": True, "TRAIN.CLS_WEIGHT": 0.0, "TRAIN.LOC_WEIGHT": 0.0}
+REFINE = {"REFINE.REFINE": True, "TRAIN.BASE_SIZE": 0}
+REFINE |= {"TRAIN.CLS_WEIGHT": 0.0, "TRAIN.LOC_WEIGHT": 0.0}
 
 
 def configured(**overrides):
@@ -235,7 +236,7 @@ def test_a_narrow_search_image_has_the_features_of_a_wide_one():
             module.weight[:, :, [0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 0, 2, 0, 1, 2]] = 0
     kernels = model.encode_template(z)
     found = []
-    for image, extra in ((wide, 16), (wide[:, :, 56:-56, 56:-56], 2)):
+    for image, extra in ((wide, None), (wide[:, :, 56:-56, 56:-56], 2)):
         low, xf = model.features(image, extra)
         correlation = model.mask_head.correlate(kernels.mask, xf)
         middle = correlation.shape[-1] // 2

@@ -332,12 +332,12 @@ def test_pretrained_backbone_comes_from_the_path_in_the_configuration(tmp_path):
             {**MOBILE, "RPN.TYPE": "MultiRPN"}
             | {"RPN.KWARGS": HEADS["MultiRPN"]}
             | {"ADJUST.KWARGS": {"in_channels": [8, 24, 80], "out_channels": [8, 9, 9]}},
-            "takes [8, 9, 10] channels, the neck gives [8, 9, 9]; change it, or ADJUST.KWARGS.out",
+            "takes [8, 9, 10] channels, the neck gives [8, 9, 9]; change it, or ADJUST.KWARGS",
         ),
         ({**MASKS, "MASK.KWARGS": {**MASKS["MASK.KWARGS"], "in_channels": 8}}, "MASK.KWARGS.in_"),
         (
             {**MASKS, "BACKBONE.KWARGS": {"used_layers": [1, 2, 3]}},
-            "BACKBONE.KWARGS.used_layers: before its last map the refine head needs three, at "
+            "BACKBONE.KWARGS.used_layers: before the neck's maps the refine head needs three, at "
             "strides [2, 4, 8]; the backbone gives [4, 8]",
         ),
         ({**MASKS, "MASK.MASK": False, "BACKBONE.KWARGS": {"used_layers": [3]}}, "REFINE.REFINE"),

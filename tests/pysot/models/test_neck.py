@@ -14,7 +14,7 @@ def adjust(**kwargs):
     [
         (15, 7, 4),  # ResNet's template
         (15, 6, 4),  # odd rest: one cell more on the far side
-        (19, 7, 6),  # the widest map that is cut
+        (31, 7, 12),  # of any width
         (7, 7, 0),
     ],
 )
@@ -24,17 +24,18 @@ def test_template_maps_are_cut_to_their_center(width, center_size, start):
     x = torch.rand(2, 3, width, width)
     stop = start + center_size
     whole = neck.downsample(x)
-    torch.testing.assert_close(neck(x), whole[:, :, start:stop, start:stop])
+    torch.testing.assert_close(neck(x, extra=0), whole[:, :, start:stop, start:stop])
 
 
 @torch.inference_mode()
-def test_search_maps_stay_whole():
-    assert adjust()(torch.rand(1, 3, 20, 20)).shape == (1, 4, 20, 20)
+@pytest.mark.parametrize("width", [5, 15, 31])
+def test_search_maps_stay_whole(width):
+    assert adjust()(torch.rand(1, 3, width, width), None).shape == (1, 4, width, width)
 
 
 def test_a_map_smaller_than_the_center_is_refused():
     with pytest.raises(ValueError, match=r"ADJUST\.KWARGS\.center_size: a map of 6 cells"):
-        adjust()(torch.rand(1, 3, 6, 6))
+        adjust()(torch.rand(1, 3, 6, 6), extra=0)
 
 
 @torch.inference_mode()
@@ -42,15 +43,15 @@ def test_levels_have_names_and_layers_of_their_own():
     neck = NECKS.build("AdjustAllLayer", in_channels=[3, 5], out_channels=[4, 6]).eval()
     assert [name for name, _ in neck.named_children()] == ["downsample2", "downsample3"]
     maps = [torch.rand(1, 3, 15, 15), torch.rand(1, 5, 31, 31)]
-    out = neck(maps)
-    assert [tuple(m.shape) for m in out] == [(1, 4, 7, 7), (1, 6, 31, 31)]
-    torch.testing.assert_close(out[1], neck.downsample3(maps[1]))
+    out = neck(maps, extra=0)
+    assert [tuple(m.shape) for m in out] == [(1, 4, 7, 7), (1, 6, 7, 7)]
+    torch.testing.assert_close(out[1], neck.downsample3(maps[1], extra=0))
 
 
 def test_a_single_level_is_no_list():
     neck = NECKS.build("AdjustAllLayer", in_channels=[3], out_channels=[4], center_size=5)
     assert [name for name, _ in neck.named_children()] == ["downsample"]
-    assert neck(torch.rand(1, 3, 15, 15)).shape == (1, 4, 5, 5)
+    assert neck(torch.rand(1, 3, 15, 15), extra=0).shape == (1, 4, 5, 5)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,3 @@ def test_a_narrow_search_map_loses_as_much_of_its_border_as_the_template():
     x = torch.rand(1, 3, 17, 17)  # of 143 pixels: two cells more than the template's 15
     whole = neck.downsample(x)
     assert torch.equal(neck(x, extra=2), whole[:, :, 4:13, 4:13])
-    assert torch.equal(neck(x), whole[:, :, 5:12, 5:12])  # PySOT's rule
-    wide = torch.rand(1, 3, 31, 31)
-    assert neck(wide, extra=16).shape[-1] == 31
