@@ -22,12 +22,12 @@ from pysot.core.card import card_config
 from pysot.core.plugins import load_installed, load_plugins
 from pysot.core.registry import AUGMENTATIONS, TRACKERS, Registry
 from pysot.core.settings import (
+    ROWS,
     Augmentation,
     Dataset,
     Key,
     Settings,
     TrackParams,
-    TrainingSet,
     declared,
 )
 from pysot.core.values import OptionText, decoded, read_yaml, shown, unusable
@@ -227,10 +227,15 @@ def _as_yacs(value: Any, old: Any = None) -> Any:
 
 def _new_dataset(node: Config, key: str, value: dict, problems: _Problems) -> Iterator[_Leaf]:
     """Accept a training set of the user's own below ``DATASET``."""
-    fresh = _node(TrainingSet())
+    kind = decoded(value.get("TYPE", "crops"))
+    value = {name: item for name, item in value.items() if (name, kind) != ("TYPE", "crops")}
+    if not isinstance(kind, str) or kind not in ROWS:
+        problems.append(f"DATASET.{key}.TYPE: unknown {shown(kind)}; known: {', '.join(ROWS)}")
+        return
+    fresh = _node(ROWS[kind]())
     yield from _accepted_values(fresh, value, f"DATASET.{key}.", problems)
-    missing = [name for name in ("ROOT", "ANNO") if not value.get(name)]
-    if missing:
+    needed = ("ROOT", "ANNO", "CUTOUTS")
+    if missing := [name for name in needed if name in fresh and not value.get(name)]:
         problems.append(f"DATASET.{key} needs {' and '.join(missing)}")
     yield node, key, fresh
 

@@ -251,6 +251,49 @@ def _crops(name: str, anno: str, frame_range: int, num_use: int = -1) -> Trainin
 
 
 @dataclass(frozen=True)
+class Composites:
+    """Drawn scenes, objects of other sets pasted on images; you may add sections of this TYPE."""
+
+    type: str = own("composites", "composites", choices=("composites",))
+    cutouts: tuple[str, ...] = own(
+        (), "sets with masks, whose objects are cut out; one that is named twice: twice as often"
+    )
+    backgrounds: tuple[str, ...] = own((), "sets or folders of images to paste on; empty: CUTOUTS")
+    scenes: int = own(2000, "scenes, which are videos of one target", ge=1, le=10**6)
+    frames: int = own(6, "frames of a scene", ge=1, le=10**4)
+    templates: int = own(
+        2,
+        "first frames of a scene, without distractors and occluders, of which templates are drawn; "
+        "0: of any",
+        ge=0,
+    )
+    seed: int = own(0, "another one draws other scenes", ge=0)
+    frame_range: int = own(100, "largest distance in frames of the images of a pair", ge=0)
+    num_use: int = own(-1, "scenes to draw per pass; -1: each once", ge=-1, **_MANY)
+    distractors: int = own(3, "most objects beside the target", ge=0, le=100)
+    likes: float = own(0.4, "probability that one is the target's, in another light", **_SHARE)
+    occluders: float = own(0.3, "probability of an object before the target", **_SHARE)
+    hidden: float = own(0.5, "largest share of the target that it hides", **_SHARE)
+    shared: float = own(0.5, "probability that a frame has the background of its scene", **_SHARE)
+    rotation: float = own(0.2, "usual rotation of objects in radians; at most twice", ge=0, le=3)
+    scale: float = own(
+        0.2, "largest change of the background's scale between frames, as a logarithm", ge=0, le=2
+    )
+    aspect: float = own(0.12, "largest change of aspect ratio, as a logarithm", ge=0, le=2)
+    light: float = own(0.25, "largest change of brightness, as a logarithm", ge=0, le=2)
+    blur: float = own(0.15, "probability of a motion blur of an object", **_SHARE)
+    low_resolution: float = own(0.2, "probability of a frame of low resolution", **_SHARE)
+    smallest: float = own(
+        0.1, "smallest side of a target as a share of the background's", ge=0.02, le=1
+    )
+    largest: float = own(0.36, "largest one", ge=0.02, le=1)
+
+
+ROWS = {"crops": TrainingSet, "composites": Composites}
+"""Sections of ``DATASET`` that ``NAMES`` may list, by their ``TYPE``; without one: crops."""
+
+
+@dataclass(frozen=True)
 class Views:
     """Fixed augmented views of every crop; a pair draws two. 0: a fresh one for every pair."""
 
@@ -282,6 +325,7 @@ class Dataset:
     youtubebb: TrainingSet = _crops("yt_bb", "train.json", 3)
     coco: TrainingSet = _crops("coco", "train2017.json", 1)
     det: TrainingSet = _crops("det", "train.json", 1)
+    composites: Composites = Composites()
     videos_per_epoch: int = key(
         600000, "pairs per epoch; 0 or less: the sum of all NUM_USE", **_MANY
     )

@@ -46,6 +46,10 @@ class Annotations:
     def __len__(self) -> int:
         return len(self.videos)
 
+    def track_of(self, row: int) -> int:
+        """Return the number of the track that a row belongs to."""
+        return int(np.searchsorted(self.first_row, row, side="right")) - 1
+
     def video_of(self, track: int) -> int:
         """Return the number of the video that a track belongs to."""
         return int(np.searchsorted(self.first_track, track, side="right")) - 1

@@ -21,6 +21,7 @@ from pysot.core.registry import AUGMENTATIONS, LABELS, RPN_HEADS
 from pysot.datasets.anchor_target import AnchorTarget, CenterTarget
 from pysot.datasets.annotation import read_annotations, thinned
 from pysot.datasets.augmentation import Augmentation
+from pysot.datasets.composites import Backgrounds, Composites, Look
 from pysot.datasets.crop_store import CropFolder, UnreadableImage
 from pysot.datasets.dataset import (
     Labeler,
@@ -52,7 +53,7 @@ def build_train_dataset(cfg: Config, seed: int, grid: Grid | None = None) -> Pai
     logger.info("build train dataset")
     if not cfg.DATASET.NAMES:
         raise ValueError("DATASET.NAMES lists no training set")
-    sets = [_training_set(cfg, name) for name in cfg.DATASET.NAMES]
+    sets = [build_training_set(cfg, name) for name in cfg.DATASET.NAMES]
     _check_negatives(sets, cfg.DATASET.NEG, cfg.DATASET.NEG_SAME_CATEGORY)
     if cfg.MASK.MASK and cfg.TRAIN.MASK_WEIGHT:
         _check_masks(sets)
@@ -82,25 +83,74 @@ def build_train_dataset(cfg: Config, seed: int, grid: Grid | None = None) -> Pai
     )
 
 
-def _training_set(cfg: Config, name: str) -> TrainingSet:
-    known = [key for key, node in cfg.DATASET.items() if isinstance(node, dict) and "ANNO" in node]
+def build_training_set(cfg: Config, name: str, key: str = "DATASET.NAMES") -> TrainingSet:
+    """Build a row of ``DATASET`` that ``key`` names; see :func:`build_train_dataset`."""
+    known = [name for name, node in cfg.DATASET.items() if "NUM_USE" in _as_section(node)]
     if name not in known:
-        raise ValueError(f"DATASET.NAMES: unknown training set {name!r}; known: {', '.join(known)}")
+        raise ValueError(f"{key}: unknown training set {name!r}; known: {', '.join(known)}")
     node = cfg.DATASET[name]
-    root = resolve_path(node.ROOT)
+    if not node.NUM_USE:
+        raise ValueError(f"DATASET.{name}.NUM_USE is 0: remove {name} from DATASET.NAMES instead")
     logger.info("loading %s", name)
+    subset = (_composites if "CUTOUTS" in node else _crop_folder)(cfg, name, node)
+    found = subset.num_use, len(subset.annotations), subset.annotations.left_out
+    logger.info("%s loaded: %d of %d videos per pass, %d entries left out", name, *found)
+    _check_crops(subset, cfg.TRAIN.SEARCH_SIZE)
+    return subset
+
+
+def _as_section(node: object) -> dict:
+    return node if isinstance(node, dict) else {}
+
+
+def _crop_folder(cfg: Config, name: str, node: Config) -> TrainingSet:
+    root = resolve_path(node.ROOT)
     annotations = thinned(read_annotations(resolve_path(node.ANNO)), node.EVERY)
     if not Path(root).is_dir():
         raise FileNotFoundError(f"DATASET.{name}.ROOT: folder of training crops not found: {root}")
-    if not node.NUM_USE:
-        raise ValueError(f"DATASET.{name}.NUM_USE is 0: remove {name} from DATASET.NAMES instead")
     num_use = node.NUM_USE if node.NUM_USE > 0 else len(annotations)
-    found = num_use, len(annotations), annotations.left_out
-    logger.info("%s loaded: %d of %d videos per pass, %d entries left out", name, *found)
     reach = -(-node.FRAME_RANGE // node.EVERY)
-    subset = TrainingSet(name, CropFolder(root), annotations, reach, num_use)
-    _check_crops(subset, cfg.TRAIN.SEARCH_SIZE)
-    return subset
+    return TrainingSet(name, CropFolder(root), annotations, reach, num_use)
+
+
+def _composites(cfg: Config, name: str, node: Config) -> TrainingSet:
+    if not node.CUTOUTS:
+        raise ValueError(f"DATASET.{name}.CUTOUTS names no training set to cut objects out of")
+    if node.SMALLEST > node.LARGEST:
+        raise ValueError(
+            f"DATASET.{name}.SMALLEST {node.SMALLEST:g} must not exceed LARGEST {node.LARGEST:g}"
+        )
+    names = {key: list(node[key] or node.CUTOUTS) for key in ("CUTOUTS", "BACKGROUNDS")}
+    sources: dict[str, TrainingSet | Path] = {}
+    for key in names:
+        for source in dict.fromkeys(names[key]):
+            sources[source] = sources.get(source) or _source(cfg, source, f"DATASET.{name}.{key}")
+    drawn = Composites(
+        name,
+        [sources[source] for source in names["CUTOUTS"]],
+        Backgrounds([sources[source] for source in names["BACKGROUNDS"]]),
+        node.SCENES,
+        node.FRAMES,
+        node.TEMPLATES,
+        node.SEED,
+        read_sections(Look, node),
+    )
+    num_use = node.NUM_USE if node.NUM_USE > 0 else node.SCENES
+    known = drawn.annotations()
+    return TrainingSet(name, drawn, known, node.FRAME_RANGE, num_use, node.TEMPLATES)
+
+
+def _source(cfg: Config, name: str, key: str) -> TrainingSet | Path:
+    """Return the training set, or for backgrounds the folder, that a row of composites names."""
+    node = _as_section(cfg.DATASET.get(name))
+    if "CUTOUTS" in node:
+        raise ValueError(f"{key}: {name} is made of composites itself")
+    folder = resolve_path(name)
+    if "NUM_USE" in node or not key.endswith("BACKGROUNDS"):
+        return build_training_set(cfg, name, key)
+    if not folder.is_dir():
+        raise ValueError(f"{key}: {name!r} is neither a training set nor a folder of images")
+    return folder
 
 
 def _places(subset: TrainingSet, rows: NDArray) -> list[tuple[str, int, str]]:

@@ -90,17 +90,17 @@ class CropFolder:
         content, _, path = self._content(video, frame, track, "x")
         return EncodedCrop(content, path)
 
+    def target(self, video: str, track: str) -> tuple[Path, str, str]:
+        """Return what is equal for crops of one object alone."""
+        return self.root, video, track
+
     def path(self, video: str, frame: int, track: str, kind: str = "x") -> str:
         """Return the name of a file, which may be missing."""
         return f"{self.root}/{video}/{crop_name(frame, track, kind)}"
 
     def stamp(self, video: str, frame: int, track: str, kind: str = "x") -> str:
         """Return size and time of a file, which change with its content; empty if it is missing."""
-        try:
-            found = os.stat(self.path(video, frame, track, kind))
-        except (OSError, ValueError):
-            return ""
-        return f"{found.st_size} {found.st_mtime_ns}"
+        return file_stamp(self.path(video, frame, track, kind))
 
     def _content(self, video: str, frame: int, track: str, kind: str) -> tuple[bytes, str, str]:
         path = self.path(video, frame, track, kind)
@@ -109,6 +109,15 @@ class CropFolder:
                 return file.read(), kind, path
         except (OSError, ValueError) as error:  # ValueError: no file can have such a name
             raise UnreadableImage(f"{path}: {getattr(error, 'strerror', error)}") from error
+
+
+def file_stamp(path: str | Path) -> str:
+    """Return size and time of a file; empty if it is missing."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def decode_crop(content: bytes, kind: str, name: str) -> NDArray:

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from pysot.datasets.augmentation import Augmentation
 from pysot.datasets.crop import CONTEXT_AMOUNT, TEMPLATE_SIZE
 from pysot.datasets.crop_store import CropFolder, EncodedCrop, UnreadableImage
 from pysot.utils.bbox import Center, Corner, center2corner
+
+if TYPE_CHECKING:
+    from pysot.datasets.composites import Composites
 
 Labeler = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
 """Makes labels, by name: from the target's box in the search image, a source of randomness, and
@@ -46,21 +49,22 @@ class TrainingSet:
 
     ``frame_range`` is the largest distance of a pair's frames, counted in annotated frames;
     ``num_use`` the videos per pass over all sets, drawn at random if there are more, repeated if
-    there are fewer.
+    there are fewer. Templates show the first ``templates`` frames of a track, or any if that is 0.
     """
 
     name: str
-    crops: CropFolder
+    crops: CropFolder | Composites
     annotations: Annotations
     frame_range: int
     num_use: int
+    templates: int = 0
 
 
 @dataclass(frozen=True)
 class Crop:
     """One annotated crop: its name, and the target's (w, h) in pixels of the original frame."""
 
-    crops: CropFolder
+    crops: CropFolder | Composites
     video: str
     frame: int
     track: str
@@ -71,7 +75,7 @@ class Crop:
     @property
     def target(self) -> tuple[Path, str, str]:
         """What is equal for crops of one object alone."""
-        return self.crops.root, self.video, self.track
+        return self.crops.target(self.video, self.track)
 
     def open(self) -> EncodedCrop:
         """Read the image without decoding it."""
@@ -177,7 +181,7 @@ class PairDataset(Dataset):
         epoch, index = divmod(item, self.epoch_length)
         bad: list[str] = []
         for attempt in range(self.max_attempts + 1):
-            rng = _generator(self.seed, _SAMPLE, epoch, index, attempt)
+            rng = generator(self.seed, _SAMPLE, epoch, index, attempt)
             place = item if attempt == 0 else int(rng.integers(self.pass_length))
             try:
                 return make(self._draw(self.pick(place), rng), rng) | {"bad_images": bad}
@@ -220,7 +224,7 @@ class PairDataset(Dataset):
     ) -> tuple[Crop, Crop]:
         if self._negatives is None:
             other = self._any_video(rng)
-            template = _draw_crop(subset, _draw_track(subset, video, rng), rng)
+            template = _draw_template(subset, _draw_track(subset, video, rng), rng)
             for _ in range(TRIES):
                 search = _draw_crop(other[0], _draw_track(*other, rng), rng)
                 if search.target != template.target:
@@ -228,7 +232,7 @@ class PairDataset(Dataset):
                 other = self._any_video(rng)
             return template, search
         track = _draw_track(subset, video, rng)
-        template = _draw_crop(subset, track, rng)
+        template = _draw_template(subset, track, rng)
         number, track = self._negatives.draw(self.sets.index(subset), track, rng)
         return template, _draw_crop(self.sets[number], track, rng)
 
@@ -250,7 +254,7 @@ class PairDataset(Dataset):
             UnreadableImage: If crop or mask cannot be read.
         """
         words = *crop.digest(), IMAGES.index(role), number
-        rng = _generator(self.views.seed, _VIEW, *words)
+        rng = generator(self.views.seed, _VIEW, *words)
         return self._see(crop, role, rng, self.gray > rng.random())
 
     def label(self, seen: Seen, differ: bool, rng: np.random.Generator) -> dict[str, NDArray]:
@@ -378,7 +382,8 @@ def box_in_crop(shape: tuple[int, int], size: NDArray, exemplar_size: int | None
     return center2corner(Center(shape[1] // 2, shape[0] // 2, width * zoom, height * zoom))
 
 
-def _generator(seed: int, *words: int) -> np.random.Generator:
+def generator(seed: int, *words: int) -> np.random.Generator:
+    """Make the source of the draws that some whole numbers name."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
 
 
@@ -390,11 +395,11 @@ def _pass_order(seed: int, number: int, sizes: tuple[tuple[int, int], ...]) -> N
     """
     columns = []
     for subset, (videos, num_use) in enumerate(sizes):
-        rng = _generator(seed, _ORDER, number, subset, 0)
+        rng = generator(seed, _ORDER, number, subset, 0)
         rounds = [rng.permutation(videos) for _ in range(-(-num_use // videos))]
         picked = np.concatenate(rounds)[:num_use]
         columns.append(np.stack([np.full(num_use, subset), picked]).astype(np.int32))
-    rng = _generator(seed, _ORDER, number, len(sizes), 0)
+    rng = generator(seed, _ORDER, number, len(sizes), 0)
     return rng.permutation(np.concatenate(columns, axis=1), axis=1)
 
 
@@ -414,9 +419,19 @@ def _draw_crop(subset: TrainingSet, track: int, rng: np.random.Generator) -> Cro
     return crop_at(subset, track, row)
 
 
+def _template_rows(subset: TrainingSet, track: int) -> tuple[int, int]:
+    """Return the first row of a track that may be a template, and the one behind the last."""
+    first, end = subset.annotations.first_row[track : track + 2].tolist()
+    return first, min(end, first + subset.templates) if subset.templates else end
+
+
+def _draw_template(subset: TrainingSet, track: int, rng: np.random.Generator) -> Crop:
+    return crop_at(subset, track, int(rng.integers(*_template_rows(subset, track))))
+
+
 def _near_crops(subset: TrainingSet, video: int, rng: np.random.Generator) -> tuple[Crop, Crop]:
     track = _draw_track(subset, video, rng)
     first, end = subset.annotations.first_row[track : track + 2].tolist()
-    template = int(rng.integers(first, end))
+    template = int(rng.integers(*_template_rows(subset, track)))
     near = max(first, template - subset.frame_range), min(end, template + subset.frame_range + 1)
     return crop_at(subset, track, template), crop_at(subset, track, int(rng.integers(*near)))

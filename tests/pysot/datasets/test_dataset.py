@@ -15,10 +15,10 @@ from pysot.datasets.annotation import read_annotations
 from pysot.datasets.build import build_train_dataset, build_train_loader
 from pysot.datasets.dataset import (
     RunBatches,
-    _generator,
     as_floats,
     box_in_crop,
     collate,
+    generator,
 )
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "train" / "geometry.json").read_text())
@@ -304,7 +304,7 @@ def test_positive_pairs_stay_within_the_frame_range(tmp_path):
     dataset = build(tmp_path, "DATASET.NEG", "0.0", "DATASET.MINI.FRAME_RANGE", "2")
     distances = set()
     for item in range(150):
-        template, search, neg = dataset.draw_pair(*dataset.pick(item), _generator(1, 0, 0, item, 0))
+        template, search, neg = dataset.draw_pair(*dataset.pick(item), generator(1, 0, 0, item, 0))
         assert not neg
         assert (template.video, template.track) == (search.video, search.track)
         distances.add(search.frame - template.frame)
@@ -406,7 +406,7 @@ def test_still_images_make_pairs(tmp_path):
     write_training_set(tmp_path, frames=1)
     dataset = build(tmp_path, "DATASET.NEG", "0", "DATASET.MINI.FRAME_RANGE", "1")
     for item in range(4):
-        template, search, _ = dataset.draw_pair(*dataset.pick(item), _generator(1, item))
+        template, search, _ = dataset.draw_pair(*dataset.pick(item), generator(1, item))
         assert (template.video, template.frame) == (search.video, search.frame)
         assert not np.array_equal(
             dataset[item]["search"][:, 64:-64, 64:-64], dataset[item]["template"]
@@ -422,7 +422,7 @@ def negatives_of(folder, share):
     dataset = build(folder, "DATASET.NEG", "1", "DATASET.NEG_SAME_CATEGORY", share)
     pairs = Counter()
     for item in range(200):
-        template, search, neg = dataset.draw_pair(*dataset.pick(item), _generator(1, item))
+        template, search, neg = dataset.draw_pair(*dataset.pick(item), generator(1, item))
         assert neg
         pairs[template.video, search.video] += 1
     return pairs
@@ -453,7 +453,7 @@ def test_what_has_no_kind_or_no_likes_gets_another_object(folder):
 
 def drawn(dataset, number=60):
     """Objects of template and search image of some pairs, and whether they count as different."""
-    pairs = (dataset.draw_pair(*dataset.pick(n), _generator(1, n)) for n in range(number))
+    pairs = (dataset.draw_pair(*dataset.pick(n), generator(1, n)) for n in range(number))
     return [((z.video, z.track), (x.video, x.track), neg) for z, x, neg in pairs]
 
 
@@ -586,7 +586,7 @@ def views_of(dataset, items=range(60)):
     """The different images of some pairs, by crop: template, search."""
     found = {"template": {}, "search": {}}
     for item in items:
-        z, x, *_ = dataset._draw(dataset.pick(item), _generator(dataset.seed, 0, *divmod(
+        z, x, *_ = dataset._draw(dataset.pick(item), generator(dataset.seed, 0, *divmod(
             item, dataset.epoch_length), 0))  # fmt: skip
         sample = dataset[item]
         for role, crop in (("template", z), ("search", x)):
@@ -603,7 +603,7 @@ def test_crops_have_so_many_views(folder):
 
 def test_views_do_not_depend_on_the_seed_of_the_run(folder):
     one, other = (build(folder, *VIEWS, seed=seed) for seed in (1, 2))
-    crop = one.draw_pair(*one.pick(0), _generator(1, 0))[1]
+    crop = one.draw_pair(*one.pick(0), generator(1, 0))[1]
     views = [one.view(crop, "search", number) for number in range(3)]
     assert np.array_equal(views[1].image, other.view(crop, "search", 1).image)
     assert not np.array_equal(views[1].image, views[2].image)
@@ -632,5 +632,5 @@ def test_every_third_frame(tmp_path):
     known = dataset.sets[0].annotations
     assert known.frames.tolist() == [0, 3, 6] * 2
     assert known.first_row.tolist() == [0, 3, 6]
-    pairs = [dataset.draw_pair(*dataset.pick(n), _generator(1, n)) for n in range(90)]
+    pairs = [dataset.draw_pair(*dataset.pick(n), generator(1, n)) for n in range(90)]
     assert {abs(z.frame - x.frame) for z, x, _ in pairs} == {0, 3, 6}
