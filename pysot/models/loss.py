@@ -126,6 +126,18 @@ def mask_logistic_loss(logits: Tensor, windows: Tensor, count: Tensor | None = N
     return losses.sum() / (windows[0].numel() * (len(windows) if count is None else count))
 
 
+def mask_dice_loss(logits: Tensor, windows: Tensor, count: Tensor | None = None) -> Tensor:
+    """Dice loss of masks (N, M, M), averaged over N (V-Net, Milletari et al., 2016).
+
+    It does not depend on the size of a target, as the logistic loss does. Labels and ``count`` are
+    those of :func:`mask_logistic_loss`.
+    """
+    found, truth = logits.sigmoid() * (windows != 0), (windows > 0).to(logits)
+    both, all_ = ((found * truth).sum(dim=(1, 2)), (found + truth).sum(dim=(1, 2)))
+    losses = 1 - (2 * both + 1) / (all_ + 1)
+    return losses.sum() / (max(len(windows), 1) if count is None else count)
+
+
 @torch.no_grad()
 def mask_overlaps(logits: Tensor, windows: Tensor) -> dict[str, Tensor]:
     """Compare mask logits (N, M, M), above 0 on the target, with their labels over known pixels.

@@ -23,6 +23,7 @@ from pysot.models.backbone.timm_network import TIMM
 from pysot.models.head.mask import Position
 from pysot.models.loss import (
     count_labels,
+    mask_dice_loss,
     mask_logistic_loss,
     mask_overlaps,
     mask_windows,
@@ -42,6 +43,7 @@ from pysot.utils.anchor import Grid
 from pysot.utils.model_load import load_weights
 
 _WIDENED = 12  # cells: by how many the response grows then shows its stride
+_OF_MASKS = ("mask_loss", "dice_loss")
 _MASK_SIDE = 127  # pixels of the window that a mask covers: those of a template
 
 
@@ -82,10 +84,11 @@ class ModelBuilder(nn.Module):
         self.rpn_head = as_siamese(RPN_HEADS.build(cfg.RPN.TYPE, **cfg.RPN.KWARGS))
         if cfg.MASK.MASK:
             self.mask_head = MASK_HEADS.build(cfg.MASK.TYPE, **cfg.MASK.KWARGS)
-        if cfg.REFINE.REFINE:
-            inputs = refine_inputs(self.backbone, self._neck, getattr(self, "mask_head", None))
-            self.refine_head = REFINE_HEADS.build(cfg.REFINE.TYPE, **inputs)
         mask_head = getattr(self, "mask_head", None)
+        if cfg.REFINE.REFINE:
+            strides = getattr(REFINE_HEADS.get(cfg.REFINE.TYPE), "strides", (2, 4, 8))
+            inputs = refine_inputs(self.backbone, self._neck, mask_head, strides)
+            self.refine_head = REFINE_HEADS.build(cfg.REFINE.TYPE, **inputs)
         check_wiring(self.backbone, self._neck, self.rpn_head, mask_head)
         anchor = cfg.ANCHOR
         check_anchors(self.rpn_head, anchor.RATIOS, anchor.SCALES, anchor.ANCHOR_NUM, anchor.STRIDE)
@@ -196,13 +199,14 @@ class ModelBuilder(nn.Module):
         Returns:
             Scalars ``total_loss`` (weighted sum), what the head's loss returns, as ``cls_loss`` and
             ``loc_loss``, and with masks ``mask_loss``, ``mask_iou``, ``mask_iou_50`` and
-            ``mask_iou_70`` (see ``pysot.models.loss``). A loss whose weight is 0 is not computed.
+            ``mask_iou_70`` (see ``pysot.models.loss``); ``dice_loss`` of the last masks if
+            TRAIN.LOSS_WEIGHTS names it. A loss whose weight is 0 is not computed.
         """
         counts = data.get("label_counts")
         maps = [self._maps_in(data, role) for role in ("template", "search")]
         kernels, low, xf = self._encode_pair(*maps)
         values: dict[str, Tensor] = {}
-        if any(weight for name, weight in self.loss_weights.items() if name != "mask_loss"):
+        if any(weight for name, weight in self.loss_weights.items() if name not in _OF_MASKS):
             known = counts is not None and "label_cls" in data
             found = self._correlate(kernels, xf)
             values |= self._losses(*found, data, counts[:2] if known else None)
@@ -286,7 +290,10 @@ class ModelBuilder(nn.Module):
         windows = mask_windows(data["label_mask"], cells, correlation.shape[-1], _MASK_SIDE)
         masks = list(self._masks_at(low, correlation, cells))
         loss = sum(mask_logistic_loss(logits, windows, count) for logits in masks)
-        return {"mask_loss": loss, **mask_overlaps(masks[-1], windows)}
+        values = {"mask_loss": loss, **mask_overlaps(masks[-1], windows)}
+        if self.loss_weights.get("dice_loss"):
+            values["dice_loss"] = mask_dice_loss(masks[-1], windows, count)
+        return values
 
     def _masks_at(
         self, low: tuple[Tensor, ...], correlation: Tensor, cells: Tensor

@@ -55,13 +55,16 @@ def neck_maps(neck: nn.Module | None) -> int:
 
 
 def refine_inputs(
-    backbone: nn.Module, neck: nn.Module | None, mask_head: nn.Module | None
+    backbone: nn.Module,
+    neck: nn.Module | None,
+    mask_head: nn.Module | None,
+    wanted: Sequence[int] = (2, 4, 8),
 ) -> dict[str, Any]:
-    """Find what a refine head gets: ``low_channels`` of three maps, ``in_channels`` of the masks.
+    """Find what a refine head gets: ``low_channels`` of its maps, ``in_channels`` of the masks.
 
     Raises:
         ValueError: If there is no mask head, or the backbone's maps before those of the neck are
-            not at strides 2, 4 and 8.
+            not at the strides ``wanted``.
     """
     if mask_head is None:
         raise ValueError("REFINE.REFINE: there are no masks to refine; set MASK.MASK to true")
@@ -70,11 +73,12 @@ def refine_inputs(
         raise ValueError(f"MASK.TYPE: {kind} must state hidden, the channels of its correlation")
     last = -neck_maps(neck)
     strides = list(backbone.strides[:last]) if hasattr(backbone, "strides") else []
-    if strides != [2, 4, 8]:
+    if strides != list(wanted):
         raise ValueError(
-            "BACKBONE.KWARGS.used_layers: before the neck's maps the refine head needs three, at "
-            f"strides [2, 4, 8]; the backbone gives {strides}; use a ResNet with used_layers "
-            "[0, 1, 2, 3], or set REFINE.REFINE to false"
+            "BACKBONE.KWARGS.used_layers: before the neck's maps the refine head needs "
+            f"{len(wanted)}, at strides {list(wanted)}; the backbone gives {strides}; use a "
+            "ResNet with used_layers [0, 1, 2, 3] and Refine, efficientnet_lite0 with "
+            "[1, 2, 3, 4, 5] and WindowRefine, or set REFINE.REFINE to false"
         )
     return {"low_channels": backbone.out_channels[:last], "in_channels": mask_head.hidden}
 

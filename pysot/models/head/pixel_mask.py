@@ -144,7 +144,8 @@ class WindowRefine(nn.Module):
 def _similarities(kernel: Tensor, x: Tensor) -> Tensor:
     """Return inner products with all K kernel cells, their maximum and mean, (B, K + 2, R, R)."""
     products = torch.matmul(kernel.flatten(2).transpose(1, 2), x.flatten(2))
-    products = products.reshape(len(x), -1, *x.shape[2:])
+    cells = kernel.shape[2] * kernel.shape[3]
+    products = products.reshape(-1, cells, *x.shape[2:])  # graphs know no size of the batch
     best, mean = products.amax(dim=1, keepdim=True), products.mean(dim=1, keepdim=True)
     return torch.cat([products, best, mean], dim=1)
 

@@ -62,7 +62,7 @@ def _at(level: Tensor, first: Tensor) -> Tensor:
     if (rows, columns) == (height, width):
         return level
     after = height - 2 * rows, width - 2 * columns
-    if not {*after} <= {1, 2}:
+    if not {int(cells) for cells in after} <= {1, 2}:  # an exported graph has them as tensors
         raise ValueError(
             f"ADJUST.TYPE: UnitFusion cannot bring a map of {rows} x {columns} cells to {height} "
             f"x {width}; it takes maps at one stride, or at twice it of a backbone whose strides "

@@ -29,6 +29,14 @@ ADJUST: {ADJUST: true, TYPE: AdjustAllLayer, KWARGS: {in_channels: [32], out_cha
 RPN: {TYPE: DepthwiseRPN, KWARGS: {anchor_num: 5, in_channels: 8, out_channels: 8}}
 MASK: {MASK: true, TYPE: MaskCorr, KWARGS: {in_channels: 8, hidden: 8, out_channels: 9}}
 """
+LITE_MASKS = """
+BACKBONE: {TYPE: efficientnet_lite0, KWARGS: {used_layers: [1, 2, 3, 4, 5]}}
+ADJUST: {ADJUST: true, TYPE: UnitFusion, KWARGS: {in_channels: [40, 80, 112]}}
+RPN: {TYPE: CorrRPN, KWARGS: {anchor_num: 5, in_channels: 232, hidden: 8}}
+MASK: {MASK: true, TYPE: PixelMaskCorr, KWARGS: {in_channels: 232, hidden: 8}}
+REFINE: {REFINE: true, TYPE: WindowRefine}
+TRACK: {INSTANCE_SIZE: 191, TYPE: SiamMaskTracker}
+"""
 PAIR = ["kernel_0", "kernel_1"]
 # kernels as the head nests them
 NESTED = {
@@ -38,6 +46,7 @@ NESTED = {
     "SiamRPN++": [PAIR, ["kernel_2", "kernel_3"]],
     "SiamMask": [PAIR, "kernel_2"],
     "SiamMask base": PAIR,
+    "SiamMask on unit features": [PAIR, "kernel_2"],
 }
 SYSTEMS = {
     "SiamFC": ALEX
@@ -55,6 +64,7 @@ TRACK: {INSTANCE_SIZE: 191, TYPE: SiamRPNTracker}
     "SiamMask": MASKS
     + "REFINE: {REFINE: true}\nTRACK: {INSTANCE_SIZE: 191, TYPE: SiamMaskTracker}\n",
     "SiamMask base": MASKS + "TRACK: {INSTANCE_SIZE: 191, TYPE: SiamRPNTracker}\n",
+    "SiamMask on unit features": LITE_MASKS,
 }
 
 
@@ -63,8 +73,11 @@ def written(folder, text):
     config = folder / "config.yaml"
     config.write_text(text)
     model = build_model(load_config(config))
-    drawn = fill.fill([(key, value.shape) for key, value in model.state_dict().items()])
-    model.load_state_dict({key: torch.from_numpy(value) for key, value in drawn.items()})
+    shapes = [(key, value.shape) for key, value in model.state_dict().items()]
+    # what only our heads have keeps its first value
+    drawn = fill.fill([row for row in shapes if not row[0].endswith(("gain", "offset", "place"))])
+    drawn = {key: torch.from_numpy(value) for key, value in drawn.items()}
+    model.load_state_dict(model.state_dict() | drawn)
     torch.save(model.state_dict(), folder / "model.pth")
     return ["--config", str(config), "--snapshot", str(folder / "model.pth")]
 
@@ -87,7 +100,7 @@ def test_every_system_is_exported(system, folders):
     kernels = [f"kernel_{number}" for number in range(str(NESTED[system]).count("kernel"))]
     boxes = ["scores"] if system == "SiamFC" else ["scores", "deltas"]
     outputs = {"template": kernels, "search": boxes}
-    if system == "SiamMask":
+    if SYSTEMS[system].count("SiamMaskTracker"):
         outputs = outputs | {"search": boxes + record["mask"], "refine": ["mask"]}
     for name, file in record["files"].items():
         model = onnx.load(str(folder / file))

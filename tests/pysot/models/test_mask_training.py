@@ -8,7 +8,12 @@ import torch
 
 from pysot.core.config import default_config
 from pysot.core.settings import TrackParams
-from pysot.models.loss import mask_logistic_loss, mask_overlaps, mask_windows
+from pysot.models.loss import (
+    mask_dice_loss,
+    mask_logistic_loss,
+    mask_overlaps,
+    mask_windows,
+)
 from pysot.models.model_builder import ModelBuilder, build_model
 from pysot.tracker.siammask_tracker import SiamMaskTracker
 
@@ -90,6 +95,15 @@ def test_parts_of_a_step_add_up():
     parts = [mask_logistic_loss(p, windows[: len(p)], torch.tensor(0.5)) for p in (one, none)]
     alone = mask_logistic_loss(one, windows[:1]).item()
     assert sum(parts).item() / 2 == pytest.approx(alone, rel=1e-6)
+
+
+def test_dice_loss_by_hand():
+    sure = 100.0
+    logits = torch.tensor([[[sure, sure], [-sure, sure]]])
+    windows = torch.tensor([[[1, -1], [1, 0]]])  # one of two is found, one too many, one unknown
+    assert mask_dice_loss(logits, windows).item() == pytest.approx(1 - 3 / 5)
+    assert mask_dice_loss(logits, windows, torch.tensor(2)).item() == pytest.approx(0.2)
+    assert mask_dice_loss(logits[:0], windows[:0]).item() == 0
 
 
 def test_no_window_has_no_loss_and_no_overlap():
@@ -267,6 +281,15 @@ def test_both_masks_are_learnt_where_nothing_is_frozen():
     assert losses["mask_loss"].item() == pytest.approx(2 * math.log(2), abs=0.4)
     dead = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert dead == []
+
+
+def test_dice_loss_is_computed_where_it_is_named():
+    torch.manual_seed(0)
+    named = {"TRAIN.LOSS_WEIGHTS": {"dice_loss": 0.5}, "TRAIN.MASK_WEIGHT": 2}
+    losses = ModelBuilder(configured(**REFINE, **named))(batch(255, 25))
+    assert losses.keys() >= {"mask_loss", "dice_loss"} and "cls_loss" not in losses
+    expected = 2 * losses["mask_loss"] + 0.5 * losses["dice_loss"]
+    assert losses["total_loss"].item() == pytest.approx(expected.item())
 
 
 def test_counts_of_a_batch():

@@ -337,8 +337,12 @@ def test_pretrained_backbone_comes_from_the_path_in_the_configuration(tmp_path):
         ({**MASKS, "MASK.KWARGS": {**MASKS["MASK.KWARGS"], "in_channels": 8}}, "MASK.KWARGS.in_"),
         (
             {**MASKS, "BACKBONE.KWARGS": {"used_layers": [1, 2, 3]}},
-            "BACKBONE.KWARGS.used_layers: before the neck's maps the refine head needs three, at "
+            "BACKBONE.KWARGS.used_layers: before the neck's maps the refine head needs 3, at "
             "strides [2, 4, 8]; the backbone gives [4, 8]",
+        ),
+        (
+            {**MASKS, "REFINE.TYPE": "WindowRefine"},
+            "2, at strides [2, 4]; the backbone gives [2",
         ),
         ({**MASKS, "MASK.MASK": False, "BACKBONE.KWARGS": {"used_layers": [3]}}, "REFINE.REFINE"),
         ({**MASKS, "MASK.TYPE": "Mask"}, "MASK.TYPE: unknown mask head 'Mask'; known: MaskCorr"),
