@@ -565,7 +565,11 @@ def test_the_loader_runs_through_all_epochs(folder):
         (["DATASET.MINI.NUM_USE", "0"], ValueError, r"MINI\.NUM_USE is 0: remove MINI from"),
         (["TRAIN.THR_LOW", "0.7"], ValueError, r"THR_LOW 0\.7 must not exceed THR_HIGH 0\.6"),
         (["TRAIN.POS_NUM", "65"], ValueError, "nor POS_NUM 65 TOTAL_NUM 64"),
-        (["RPN.TYPE", "RPM"], ValueError, r"unknown RPN head 'RPM'; known: CorrRPN, DepthwiseRPN, FC"),
+        (
+            ["RPN.TYPE", "RPM"],
+            ValueError,
+            r"unknown RPN head 'RPM'; known: CorrRPN, DepthwiseRPN, FC",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(folder, opts, error, message):
