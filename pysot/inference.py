@@ -92,12 +92,35 @@ def fuse_batch_norm(model: nn.Module) -> nn.Module:
     if any(module.training for module in model.modules()):
         raise ValueError("batch norm can be folded in evaluation mode only; call model.eval()")
     fused = copy.deepcopy(model).requires_grad_(False)
-    for module in list(fused.modules()):
-        for conv, norm in list(_foldable(module)):
-            folded = fuse_conv_bn_eval(module.get_submodule(conv), module.get_submodule(norm))
-            setattr(module, conv, folded)
-            setattr(module, norm, nn.Identity())
+    _fold(fused)
     return fused
+
+
+def fold_frozen_backbone(model: nn.Module) -> None:
+    """Let a network learn with the batch norms of its backbone folded, where those are frozen.
+
+    ``model.frozen_backbone`` gets a copy of the backbone, without gradients, that shares the parts
+    that learn, which are in training mode. Names and values of the network stay as they are. Call
+    it again when other parts learn or weights were loaded.
+    """
+    backbone = model.backbone
+    learning = {id(module): module for module in backbone.modules() if module.training}
+    model.frozen_backbone = []
+    if id(backbone) not in learning:
+        folded = copy.deepcopy(backbone, learning)
+        _fold(folded)
+        model.frozen_backbone.append(folded)
+
+
+def _fold(network: nn.Module) -> None:
+    """Fold what is in evaluation mode, in place."""
+    for module in list(network.modules()):
+        for conv, norm in list(_foldable(module)):
+            parts = module.get_submodule(conv), module.get_submodule(norm)
+            if any(part.training for part in parts):
+                continue
+            setattr(module, conv, fuse_conv_bn_eval(*parts))
+            setattr(module, norm, nn.Identity())
 
 
 def _foldable(module: nn.Module) -> Iterator[tuple[str, str]]:

@@ -184,6 +184,9 @@ class Train:
     num_workers: int = key(
         1, "loader processes for each process that trains; 0: none", ge=0, le=1024
     )
+    optimizer: str = own(
+        "sgd", "sgd, or adamw, which has no use for MOMENTUM", choices=("sgd", "adamw")
+    )
     momentum: float = key(0.9, "momentum of SGD", **_SHARE)
     weight_decay: float = key(0.0001, "weight decay of all parameters", ge=0)
     cls_weight: float = key(1.0, "weight of the classification loss", ge=0)
@@ -196,6 +199,9 @@ class Train:
     base_lr: float = key(0.005, "learning rate where the schedule has its first value", ge=0)
     lr: Schedule = Schedule()
     lr_warmup: WarmUp = WarmUp()
+    lr_per_step: bool = own(
+        False, "whether rates change at every step, on lines from one epoch's rate to the next's"
+    )
     pretrained_strict: bool = own(False, "whether files of initial weights must hold all of them")
     pretrained_rename: dict = own(
         {}, "beginnings of names in files of weights, and what to read in their place"

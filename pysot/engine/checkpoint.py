@@ -224,7 +224,9 @@ def _momentum(value: Any) -> str:
         return "is no dict of dicts"
     if not all(type(key) is int for key in value):
         return "is no dict by number"
-    buffers = {f"{key}.momentum_buffer": v.get("momentum_buffer") for key, v in value.items()}
+    if any(entry.keys() & _ADAMW and not entry.keys() >= _ADAMW for entry in value.values()):
+        return f"has only a part of {', '.join(sorted(_ADAMW))}"
+    buffers = {f"{key}.{name}": v.get(name) for key, v in value.items() for name in _BUFFERS}
     return _tensors({key: v for key, v in buffers.items() if v is not None})
 
 
@@ -247,6 +249,8 @@ def _scaler(value: Any) -> str:
 
 
 _any_number = partial(_count, most=LARGEST_SEED)
+_ADAMW = {"exp_avg", "exp_avg_sq", "step"}  # of each parameter
+_BUFFERS = ("momentum_buffer", *sorted(_ADAMW))
 _SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
 _LAYOUT = {  # of a checkpoint; ? marks what may be missing
     "epoch": _count,
@@ -269,15 +273,22 @@ _LAYOUT = {  # of a checkpoint; ? marks what may be missing
 
 
 def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path: Path) -> None:
-    """Load an optimizer's momentum; learning rates and the like stay as configured.
+    """Load an optimizer's state; learning rates and the like stay as configured.
 
     The optimizer is over the parameters that were trainable in the last finished epoch, ``saved``
     is its ``state_dict``. Messages name ``path``.
 
     Raises:
-        ValueError: If the checkpoint has other parameter groups, or momentum of another shape.
+        ValueError: If the checkpoint has other parameter groups, or state of another optimizer or
+            of parameters of another shape.
     """
-    own = optimizer.state_dict()
+    own, adaptive = optimizer.state_dict(), isinstance(optimizer, torch.optim.AdamW)
+    if any(adaptive != ("exp_avg" in entry) for entry in saved["state"].values()):
+        kinds = ("adamw", "sgd") if adaptive else ("sgd", "adamw")
+        raise ValueError(
+            f"{path}: TRAIN.OPTIMIZER is {kinds[0]}, but the checkpoint was trained by {kinds[1]}; "
+            "set it, or start anew from its weights by TRAIN.PRETRAINED"
+        )
     sizes = [[len(group["params"]) for group in s["param_groups"]] for s in (saved, own)]
     if sizes[0] != sizes[1]:
         raise ValueError(
@@ -291,8 +302,8 @@ def load_momentum(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path:
     )
     shapes = {n: parameter.shape for n, parameter in zip(numbers, parameters, strict=True)}
     for number, entry in saved["state"].items():
-        buffer = entry.get("momentum_buffer")
-        if number not in shapes or (buffer is not None and buffer.shape != shapes[number]):
+        known = [v for k in _BUFFERS if k != "step" and (v := entry.get(k)) is not None]
+        if number not in shapes or any(buffer.shape != shapes[number] for buffer in known):
             raise ValueError(f"{path}: optimizer.state.{number} is of another parameter")
     places = {number: place for place, number in enumerate(numbers)}
     state = {places[number]: entry for number, entry in saved["state"].items()}

@@ -21,6 +21,10 @@ from pysot.utils.lr_scheduler import Schedule, build_schedule
 _PARTS = ("neck", "rpn_head", "mask_head", "refine_head")
 
 
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
+"""What ``TRAIN.OPTIMIZER`` may name."""
+
+
 @dataclass(frozen=True)
 class OptimizerPlan:
     """The settings of a run's optimizer."""
@@ -28,11 +32,13 @@ class OptimizerPlan:
     schedule: Schedule
     base_lr: float  # base rate of everything but the backbone
     layers_lr: float  # factor on it for the backbone
-    momentum: float
+    momentum: float  # of SGD
     weight_decay: float  # for all parameters, batch norm and biases included
     train_layers: tuple[str, ...]  # parts of the backbone that learn
     train_epoch: int  # epoch from which they do
     frozen: tuple[str, ...] = ()  # other parts of the model that never learn
+    optimizer: str = "sgd"  # a key of OPTIMIZERS
+    per_step: bool = False  # whether rates change within epochs
 
     @property
     def epochs(self) -> int:
@@ -56,6 +62,8 @@ def build_optimizer_plan(cfg: CfgNode) -> OptimizerPlan:
         train_layers=tuple(cfg.BACKBONE.TRAIN_LAYERS),
         train_epoch=cfg.BACKBONE.TRAIN_EPOCH,
         frozen=tuple(cfg.TRAIN.FROZEN),
+        optimizer=cfg.TRAIN.OPTIMIZER,
+        per_step=cfg.TRAIN.LR_PER_STEP,
     )
 
 
@@ -63,11 +71,11 @@ def begin_epoch(
     model: nn.Module,
     plan: OptimizerPlan,
     epoch: int,
-    previous: torch.optim.SGD | None = None,
-) -> torch.optim.SGD:
+    previous: torch.optim.Optimizer | None = None,
+) -> torch.optim.Optimizer:
     """Set what learns in an epoch (counted from 0), and return an optimizer over it.
 
-    The model gets training mode, frozen parts excepted. Momentum of ``previous``, the optimizer of
+    The model gets training mode, frozen parts excepted. The state of ``previous``, the optimizer of
     the epoch before, is kept.
 
     Raises:
@@ -78,18 +86,23 @@ def begin_epoch(
     groups = _parameter_groups(model, plan.base_lr, plan.layers_lr)
     # On CUDA one kernel updates all parameters, where torch (2.3) has it. Elsewhere the plain
     # update stays, whose rounding resumed and older runs rely on.
-    on_cuda = next(model.parameters()).device.type == "cuda"
-    known = "fused" in inspect.signature(torch.optim.SGD).parameters
-    options = {"fused": True} if on_cuda and known else {}
-    optimizer = torch.optim.SGD(
-        groups, lr=plan.base_lr, momentum=plan.momentum, weight_decay=plan.weight_decay, **options
-    )
+    on_cuda, kind = next(model.parameters()).device.type == "cuda", OPTIMIZERS[plan.optimizer]
+    known = inspect.signature(kind).parameters
+    options = {"fused": True} if on_cuda and "fused" in known else {}
+    if "momentum" in known:
+        options["momentum"] = plan.momentum
+    optimizer = kind(groups, lr=plan.base_lr, weight_decay=plan.weight_decay, **options)
     if previous is not None:
         learning = {parameter for group in groups for parameter in group["params"]}
         optimizer.state.update({p: m for p, m in previous.state.items() if p in learning})
+    set_rates(optimizer, plan, epoch)
+    return optimizer
+
+
+def set_rates(optimizer: torch.optim.Optimizer, plan: OptimizerPlan, epoch: float) -> None:
+    """Set the learning rates of a time in epochs, as 1.5 in the middle of the second."""
     for group in optimizer.param_groups:
         group["lr"] = plan.schedule.lr_at(epoch, group["initial_lr"])
-    return optimizer
 
 
 def freeze_backbone(model: nn.Module, train_layers: Sequence[str]) -> None:

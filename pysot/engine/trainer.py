@@ -27,7 +27,8 @@ from pysot.datasets.dataset import IMAGES, TrainingDataError, as_floats
 from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum
 from pysot.engine.distributed import ProcessGroup, ProcessLost, detect_lost_processes
 from pysot.engine.monitor import Monitor, as_numbers
-from pysot.engine.optim import OptimizerPlan, begin_epoch
+from pysot.engine.optim import OptimizerPlan, begin_epoch, set_rates
+from pysot.inference import fold_frozen_backbone
 from pysot.utils.model_load import mismatches, state_dict_of
 
 logger = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ class Trainer:
     max_bad_images: InitVar[int]  # different training images that may be unreadable
 
     def __post_init__(self, seed: int, ema_decay: float, max_bad_images: int) -> None:
-        self.optimizer: torch.optim.SGD | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
         self.progress = Progress(seed)
         self.error_budget = ErrorBudget(max_bad_images)
         fp16 = self.precision == "fp16"
@@ -264,6 +265,9 @@ class Trainer:
     def begin_epoch(self, epoch: int) -> None:
         """Prepare model and optimizer for an epoch; see ``optim.begin_epoch``."""
         self.optimizer = begin_epoch(self.model, self.plan, epoch, self.optimizer)
+        compiled = getattr(self.model, "_compiled_call_impl", None)  # would be anew in each epoch
+        if self.device.type == "cpu" and self.precision == "fp32" and not compiled:
+            fold_frozen_backbone(self.model)
         if self.group.world_size > 1:
             # made anew, since it knows only what is trainable at the time; buffers stay those of
             # each process, and the main process's are saved
@@ -346,6 +350,7 @@ class Trainer:
                 break
         load_momentum(optimizer, content["optimizer"], path)
         self.model.load_state_dict(weights, strict=False)
+        self.model.frozen_backbone = []  # of the weights before
         for name in self.components.keys() & run.keys():
             part = self.components[name]
             # counters of batch norm may be missing, which mismatches accepts
@@ -374,6 +379,9 @@ class Trainer:
         self.scaler.scale(loss if factor == 1 else loss * factor).backward()
 
     def _update(self, watch_gradients: Callable[[nn.Module], None]) -> float:
+        if self.plan.per_step:
+            done = self.progress.pairs / max(1, self.progress.epoch_length)
+            set_rates(self.optimizer, self.plan, self.progress.epoch + done)
         self.scaler.unscale_(self.optimizer)
         watch_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip).item()

@@ -96,6 +96,9 @@ class ModelBuilder(nn.Module):
         self._cuts_search = cfg.TRAIN.BASE_SIZE == 0
         self.loss_weights = _loss_weights(cfg)
         self._losses = LOSSES.get(cfg.RPN.LOSS or getattr(self.rpn_head, "loss", "anchors"))
+        # what computes its maps in training, where it is not the backbone itself: quicker, and in
+        # a list, so that it is no part of the network
+        self.frozen_backbone: list[nn.Module] = []
         self._kernels: Any = None
         self._prediction: MaskPrediction | None = None
 
@@ -332,7 +335,10 @@ class ModelBuilder(nn.Module):
 
         ``forward`` takes them in the place of images.
         """
-        maps = self.backbone(suited(images, self.backbone))
+        backbone = self.backbone
+        if self.training and self.frozen_backbone:
+            backbone = self.frozen_backbone[0]
+        maps = backbone(suited(images, self.backbone))
         return (maps,) if isinstance(maps, Tensor) else tuple(maps)
 
     def features(

@@ -86,14 +86,20 @@ class Schedule:
     values: tuple[float, ...]  # as configured, one per epoch
     start_lr: float  # first rate after the warm-up
 
-    def lr_at(self, epoch: int, base_lr: float) -> float:
+    def lr_at(self, epoch: float, base_lr: float) -> float:
         """Return the rate of a parameter group in an epoch (counted from 0).
+
+        Between two epochs it is on a line from one's rate to the other's; after the last it stays.
 
         The schedule only scales a group's own base rate: at ``start_lr`` it is ``base_lr``. So
         ``BASE_LR`` 0.005 under a schedule that starts at 0.01 trains at half the schedule's values.
         PySOT trained its published weights that way, but logs the schedule's value.
         """
-        return self.values[epoch] * base_lr / self.start_lr
+        before = int(epoch)
+        value, *after = self.values[before : before + 2]
+        if after:
+            value += (after[0] - value) * (epoch - before)
+        return value * base_lr / self.start_lr
 
 
 def build_schedule(cfg: CfgNode) -> Schedule:

@@ -62,7 +62,12 @@ def test_defaults_are_those_of_pysot():
     added |= {f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "FROZEN", "PRETRAINED_STRICT")}
     steps = ("GRAD_REDUCE", "ACCUMULATE", "SYNC_BN", "PRECISION", "COMPILE", "EMA")
     added |= {f"TRAIN.{name}" for name in (*steps, "SAVE_MINUTES", "KEEP", "LOGGERS", "LOG_IMAGES")}
-    added |= {"DATASET.NEG_SAME_CATEGORY", "DATASET.AUGMENTATION"}
+    added |= {
+        "TRAIN.OPTIMIZER",
+        "TRAIN.LR_PER_STEP",
+        "DATASET.NEG_SAME_CATEGORY",
+        "DATASET.AUGMENTATION",
+    }
     added |= {f"DATASET.VIEWS.{name}" for name in ("TEMPLATE", "SEARCH", "SEED")}
     added |= {f"DATASET.{name}.EVERY" for name in ("VID", "YOUTUBEBB", "COCO", "DET")}
     drawn = {key for key in ours if key.startswith("DATASET.COMPOSITES.")}  # a section of ours

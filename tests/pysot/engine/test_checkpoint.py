@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import resource
 import zipfile
@@ -30,8 +31,9 @@ class Network(torch.nn.Module):
         )
 
 
-def trainer_of(seed=7, width=3, lr=0.1):
-    plan = OptimizerPlan(Schedule((lr,) * 20, lr), lr, 1.0, 0.9, 0.0, (), 0)
+def trainer_of(seed=7, width=3, lr=0.1, optimizer="sgd"):
+    schedule = Schedule((lr,) * 20, lr)
+    plan = OptimizerPlan(schedule, lr, 1.0, 0.9, 0.0, (), 0, optimizer=optimizer)
     trainer = Trainer(
         Network(width),
         plan,
@@ -95,6 +97,51 @@ def test_everything_comes_back(saved):
         kept = other.optimizer.state[b]["momentum_buffer"]
         assert torch.equal(trainer.optimizer.state[a]["momentum_buffer"], kept)
     assert other.optimizer.param_groups[0]["lr"] == 0.5  # as configured, not as saved
+
+
+def take_step(trainer):
+    trainer.optimizer.zero_grad()
+    trainer.model.rpn_head(torch.ones(2, 3, 2, 2)).square().sum().backward()
+    trainer.optimizer.step()
+
+
+def test_adamw_goes_on_as_if_never_stopped(tmp_path):
+    trainer, other = trained(4, optimizer="adamw"), trainer_of(optimizer="adamw")
+    path = write_checkpoint(tmp_path, trainer.state_dict())
+    other.load_state_dict(read_training_checkpoint(path), path)
+    for one in (trainer, other):
+        one.begin_epoch(4)
+        take_step(one)
+    for a, b in zip(trainer.model.parameters(), other.model.parameters(), strict=True):
+        states = trainer.optimizer.state[a], other.optimizer.state[b]
+        assert states[0]["step"] == states[1]["step"] == 2
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("before", "now"), [("sgd", "adamw"), ("adamw", "sgd")])
+def test_a_checkpoint_of_the_other_optimizer_is_named(tmp_path, before, now):
+    content = trained(3, optimizer=before).state_dict()
+    expected = rf"a\.pth: TRAIN\.OPTIMIZER is {now}, but the checkpoint was trained by {before}"
+    with pytest.raises(ValueError, match=expected):
+        trainer_of(optimizer=now).load_state_dict(content, tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"exp_avg": torch.full((3,), float("nan"))}, r"exp_avg"),
+        ({"step": 3}, r"step"),
+        ({"exp_avg_sq": None}, r"exp_avg_sq"),
+    ],
+)
+def test_wrong_state_of_adamw_is_named(tmp_path, change, message):
+    content = trained(3, optimizer="adamw").state_dict()
+    entry = content["optimizer"]["state"][1] = content["optimizer"]["state"][1] | change
+    content["optimizer"]["state"][1] = {k: v for k, v in entry.items() if v is not None}
+    path = write_checkpoint(tmp_path, content)
+    with pytest.raises(ValueError, match=rf"checkpoint_e3\.pth .*optimizer\.state.*{message}"):
+        read_training_checkpoint(path)
 
 
 def test_a_new_piece_of_state_is_saved_and_restored_by_its_entry_alone(tmp_path):
@@ -367,3 +414,13 @@ def test_archives_that_would_fill_the_memory_are_refused(tmp_path):
     assert path.stat().st_size < 2**20
     with pytest.raises(ValueError, match=r"bomb\.pth is damaged or no checkpoint"):
         read_training_checkpoint(path)
+
+
+def test_rates_per_step_follow_the_pairs_of_the_epoch():
+    trainer = trainer_of()
+    schedule = Schedule((0.1, 0.3, 0.3), 0.1)
+    trainer.plan = dataclasses.replace(trainer.plan, schedule=schedule, per_step=True)
+    trainer.progress.pairs, trainer.progress.epoch_length = 16, 64
+    trainer.model.forward = lambda batch: {"total_loss": trainer.model.rpn_head(batch).sum()}
+    trainer.step([torch.ones(2, 3, 2, 2)])
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.15)

@@ -22,6 +22,7 @@ from pysot.engine.distributed import (
     init_process_group,
     sync_batch_norm,
 )
+from pysot.engine.optim import OptimizerPlan, Schedule
 from pysot.engine.trainer import Trainer
 from pysot.utils.model_load import read_checkpoint
 
@@ -116,7 +117,7 @@ def start(model, group):
     """A trainer of processes whose gradients add up."""
     trainer = Trainer(
         model,
-        None,
+        OptimizerPlan(Schedule((1.0,), 1.0), 1.0, 1.0, 0.0, 0.0, (), 0),
         group,
         torch.device("cpu"),
         seed=0,

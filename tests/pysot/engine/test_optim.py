@@ -64,6 +64,12 @@ def test_schedules_by_hand(type_, kwargs, expected):
     assert RATES[type_](5, **kwargs).tolist() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
+def test_rates_within_an_epoch_are_on_a_line():
+    schedule = Schedule((0.1, 0.2, 0.05), 0.2)
+    rates = [schedule.lr_at(epoch, 0.2) for epoch in (0, 0.5, 1, 1.25, 2, 2.9)]
+    assert rates == pytest.approx([0.1, 0.15, 0.2, 0.1625, 0.05, 0.05])
+
+
 @pytest.mark.parametrize(
     ("type_", "kwargs", "message"),
     [

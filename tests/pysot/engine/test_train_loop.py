@@ -11,6 +11,7 @@ from pysot.engine import monitor
 from pysot.engine.distributed import ProcessGroup
 from pysot.engine.loggers import Logger, Loggers, Run, open_loggers
 from pysot.engine.monitor import Monitor, as_numbers, log_to
+from pysot.engine.optim import OptimizerPlan, Schedule
 from pysot.engine.trainer import ErrorBudget, Progress, Trainer, sync_batches
 
 
@@ -43,7 +44,7 @@ class Tape(Logger):
 def start(grad_clip=1e9, grad_reduce="sum", precision="fp32", ema_decay=0.0):
     trainer = Trainer(
         Line(),
-        None,
+        OptimizerPlan(Schedule((0.1,), 0.1), 0.1, 1.0, 0.0, 0.0, (), 0),
         ProcessGroup(),
         torch.device("cpu"),
         seed=0,

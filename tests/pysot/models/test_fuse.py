@@ -4,7 +4,8 @@ from torch import nn
 
 from golden import fill
 from pysot.core.config import default_config
-from pysot.inference import fuse_batch_norm
+from pysot.engine.optim import freeze_backbone
+from pysot.inference import fold_frozen_backbone, fuse_batch_norm
 from pysot.models.model_builder import build_model
 
 PLAIN = {"ADJUST.ADJUST": False, "RPN.TYPE": "DepthwiseRPN"}
@@ -79,6 +80,35 @@ def test_training_mode_is_refused():
     model.backbone.layer3.train()
     with pytest.raises(ValueError, match="evaluation mode"):
         fuse_batch_norm(model)
+
+
+@pytest.mark.parametrize("learning", [(), ("layer5",)])
+def test_a_frozen_backbone_trains_folded_to_the_same_losses(learning):
+    model = filled("alexnet")
+    freeze_backbone(model, learning)
+    images = torch.from_numpy(fill.image_batch(1, 2, 127))
+    (expected,), names = model.backbone_maps(images), set(model.state_dict())
+    fold_frozen_backbone(model)
+    (found,) = model.backbone_maps(images)
+    assert set(model.state_dict()) == names
+    norms = [m for m in model.frozen_backbone[0].modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == len(learning)
+    assert found.requires_grad == bool(learning)
+    close = {"rtol": 1e-4, "atol": 1e-4 * expected.abs().max().item()}
+    torch.testing.assert_close(found, expected, **close)
+    if learning:
+        weights = torch.linspace(-1, 1, found.numel()).reshape(found.shape)
+        kernel = model.backbone.layer5[0].weight
+        one, other = (
+            torch.autograd.grad((m * weights).sum(), kernel)[0] for m in (found, expected)
+        )
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-3 * other.abs().max().item())
+
+
+def test_a_backbone_that_learns_whole_stays():
+    model = filled("alexnet").train()
+    fold_frozen_backbone(model)
+    assert model.frozen_backbone == []
 
 
 def test_only_pairs_are_folded():
