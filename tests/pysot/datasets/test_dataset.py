@@ -568,7 +568,7 @@ def test_the_loader_runs_through_all_epochs(folder):
         (
             ["RPN.TYPE", "RPM"],
             ValueError,
-            r"unknown RPN head 'RPM'; known: CorrRPN, DepthwiseRPN, FC",
+            "head 'RPM'; known: CorrRPN, DepthwiseRPN, FC",
         ),
     ],
 )
