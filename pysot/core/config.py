@@ -22,6 +22,7 @@ from pysot.core.card import card_config
 from pysot.core.plugins import load_installed, load_plugins
 from pysot.core.registry import AUGMENTATIONS, TRACKERS, Registry
 from pysot.core.settings import (
+    AUGMENTATION_KEYS,
     ROWS,
     Augmentation,
     Dataset,
@@ -104,12 +105,16 @@ class Config(_YacsNode):
             values["PLUGINS"] = load_plugins(names, folder)
         if kind := self._named("TRACK", "TYPE", values, TRACKERS):
             _declare(self.TRACK, getattr(kind, "params_type", TrackParams), TrackParams)
-        if kind := self._named("DATASET", "AUGMENTATION", values, AUGMENTATIONS):
+        augmentation = (
+            self._named("DATASET", "AUGMENTATION", values, known)
+            for known in (AUGMENTATION_KEYS, AUGMENTATIONS)
+        )
+        if kind := next(filter(None, augmentation), None):
             for image in ("TEMPLATE", "SEARCH"):
                 _declare(self.DATASET[image], kind, Augmentation)
         return values
 
-    def _named(self, section: str, key: str, values: Mapping[str, Any], known: Registry) -> Any:
+    def _named(self, section: str, key: str, values: Mapping, known: Registry | Mapping) -> Any:
         """Return what a key selects, given values to merge; None if that is not registered."""
         mine, merged = self.get(section, {}), values.get(section)
         merged = merged if isinstance(merged, Mapping) else {}
@@ -325,6 +330,8 @@ def describe_keys(section: Any = None, name: str = "") -> Iterator[str]:
         if not isinstance(known, Key):
             yield ""
             yield from describe_keys(getattr(section, key.lower()), f"{name}.{key}".lstrip("."))
+    for keys in AUGMENTATION_KEYS.values() if name == "DATASET" else ():
+        yield from ("", *describe_keys(keys(), "DATASET.TEMPLATE, DATASET.SEARCH"))
 
 
 def resolve_path(path: str | Path) -> Path:

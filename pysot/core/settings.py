@@ -128,6 +128,7 @@ def declared(section: Any) -> Mapping[str, Any]:
 
 
 _SHARE = {"ge": 0, "le": 1}
+_LOGARITHM = {"ge": 0, "le": 2}
 _POSITIVE = {"ge": 1}  # whole numbers
 _SIDE = {"ge": 1, "le": 4096}  # pixels of an image for the network
 _FEW = {"ge": 1, "le": 1024}
@@ -241,6 +242,31 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class VideoKeys:
+    """Further keys with ``AUGMENTATION: video``, where SCALE is a logarithm."""
+
+    near: float = own(0.5, "share of shifts that are up to half as far", **_SHARE)
+    aspect: float = own(0.0, "largest change of the aspect ratio, as a logarithm", **_LOGARITHM)
+    light: float = own(0.0, "probability of another contrast and brightness", **_SHARE)
+    contrast: float = own(0.35, "largest change of contrast, as a logarithm", **_LOGARITHM)
+    brightness: float = own(30.0, "largest change of brightness, of 255", ge=0, le=255)
+    tint: float = own(0.15, "largest change of a color channel, as a logarithm", **_LOGARITHM)
+    saturation: float = own(0.5, "largest change of saturation, in half of the cases", **_SHARE)
+    gray: float = own(0.0, "probability that an image loses its colors", **_SHARE)
+    blur_length: int = own(11, "longest motion blur in pixels", ge=3, le=99)
+    low_resolution: float = own(0.0, "probability of a lower resolution", **_SHARE)
+    reduction: float = own(0.2, "smallest factor on the resolution", ge=0.02, le=1)
+    noise: float = own(0.0, "probability of noise", **_SHARE)
+    deviation: float = own(10.0, "largest standard deviation of the noise, of 255", ge=0, le=255)
+    jpeg: float = own(0.0, "probability of being compressed as JPEG", **_SHARE)
+    quality: int = own(25, "lowest quality of JPEG; the highest is 80", ge=1, le=80)
+
+
+AUGMENTATION_KEYS = {"video": VideoKeys}
+"""Further keys of ``DATASET.TEMPLATE`` and ``.SEARCH``, by ``DATASET.AUGMENTATION``."""
+
+
+@dataclass(frozen=True)
 class TrainingSet:
     """A set that NAMES may list; you may add sections of this kind."""
 
@@ -313,7 +339,7 @@ class Dataset:
     """Training pairs."""
 
     augmentation: str = own(
-        "default", "what changes the images of a pair; a plug-in may register another"
+        "default", "what changes images: default (PySOT's), video, or what a plug-in registers"
     )
     template: Augmentation = Augmentation(shift=4, scale=0.05)
     search: Augmentation = Augmentation(shift=64, scale=0.18)

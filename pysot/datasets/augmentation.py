@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysot.core.registry import AUGMENTATIONS
+from pysot.core.settings import VideoKeys
 from pysot.datasets.crop_store import EncodedCrop
 from pysot.utils.bbox import Corner
 
@@ -109,6 +110,117 @@ class Augmentation:
             image, box = mirror(image, box)
             mask = None if mask is None else cv2.flip(mask, 1)
         return image, offset, box, mask
+
+
+@AUGMENTATIONS.register("video")
+@dataclass(frozen=True)
+class VideoAugmentation(Augmentation, VideoKeys):
+    """What happens to a target in video: it moves, its light changes, and the camera is a poor one.
+
+    ``shift`` is the largest displacement in pixels of the result, ``scale`` the largest change of
+    size as a logarithm; ``color``, ``blur`` and ``flip`` are probabilities, as in its base. The
+    other fields are explained where they are declared.
+    """
+
+    def __call__(
+        self,
+        image: NDArray,
+        box: Corner,
+        size: int,
+        rng: np.random.Generator,
+        gray: bool = False,
+    ) -> tuple[NDArray, Corner]:
+        """Return the image of :meth:`in_bytes` as float32, and the target in it."""
+        image, _, box, _ = self.in_bytes(image, box, None, size, rng, gray)
+        return image.astype(np.float32), box
+
+    def in_bytes(
+        self,
+        image: NDArray | EncodedCrop,
+        box: Corner,
+        mask: NDArray | None,
+        size: int,
+        rng: np.random.Generator,
+        gray: bool = False,
+    ) -> tuple[NDArray, NDArray, Corner, NDArray | None]:
+        """Cut size x size pixels out of a crop and change them; the color to subtract is 0.
+
+        See the method of the base, which has other draws.
+        """
+        window = self._window(image.shape[:2], size, rng)
+        part, shown = _part_of(image, window)
+        part = _cut_window(part, shown, size)
+        mask = None if mask is None else _cut_window(mask, window, size, cv2.INTER_NEAREST)
+        box = _box_in_window(box, window, size)
+        if self.flip > rng.random():
+            part, box = mirror(part, box)
+            mask = None if mask is None else cv2.flip(mask, 1)
+        part = self._colored(part, rng, gray)
+        return self._recorded(part, rng), np.zeros(3, np.float32), box, mask
+
+    def _window(self, shape: tuple[int, int], size: int, rng: np.random.Generator) -> Corner:
+        """Draw the part of a crop that is shown; it does not go beyond the crop's border."""
+        limits = np.array([shape[1], shape[0]], dtype=float)
+        scale, aspect = rng.uniform(-self.scale, self.scale), rng.uniform(-self.aspect, self.aspect)
+        zoom = np.exp([scale + aspect / 2, scale - aspect / 2])
+        sides = np.minimum((size - 1) / zoom, limits - 1)
+        far = self.shift * (0.5 if self.near > rng.random() else 1.0)
+        low = limits // 2 - sides / 2 - rng.uniform(-far, far, 2) * sides / (size - 1)
+        low = np.clip(low, 0, limits - 1 - sides)
+        return Corner(*low, *(low + sides))
+
+    def _colored(self, image: NDArray, rng: np.random.Generator, gray: bool) -> NDArray:
+        """Change light and colors, by one table of values for each channel."""
+        values = np.arange(256, dtype=np.float32)[:, None].repeat(3, axis=1)
+        if self.light > rng.random():
+            contrast = math.exp(rng.uniform(-self.contrast, self.contrast))
+            mean = sum(cv2.mean(image)[:3]) / 3
+            values = (values - mean) * contrast + mean
+            values += rng.uniform(-self.brightness, self.brightness)
+        saturation = 1.0
+        if self.color > rng.random():
+            values = np.clip(values, 0, 255) * np.exp(rng.uniform(-self.tint, self.tint, 3))
+            if rng.random() < 0.5:
+                saturation += rng.uniform(-self.saturation, self.saturation)
+        if (self.gray > rng.random()) or gray:
+            saturation = 0.0
+        table = np.clip(values, 0, 255).round().astype(np.uint8)[None]
+        image = cv2.LUT(image, table)
+        if saturation == 1:
+            return image
+        return cv2.addWeighted(image, saturation, _to_gray(image), 1 - saturation, 0)
+
+    def _recorded(self, image: NDArray, rng: np.random.Generator) -> NDArray:
+        """Blur an image, lower its resolution, add noise and compress it, each perhaps."""
+        if self.blur > rng.random():
+            length = int(rng.integers(3, self.blur_length + 1))
+            image = cv2.filter2D(image, -1, line_kernel(length, rng.uniform(0, np.pi)))
+        if self.low_resolution > rng.random():
+            factor = rng.uniform(self.reduction, max(self.reduction, 0.7))
+            size = image.shape[1], image.shape[0]
+            small = tuple(max(8, int(side * factor)) for side in size)
+            image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+            image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        if self.noise > rng.random():
+            deviation = rng.uniform(self.deviation / 5, self.deviation)
+            noise = rng.standard_normal(image.shape, dtype=np.float32) * deviation
+            image = cv2.add(image, noise.round().astype(np.int16), dtype=cv2.CV_8U)
+        if self.jpeg > rng.random():
+            quality = int(rng.integers(self.quality, 81))
+            file = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+            image = cv2.imdecode(file, cv2.IMREAD_COLOR)
+        return image
+
+
+def line_kernel(length: int, angle: float) -> NDArray:
+    """Make a filter that averages along a line: of ``length`` pixels, ``angle`` in radians."""
+    side, half = length | 1, (length - 1) / 2
+    kernel = np.zeros((side, side), np.float32)
+    steps = np.linspace(-half, half, 2 * length)
+    columns = np.round(side // 2 + steps * np.cos(angle)).astype(int)
+    rows = np.round(side // 2 + steps * np.sin(angle)).astype(int)
+    np.add.at(kernel, (rows, columns), 1 / len(steps))
+    return kernel
 
 
 def draw_window(

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysot.datasets.annotation import Annotations
+from pysot.datasets.augmentation import line_kernel
 from pysot.datasets.crop import SEARCH_SIZE, TEMPLATE_SIZE
 from pysot.datasets.crop_store import UnreadableImage, file_stamp
 from pysot.datasets.dataset import Crop, TrainingSet, box_in_crop, crop_at, generator
@@ -467,17 +468,6 @@ class _Rendered:
                 there, part = _overlap(self.shape, layer, 0, 0)
                 mask[there][layer.shape[part]] = value
         return mask
-
-
-def line_kernel(length: int, angle: float) -> NDArray:
-    """Make a filter that averages along a line: of ``length`` pixels, ``angle`` in radians."""
-    side, half = length | 1, (length - 1) / 2
-    kernel = np.zeros((side, side), np.float32)
-    steps = np.linspace(-half, half, 2 * length)
-    columns = np.round(side // 2 + steps * np.cos(angle)).astype(int)
-    rows = np.round(side // 2 + steps * np.sin(angle)).astype(int)
-    np.add.at(kernel, (rows, columns), 1 / len(steps))
-    return kernel
 
 
 def _resized(image: NDArray, x_zoom: float, y_zoom: float) -> NDArray:

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from golden import fill
-from pysot.datasets.augmentation import Augmentation, draw_window, mirror, motion_blur
+from pysot.core.config import default_config
+from pysot.datasets.augmentation import (
+    Augmentation,
+    VideoAugmentation,
+    draw_window,
+    mirror,
+    motion_blur,
+)
 from pysot.utils.bbox import Corner
+from toolkit.io.images import mask_box
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "train" / "geometry.json").read_text())[
     "augmentation"
@@ -109,3 +117,91 @@ def test_mirroring_twice_changes_nothing():
     twice = mirror(*once)
     assert np.array_equal(twice[0], image)
     assert twice[1] == Corner(1, 2, 5, 6)
+
+
+VIDEO = {
+    "shift": 72,
+    "scale": 0.22,
+    "aspect": 0.12,
+    "light": 0.7,
+    "color": 0.4,
+    "gray": 0.08,
+    "blur": 0.15,
+    "low_resolution": 0.2,
+    "noise": 0.1,
+    "jpeg": 0.15,
+}
+
+
+def _photo(side=511):
+    small = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    return cv2.resize(small, (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def test_augmentation_for_video_is_deterministic_and_draws_the_same_with_a_mask():
+    change, image, box = VideoAugmentation(**VIDEO), _photo(), Corner(220, 200, 290, 310)
+    mask = np.zeros((511, 511), np.uint8)
+    mask[200:310, 220:290] = 255
+    for seed in range(40):
+        runs = [
+            change.in_bytes(image, box, given, 255, np.random.default_rng(seed))
+            for given in (None, mask)
+        ]
+        np.testing.assert_array_equal(runs[0][0], runs[1][0])
+        assert runs[0][0].dtype == np.uint8 and runs[0][0].shape == (255, 255, 3)
+        assert runs[0][2] == runs[1][2] and not runs[0][1].any()
+        x, y, w, h = mask_box(runs[1][3])
+        np.testing.assert_allclose([x, y, x + w, y + h], runs[1][2], atol=1.5)
+
+
+def test_augmentation_for_video_reaches_its_limits_and_not_beyond():
+    change = VideoAugmentation(shift=72, scale=0.22, aspect=0.12, near=0.0)
+    box, found = Corner(223, 223, 287, 287), []
+    for seed in range(400):
+        _, _, (x1, y1, x2, y2), _ = change.in_bytes(
+            _SMOOTH, box, None, 255, np.random.default_rng(seed)
+        )
+        found.append(((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 64, (y2 - y1) / 64))
+    x, y, w, h = np.array(found).T
+    assert 66 < np.abs([x - 127, y - 127]).max() <= 72 + 1e-9
+    assert 0.2 < np.abs(np.log(w * h) / 2).max() <= 0.22 + 1e-9
+    assert 0.1 < np.abs(np.log(w / h)).max() <= 0.12 + 1e-9
+
+
+_SMOOTH = _photo()
+
+
+@pytest.mark.parametrize(
+    "name", ["light", "color", "gray", "blur", "low_resolution", "noise", "jpeg"]
+)
+def test_every_change_for_video_has_a_probability_of_its_own(name):
+    box = Corner(223, 223, 287, 287)
+    plain, changed = (
+        VideoAugmentation(**({name: 1.0} if wanted else {})).in_bytes(
+            _SMOOTH, box, None, 127, np.random.default_rng(3)
+        )
+        for wanted in (False, True)
+    )
+    assert (plain[0] != changed[0]).any() and plain[2] == changed[2]
+    np.testing.assert_array_equal(plain[0], _SMOOTH[192:319, 192:319])
+    if name == "gray":
+        assert np.ptp(changed[0], axis=2).max() == 0
+
+
+def test_augmentation_for_video_mirrors_image_box_and_mask():
+    box, mask = Corner(220, 223, 260, 287), np.zeros((511, 511), np.uint8)
+    mask[223:287, 220:260] = 255
+    image, _, box, mask = VideoAugmentation(flip=1.0).in_bytes(
+        _SMOOTH, box, mask, 127, np.random.default_rng(0)
+    )
+    np.testing.assert_array_equal(image, _SMOOTH[192:319, 192:319][:, ::-1])
+    assert box == Corner(126 - (260 - 192), 31, 126 - (220 - 192), 95)
+    assert mask[40].nonzero()[0][[0, -1]].tolist() == [59, 98]
+
+
+def test_keys_of_the_augmentation_for_video_are_checked():
+    cfg = default_config()
+    cfg.merge_from_list(["DATASET.AUGMENTATION", "video", "DATASET.SEARCH.ASPECT", 0.12])
+    assert cfg.DATASET.SEARCH.ASPECT == 0.12
+    with pytest.raises(ValueError, match=r"DATASET.SEARCH.LIGHT is 2.0; expected a number from 0"):
+        cfg.merge_from_list(["DATASET.SEARCH.LIGHT", 2])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pysot.core.config import default_config
+from pysot.datasets.augmentation import line_kernel
 from pysot.datasets.build import build_train_dataset
-from pysot.datasets.composites import _gains, _without_padding, line_kernel
+from pysot.datasets.composites import _gains, _without_padding
 from pysot.datasets.crop import write_annotation, write_crops
 from pysot.datasets.crop_store import UnreadableImage
 from pysot.datasets.dataset import box_in_crop, crop_at
