@@ -117,6 +117,15 @@ class _Depthwise(torch.autograd.Function):
         return of_x, _each_channel(x, grad)
 
 
+def xcorr_cells(x: Tensor, kernel: Tensor) -> Tensor:
+    """Multiply each cell of x (B, C, H, W) with each of a kernel: (B, Hz * Hz, H, W).
+
+    ``kernel`` is (B, C, Hz, Hz), or (1, C, Hz, Hz) for all samples.
+    """
+    products = kernel.flatten(2).transpose(1, 2) @ x.flatten(2)
+    return products.unflatten(2, x.shape[2:])
+
+
 def _chosen(x: Tensor, filters: Tensor, groups: int) -> Tensor:
     """Convolve x with all filters (O, T, C / groups, Hz, Hz), and take each sample's own."""
     outputs, templates = int(filters.shape[0]), filters.shape[1]

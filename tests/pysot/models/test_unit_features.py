@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from pysot.core.config import default_config
 from pysot.core.registry import NECKS, RPN_HEADS
+from pysot.core.xcorr import xcorr_cells
 from pysot.engine.build import response_grid
 from pysot.models.model_builder import build_model
 
@@ -15,7 +16,7 @@ LITE = {
     "ADJUST.TYPE": "UnitFusion",
     "ADJUST.KWARGS": {"in_channels": [40, 80, 112]},
     "RPN.TYPE": "CorrRPN",
-    "RPN.KWARGS": {"anchor_num": 5, "in_channels": 232, "hidden": 8},
+    "RPN.KWARGS": {"anchor_num": 5, "in_channels": 232, "hidden": 8, "dilations": [2]},
 }
 
 
@@ -107,7 +108,7 @@ def unit(*shape):
 
 @torch.inference_mode()
 def test_class_logits_hold_the_similarity():
-    head = RPN_HEADS.build("CorrRPN", anchor_num=2, in_channels=6, hidden=4).eval()
+    head = RPN_HEADS.build("CorrRPN", anchor_num=2, in_channels=6, hidden=4, template_size=3).eval()
     xf = unit(2, 6, 9, 9)
     zf = xf[:, :, 1:4, 5:8]
     plain, loc = head(zf, xf)
@@ -123,12 +124,27 @@ def test_class_logits_hold_the_similarity():
 
 @torch.inference_mode()
 def test_the_similarity_has_a_kernel_of_its_own():
-    head = RPN_HEADS.build("CorrRPN", anchor_num=2, in_channels=6, hidden=4).eval()
+    head = RPN_HEADS.build("CorrRPN", anchor_num=2, in_channels=6, hidden=4, template_size=3).eval()
     zf, xf, other = unit(2, 6, 3, 3), unit(2, 6, 9, 9), unit(2, 6, 3, 3)
     same, copied = head(zf, xf), head.correlate((zf.clone(), zf), xf)
     torch.testing.assert_close(copied, same)
     turned = head.correlate((other, zf), xf)
     assert torch.equal(turned[1], same[1]) and not torch.allclose(turned[0], same[0])
+
+
+@torch.inference_mode()
+def test_every_cell_is_compared_with_every_cell():
+    x, kernel = unit(2, 6, 5, 4), unit(2, 6, 3, 3)
+    found = xcorr_cells(x, kernel)
+    assert found.shape == (2, 9, 5, 4)
+    torch.testing.assert_close(found[1, 5, 4, 2], (kernel[1, :, 1, 2] * x[1, :, 4, 2]).sum())
+    torch.testing.assert_close(xcorr_cells(x, kernel[1:])[1], found[1])
+
+
+def test_a_template_of_another_size_names_the_key():
+    head = RPN_HEADS.build("CorrRPN", anchor_num=1, in_channels=6, template_size=5)
+    with pytest.raises(ValueError, match=r"template_size is 5, but the template's map has 7 x 7"):
+        head.encode(unit(1, 6, 7, 7))
 
 
 @torch.inference_mode()
@@ -166,12 +182,16 @@ def parts_of(layers, neck, head, center_size):
     widths = [{3: 40, 4: 80, 5: 112}[layer] for layer in layers]
     unit = neck == "UnitFusion"
     cut = {"in_channels": widths, "center_size": center_size}
+    head_kwargs = {"in_channels": sum(widths), "template_size": center_size}
     return {
         "BACKBONE.KWARGS": {"used_layers": layers},
         "ADJUST.TYPE": neck,
         "ADJUST.KWARGS": cut if unit else {**cut, "out_channels": [8] * len(layers)},
         "RPN.TYPE": head,
-        "RPN.KWARGS": {"anchor_num": 5, "in_channels": sum(widths) if unit else [8] * len(layers)},
+        "RPN.KWARGS": {
+            "anchor_num": 5,
+            **(head_kwargs if unit else {"in_channels": [8] * len(layers)}),
+        },
     }
 
 
