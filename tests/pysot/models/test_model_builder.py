@@ -128,7 +128,7 @@ def test_experiments_build_and_give_a_response_of_the_expected_size(name):
         kernels = model.encode_template(torch.zeros(2, 3, config.TRACK.EXEMPLAR_SIZE, 127))
         cls, loc = model.predict(kernels, torch.zeros(2, 3, size, size))
     anchors = config.ANCHOR.ANCHOR_NUM
-    boxless = config.RPN.TYPE == "FC"
+    boxless = config.RPN.TYPE in ("FC", "UnitFC")
     assert cls.shape == (2, 1 if boxless else 2 * anchors, side, side)
     assert loc is None if boxless else loc.shape == (2, 4 * anchors, side, side)
 
@@ -147,7 +147,7 @@ def test_experiments_that_train_have_the_response_that_is_labelled(name):
         model._mask_losses = lambda *_: {}  # there are no values to choose cells by
         z, x = (torch.zeros(2, 3, side, side) for side in (train.EXEMPLAR_SIZE, train.SEARCH_SIZE))
         anchors, side = config.ANCHOR.ANCHOR_NUM, train.OUTPUT_SIZE
-        boxless = config.RPN.TYPE == "FC"
+        boxless = config.RPN.TYPE in ("FC", "UnitFC")
         cells = (2, 1 if boxless else anchors, side, side)
         labels = {
             "label_cls": torch.zeros(cells, dtype=torch.int64),
