@@ -4,19 +4,25 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-CONFIG := experiments/siamrpn_alex_tiny/config.yaml
-SNAPSHOT := snapshot/siamrpn_alex_tiny/checkpoint_e10.pth
 CLIP := FastMotion1
 RECT := 61,52,50,32
 OUT := demo_output
+TINY := siamrpn_alex_tiny
+# docs/weights.md says what DATA holds
+MODEL := siamrpn_lite0
+DATA := data
+CROPS := training_dataset
+SETS := more_video uav raccoon stills
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo demo-train weights test lint clean
 
 help:
-	@echo "make demo   train a small tracker, test and score it, write a video (minutes on two cores)"
-	@echo "make test   run the tests"
-	@echo "make lint   check style and format"
-	@echo "make clean  remove what the demo wrote; the virtual environment stays"
+	@echo "make demo        track drawn videos with the weights of the package, score, write a video"
+	@echo "make demo-train  train a small tracker, test and score it, write a video (minutes)"
+	@echo "make weights     train a model of the package again: MODEL=siamrpn_lite0 DATA=/data"
+	@echo "make test        run the tests"
+	@echo "make lint        check style and format"
+	@echo "make clean       remove what the demos wrote; the virtual environment stays"
 
 setup: $(READY)
 
@@ -29,17 +35,43 @@ $(READY): requirements.txt pyproject.toml setup.py toolkit/io/_numbers.pyx toolk
 test: $(READY)
 	$(PY) -m pytest
 
+# tracks a clip: name of the video, then the options that name a tracker
+follow = $(PY) tools/demo.py --video testing_dataset/Synthetic/$(CLIP)/img --init-rect $(RECT) \
+	--output $(OUT)/$(1).mp4 --json $(OUT)/$(1).json $(2)
+
 demo: $(READY)
-	$(PY) tools/make_synthetic.py
-	$(PY) tools/train.py --cfg $(CONFIG) --resume auto
-	$(PY) tools/test.py --dataset Synthetic --config $(CONFIG) --snapshot $(SNAPSHOT) \
-		--name siamrpn_alex_tiny --workers 2
+	$(PY) tools/make_synthetic.py --only test
+	$(PY) tools/test.py --dataset Synthetic --model siamrpn_lite0 --workers 2
 	$(PY) tools/test.py --dataset Synthetic --static
-	$(PY) tools/demo.py --config $(CONFIG) --snapshot $(SNAPSHOT) \
-		--video testing_dataset/Synthetic/$(CLIP)/img --init-rect $(RECT) \
-		--output $(OUT)/tracked.mp4 --json $(OUT)/tracked.json
+	$(call follow,tracked)
+	$(PY) tools/eval.py -p results -d Synthetic --json $(OUT)/scores.json --plot $(OUT)/plots \
+		--report $(OUT)/page
+	@echo "video: $(OUT)/tracked.mp4   plots: $(OUT)/plots   page: $(OUT)/page/index.html"
+
+demo-train: $(READY)
+	$(PY) tools/make_synthetic.py
+	$(PY) tools/train.py --cfg $(TINY) --resume auto
+	$(PY) tools/test.py --dataset Synthetic --config $(TINY) --name $(TINY) --workers 2 \
+		--snapshot snapshot/$(TINY)/checkpoint_e10.pth
+	$(PY) tools/test.py --dataset Synthetic --static
+	$(call follow,trained,--config $(TINY) --snapshot snapshot/$(TINY)/checkpoint_e10.pth)
 	$(PY) tools/eval.py -p results -d Synthetic --json $(OUT)/scores.json --plot $(OUT)/plots
-	@echo "video: $(OUT)/tracked.mp4   plots: $(OUT)/plots   scores: $(OUT)/scores.json"
+	@echo "video: $(OUT)/trained.mp4   plots: $(OUT)/plots   scores: $(OUT)/scores.json"
+
+weights: $(SETS:%=$(CROPS)/%/train.json)
+	$(PY) tools/train.py --cfg $(MODEL) --cache-features --resume auto
+	$(PY) -m pysot convert $$(ls -v snapshot/$(MODEL)/ema_e*.pth | tail -n 1) \
+		snapshot/$(MODEL)/$(MODEL).safetensors --config $(MODEL) --fp16 \
+		--card experiments/$(MODEL)/card.yaml
+	@echo "weights: snapshot/$(MODEL)/$(MODEL).safetensors"
+
+$(CROPS)/more_video/train.json: ROOT = $(DATA)/more_video
+$(CROPS)/uav/train.json: ROOT = $(DATA)/uav123_10fps_half \
+	--videos building4 person12_1 person12_2 wakeboard7 wakeboard10
+$(CROPS)/raccoon/train.json: ROOT = $(DATA)/raccoon
+$(CROPS)/stills/train.json: ROOT = $(DATA)/imagenet_320 --masks $(DATA)/imagenet_320_masks
+$(CROPS)/%/train.json: | $(READY)
+	$(PY) -m pysot prepare own --root $(ROOT) --output $(CROPS)/$*
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
