@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pysot.core.registry import MASK_HEADS, REFINE_HEADS
+from pysot.core.xcorr import xcorr_cells
 from pysot.models.head.mask import Position, checked_cells, cut_window, cut_windows
 
 _COARSE_SIDE = 17  # cells of a coarse mask; the outermost lie on the border of the window
@@ -143,9 +144,7 @@ class WindowRefine(nn.Module):
 
 def _similarities(kernel: Tensor, x: Tensor) -> Tensor:
     """Return inner products with all K kernel cells, their maximum and mean, (B, K + 2, R, R)."""
-    products = torch.matmul(kernel.flatten(2).transpose(1, 2), x.flatten(2))
-    cells = kernel.shape[2] * kernel.shape[3]
-    products = products.reshape(-1, cells, *x.shape[2:])  # graphs know no size of the batch
+    products = xcorr_cells(x, kernel)
     best, mean = products.amax(dim=1, keepdim=True), products.mean(dim=1, keepdim=True)
     return torch.cat([products, best, mean], dim=1)
 
