@@ -82,6 +82,35 @@ def boxless_config(folder, **train):
     return path
 
 
+def mask_configs(folder):
+    """Write masks to that set, and ``base.yaml`` and ``refine.yaml`` of SiamMask's two stages."""
+    mask = np.zeros((511, 511), np.uint8)
+    mask[220:291, 230:281] = 255
+    for path in (folder / "crop511").glob("*/*.x.jpg"):
+        cv2.imwrite(str(path).replace(".x.jpg", ".m.png"), mask)
+    content = json.loads(tiny_config(folder, EPOCH=1).read_text())
+    content["BACKBONE"] = {
+        "TYPE": "resnet18",
+        "KWARGS": {"used_layers": [0, 1, 2, 3], "width_mult": 0.07},
+        "TRAIN_LAYERS": ["layer3"],
+        "TRAIN_EPOCH": 0,
+    }
+    content["ADJUST"] = {"ADJUST": True, "KWARGS": {"in_channels": [17], "out_channels": [8]}}
+    content["RPN"]["KWARGS"] = {"anchor_num": 5, "in_channels": 8, "out_channels": 8}
+    mask_head = {"in_channels": 8, "hidden": 8, "out_channels": 3969}
+    content["MASK"] = {"MASK": True, "KWARGS": mask_head}
+    content["TRAIN"] |= {"BASE_SIZE": 8, "OUTPUT_SIZE": 25, "MASK_WEIGHT": 36}
+    content["DATASET"] |= {"VIDEOS_PER_EPOCH": 4, "NEG": 0.0}
+    (folder / "base.yaml").write_text(json.dumps(content))
+    content["BACKBONE"]["TRAIN_LAYERS"] = []
+    content["REFINE"] = {"REFINE": True}
+    content["TRAIN"] |= {"SEARCH_SIZE": 143, "BASE_SIZE": 0, "OUTPUT_SIZE": 3}
+    content["TRAIN"] |= {"CLS_WEIGHT": 0.0, "LOC_WEIGHT": 0.0}
+    content["TRAIN"] |= {"FROZEN": ["neck", "rpn_head", "mask_head"]}
+    content["TRAIN"] |= {"PRETRAINED": str(folder / "first.pth")}
+    (folder / "refine.yaml").write_text(json.dumps(content))
+
+
 def write_benchmark(folder):
     """A benchmark ``Tiny`` of one video of four frames."""
     boxes = [[100 + 4 * frame, 80, 60, 50] for frame in range(4)]

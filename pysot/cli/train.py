@@ -14,6 +14,9 @@ TensorBoard files and log.jsonl go to TRAIN.LOG_DIR. No launcher is needed for o
 starts several, on one machine or many. --val tests the tracker while it is trained, and keeps the
 best as checkpoint_best.pth.
 
+--cache-features trains faster while the backbone is frozen: its features of all DATASET.VIEWS are
+computed once and kept on disk. Only a run of the same network, views and images uses them.
+
 Exit codes: 0 trained to the end, 143 stopped by SIGTERM, 130 by Ctrl-C, 1 the run failed, 2 wrong
 input.
 """
@@ -25,6 +28,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -35,6 +39,7 @@ from pysot.cli import Parser, find_dataset_root, positive, stop_requests
 from pysot.core import StopRequest
 from pysot.core.config import Config, load_config
 from pysot.engine import build
+from pysot.engine.cache_builder import cache_features
 from pysot.engine.checkpoint import BEST, LARGEST_SEED, average_path, checkpoint_path
 from pysot.engine.distributed import ProcessGroup, device_of, find_process_group, init_process_group
 from pysot.engine.monitor import log_to
@@ -60,6 +65,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--val", metavar="DATASET", help="benchmark to test on after epochs")
     add("--val-every", type=positive, default=1, metavar="N", help="test after every N epochs")
     parser.add_dataset_root("--val-root", text="its folder (default: testing_dataset/DATASET)")
+    add(
+        "--cache-features",
+        type=_cache_folder,
+        nargs="?",
+        const="",
+        metavar="FOLDER",
+        help="keep the frozen backbone's features there (default: TRAIN.SNAPSHOT_DIR/features)",
+    )
     parser.add_overrides()
     return parser.parse_intermixed_args(argv)
 
@@ -74,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         resume = "auto"  # torchrun has started the processes again, after one was lost
     validation = build_validation(args, cfg) if args.val else None
     with stop_requests() as stop, log_to(cfg.TRAIN.LOG_DIR, group.rank):
-        train(cfg, group, stop, args.seed, resume, validation)
+        train(cfg, group, stop, args.seed, resume, validation, args.cache_features)
     if stop:
         sys.exit(128 + stop.signal)  # as shells report it
 
@@ -95,11 +108,13 @@ def train(
     seed: int,
     resume: str = "",
     validation: Validation | None = None,
+    cache: str | None = None,
 ) -> None:
     """Train a model from its first epoch, or from a checkpoint, to its last.
 
     ``seed`` determines initial weights and training pairs; ``resume`` is a checkpoint, ``auto``, or
-    empty; ``stop`` ends the run early, after it has saved itself.
+    empty; ``stop`` ends the run early, after it has saved itself. ``cache`` is a folder for
+    features, empty for the default.
     """
     start = time.perf_counter()
     say = print if group.is_main_process else (lambda text: None)
@@ -117,6 +132,11 @@ def train(
         build.check_network(cfg, trainer, loader.dataset)
         for line in build.describe_run(cfg, trainer, loader):
             say(line)
+        if cache is not None:
+            folder = Path(cache or Path(cfg.TRAIN.SNAPSHOT_DIR, "features"))
+            loader = cache_features(cfg, trainer, loader, folder, stop, say)
+            if stop:
+                return
         with contextlib.closing(build.build_monitor(cfg, trainer, loader)) as monitor:
             known = (trainer, monitor, checkpointer.folder, stop)
             validate = partial(validation.after_epoch, *known) if validation else lambda: None
@@ -149,3 +169,11 @@ def _seed(text: str) -> int:
     if not 0 <= value <= LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"a seed is from 0 to {LARGEST_SEED}")
     return value
+
+
+def _cache_folder(text: str) -> str:
+    if re.fullmatch(r"[A-Z][A-Z0-9_]*(\.\w+)*", text) and not os.path.exists(text):
+        raise argparse.ArgumentTypeError(
+            f"{text} is a key of the configuration, no folder; give the option last"
+        )
+    return text

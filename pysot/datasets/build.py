@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -267,7 +268,6 @@ def build_train_loader(
     Raises:
         ValueError: If an epoch is smaller than a step.
     """
-    workers = cfg.TRAIN.NUM_WORKERS
     batches = RunBatches(
         dataset.epoch_length,
         cfg.TRAIN.BATCH_SIZE,
@@ -287,13 +287,21 @@ def build_train_loader(
     return DataLoader(
         dataset,
         batch_sampler=batches,
-        num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,
-        worker_init_fn=_begin_worker,
-        prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # else it would draw from the run's random numbers
+        **loader_workers(cfg),
     )
+
+
+def loader_workers(cfg: Config) -> dict[str, Any]:
+    """Return the arguments of a loader that are about its processes."""
+    workers = cfg.TRAIN.NUM_WORKERS
+    return {
+        "num_workers": workers,
+        "worker_init_fn": _begin_worker,
+        "prefetch_factor": 4 if workers else None,
+    }
 
 
 def _begin_worker(worker: int) -> None:

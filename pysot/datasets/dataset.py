@@ -35,6 +35,7 @@ Labeler = Callable[[Corner, np.random.Generator, bool], dict[str, NDArray]]
 whether the template shows another object."""
 
 IMAGES = ("template", "search")  # the roles of a pair's images
+MAPS = tuple(f"{role}_maps" for role in IMAGES)  # in their place, what the backbone gives
 _SAMPLE, _ORDER, _VIEW = 0, 1, 2
 _Sample = TypeVar("_Sample", bound=dict[str, Any])
 
@@ -359,13 +360,14 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
 def as_floats(batch: dict[str, Any]) -> dict[str, Any]:
     """Finish a batch of :func:`collate`, perhaps on another device: its images become float32.
 
-    Their offsets are subtracted and removed; the memory format stays.
+    Their offsets are subtracted and removed; the memory format stays. So do maps of a backbone.
     """
     batch = dict(batch)
     for key in IMAGES:
         offset = batch.pop(f"{key}_offset", None)
         if offset is not None:
             batch[key] = batch[key].float().sub_(offset[:, :, None, None])
+    batch |= {key: tuple(level.float() for level in batch[key]) for key in MAPS if key in batch}
     return batch
 
 

@@ -17,9 +17,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pysot.core import RunFailed
+from pysot.core import RunFailed, StopRequest
 
 _FAREWELL = 0.2  # seconds
+_POLL_SECONDS = 0.5  # between two looks at whether the run is to stop
 
 
 class ProcessLost(RunFailed):
@@ -69,6 +70,46 @@ class ProcessGroup:
         with detect_lost_processes():
             dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
         return values[0]
+
+
+class Stopped(BaseException):
+    """The run ends, and the piece of work at hand is not to blame."""
+
+
+class Poll:
+    """Keeps the processes together while the main one works alone: a stop request ends its work.
+
+    The main process calls it between short pieces of its work, then :meth:`finish`; the others
+    :meth:`wait`.
+    """
+
+    def __init__(self, group: ProcessGroup, stop: StopRequest) -> None:
+        self._group, self._stop = group, stop
+        self._last, self._lost, self._ended = 0.0, None, False
+
+    def __call__(self) -> None:
+        """Raise Stopped if the run is to stop, in all processes; looks only now and then."""
+        if time.monotonic() - self._last < _POLL_SECONDS:
+            return
+        self._last = time.monotonic()
+        try:
+            self._ended = self._group.any([bool(self._stop)])[0]
+        except ProcessLost as error:  # errors of the work may only be counted, not so this one
+            self._lost, self._ended = error, True
+        if self._ended:
+            raise Stopped
+
+    def finish(self) -> None:
+        """Let the others go on."""
+        if self._lost is not None:
+            raise self._lost
+        if not self._ended:
+            self._group.any([True])
+
+    def wait(self) -> None:
+        """Return when the main process has finished, or the run is to stop."""
+        while not self._group.any([bool(self._stop)])[0]:
+            pass
 
 
 @contextlib.contextmanager

@@ -184,9 +184,15 @@ class Monitor:
             self._interval = _Sums()
 
     def record_picture(self, model: nn.Module, batch: dict[str, Any]) -> None:
-        """Log a picture of a batch, if one is due."""
+        """Log a picture of a batch, if one is due and it has images."""
         step, every = self.progress.step, self.picture_freq
-        if not self.loggers.detailed or self.painter is None or not every or step % every:
+        if (
+            "search" not in batch
+            or not self.loggers.detailed
+            or self.painter is None
+            or not every
+            or step % every
+        ):
             return
         self.loggers.image("pairs", self.painter(model, batch)[:, :, ::-1], step)
 

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from pysot.core import RunFailed, StopRequest
 from pysot.core.plugins import PluginRecord
 from pysot.core.settings import PRECISIONS
-from pysot.datasets.dataset import IMAGES, TrainingDataError, as_floats
+from pysot.datasets.dataset import IMAGES, MAPS, TrainingDataError, as_floats
 from pysot.engine.checkpoint import Checkpointer, checkpoint_path, load_momentum
 from pysot.engine.distributed import ProcessGroup, ProcessLost, detect_lost_processes
 from pysot.engine.monitor import Monitor, as_numbers
@@ -414,7 +414,7 @@ class Trainer:
     # ----------------------------------------------------------------------- parts of a run
 
     def _count_labels(self, batch: dict[str, Any]) -> None:
-        if "template" in batch:
+        if "bbox" in batch:
             batch[_COUNTS] = self.model.label_counts(batch)
 
     def _save(self, checkpointer: Checkpointer, monitor: Monitor, last: bool = False) -> None:
@@ -474,7 +474,8 @@ def sync_batches(
         totals = group.all_reduce(sum(batch[_COUNTS] for batch in micro_batches).tolist())
         mean = torch.tensor([max(total, 1.0) / number for total in totals])
         for batch in micro_batches:
-            batch[_COUNTS] = mean.to(batch["template"].device)
+            images = batch["template"] if "template" in batch else batch[MAPS[0]][0]
+            batch[_COUNTS] = mean.to(images.device)
 
 
 @dataclass(eq=False)
@@ -545,6 +546,8 @@ def _to(device: torch.device, key: str, value: Any) -> Any:
     Images take the memory format in which convolutions are fastest, on the device, since the copy
     from pinned memory changes no format.
     """
+    if key in MAPS:
+        return tuple(level.to(device, non_blocking=True) for level in value)
     if not isinstance(value, Tensor) or key in _STAY_ON_CPU:
         return value
     value = value.to(device, non_blocking=True)
@@ -563,9 +566,15 @@ def _ahead(batches: Iterator[dict[str, Any]], device: torch.device) -> Iterator[
     while current is not None:
         computing = torch.cuda.current_stream(device)
         computing.wait_stream(stream)  # before the next copy is put on it
-        for value in current.values():
-            if isinstance(value, Tensor) and value.is_cuda:
+        for value in _tensors(current):
+            if value.is_cuda:
                 value.record_stream(computing)
         following = begin()
         yield current
         current = following
+
+
+def _tensors(batch: dict[str, Any]) -> Iterator[Tensor]:
+    for value in batch.values():
+        some = value if isinstance(value, tuple) else (value,)
+        yield from (one for one in some if isinstance(one, Tensor))

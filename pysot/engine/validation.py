@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import shutil
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import torch
 
 from pysot.core import RunFailed, StopRequest
 from pysot.engine.checkpoint import BEST, BEST_SCORE, average_path, checkpoint_path
-from pysot.engine.distributed import ProcessGroup, ProcessLost
+from pysot.engine.distributed import Poll, Stopped
 from pysot.engine.monitor import Monitor
 from pysot.engine.trainer import Trainer, generator_states, set_generators
 from pysot.tracker.tracker_builder import TrackerSpec, build_tracker, load_network
@@ -31,8 +30,6 @@ from toolkit.protocols.runner import Job, allowed_repetitions, run_video
 from toolkit.results.store import ResultStore
 
 logger = logging.getLogger(__name__)
-
-_POLL_SECONDS = 0.5  # between two looks at whether the run is to stop
 
 
 @dataclass
@@ -63,7 +60,7 @@ class Validation:
         if epoch % self.every and epoch != trainer.plan.epochs:
             return
         path = (average_path if trainer.average else checkpoint_path)(snapshots, epoch)
-        poll = _Poll(trainer.group, stop)
+        poll = Poll(trainer.group, stop)
         if not trainer.group.is_main_process:
             poll.wait()
             return
@@ -74,13 +71,13 @@ class Validation:
             monitor.say(self._keep_best(path, epoch, metrics))
             monitor.record_scores(self.dataset, metrics)
 
-    def _try(self, snapshot: Path, name: str, poll: _Poll) -> dict[str, Any] | None:
+    def _try(self, snapshot: Path, name: str, poll: Poll) -> dict[str, Any] | None:
         """Return the scores of a snapshot; None if it could not be tested."""
         log = self.folder / "log.txt"
         with _log_to(log):
             try:
                 return self._test(snapshot, name, poll)
-            except _Stopped:
+            except Stopped:
                 return None
             except Exception as error:  # whatever it is, it must not end days of training
                 print(traceback.format_exc())
@@ -150,42 +147,6 @@ class Validation:
         # of an earlier run in the same folder, or of another benchmark, it says nothing
         same = (best["dataset"], best["metric"]) == (self.dataset, self._key)
         return best if same and best["epoch"] <= epoch else None
-
-
-class _Stopped(BaseException):
-    """The run ends, and no video is to blame."""
-
-
-class _Poll:
-    """Keeps the processes together while the main one tests: a stop request ends the test.
-
-    The main process calls it between frames, then :meth:`finish`; the others :meth:`wait`.
-    """
-
-    def __init__(self, group: ProcessGroup, stop: StopRequest) -> None:
-        self._group, self._stop = group, stop
-        self._last, self._lost, self._ended = 0.0, None, False
-
-    def __call__(self) -> None:
-        if time.monotonic() - self._last < _POLL_SECONDS:
-            return
-        self._last = time.monotonic()
-        try:
-            self._ended = self._group.any([bool(self._stop)])[0]
-        except ProcessLost as error:  # a video's errors are only counted, not so this one
-            self._lost, self._ended = error, True
-        if self._ended:
-            raise _Stopped
-
-    def finish(self) -> None:
-        if self._lost is not None:
-            raise self._lost
-        if not self._ended:
-            self._group.any([True])
-
-    def wait(self) -> None:
-        while not self._group.any([bool(self._stop)])[0]:
-            pass
 
 
 @contextlib.contextmanager

@@ -341,6 +341,11 @@ class ModelBuilder(nn.Module):
         maps = backbone(suited(images, self.backbone))
         return (maps,) if isinstance(maps, Tensor) else tuple(maps)
 
+    def maps_for(self, role: str) -> slice:
+        """Return which of :meth:`backbone_maps` ``forward`` needs of ``template`` or ``search``."""
+        refines = role == "search" and hasattr(self, "refine_head")
+        return slice(None) if refines else slice(self._first_of_neck, None)
+
     def features(
         self, images: Tensor, extra: int | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor | list[Tensor]]:

@@ -1,12 +1,8 @@
 """Both stages of SiamMask through tools/train.py, on four drawn videos and a network of no size."""
 
-import json
-
-import cv2
-import numpy as np
 import pytest
 import torch
-from training_crops import tiny_config, write_training_set
+from training_crops import mask_configs, write_training_set
 
 from pysot.cli.train import main
 from pysot.utils.model_load import read_checkpoint
@@ -16,31 +12,7 @@ from pysot.utils.model_load import read_checkpoint
 def folder(tmp_path):
     """A training set with masks, and the configurations ``base.yaml`` and ``refine.yaml``."""
     write_training_set(tmp_path)
-    mask = np.zeros((511, 511), np.uint8)
-    mask[220:291, 230:281] = 255
-    for path in (tmp_path / "crop511").glob("*/*.x.jpg"):
-        cv2.imwrite(str(path).replace(".x.jpg", ".m.png"), mask)
-    content = json.loads(tiny_config(tmp_path, EPOCH=1).read_text())
-    content["BACKBONE"] = {
-        "TYPE": "resnet18",
-        "KWARGS": {"used_layers": [0, 1, 2, 3], "width_mult": 0.07},
-        "TRAIN_LAYERS": ["layer3"],
-        "TRAIN_EPOCH": 0,
-    }
-    content["ADJUST"] = {"ADJUST": True, "KWARGS": {"in_channels": [17], "out_channels": [8]}}
-    content["RPN"]["KWARGS"] = {"anchor_num": 5, "in_channels": 8, "out_channels": 8}
-    mask_head = {"in_channels": 8, "hidden": 8, "out_channels": 3969}
-    content["MASK"] = {"MASK": True, "KWARGS": mask_head}
-    content["TRAIN"] |= {"BASE_SIZE": 8, "OUTPUT_SIZE": 25, "MASK_WEIGHT": 36}
-    content["DATASET"] |= {"VIDEOS_PER_EPOCH": 4, "NEG": 0.0}
-    (tmp_path / "base.yaml").write_text(json.dumps(content))
-    content["BACKBONE"]["TRAIN_LAYERS"] = []
-    content["REFINE"] = {"REFINE": True}
-    content["TRAIN"] |= {"SEARCH_SIZE": 143, "BASE_SIZE": 0, "OUTPUT_SIZE": 3}
-    content["TRAIN"] |= {"CLS_WEIGHT": 0.0, "LOC_WEIGHT": 0.0}
-    content["TRAIN"] |= {"FROZEN": ["neck", "rpn_head", "mask_head"]}
-    content["TRAIN"] |= {"PRETRAINED": str(tmp_path / "first.pth")}
-    (tmp_path / "refine.yaml").write_text(json.dumps(content))
+    mask_configs(tmp_path)
     return tmp_path
 
 

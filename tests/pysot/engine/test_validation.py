@@ -74,8 +74,8 @@ def test_a_stop_request_ends_a_validation_and_the_run(folder, world_size):
             time.sleep(0.01)  # the handler runs in between
             call(poll)
 
-        call = validation._Poll.__call__
-        validation._Poll.__call__ = poll_and_stop
+        call = validation.Poll.__call__
+        validation.Poll.__call__ = poll_and_stop
         train(folder, *validated(folder))
 
     assert run_ranks(work, world_size) == [143] * world_size
