@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,9 @@ def _add_options(parser: Parser, form: TrainingSet) -> None:
     add("--template-crops", action="store_true", help="write .z.jpg too, which nothing here reads")
     add("--plain-jpeg", action="store_true", help="JPEG without restart markers, as PySOT's")
     add("--test-videos", nargs="+", default=(), metavar="VIDEO", help="kept from training")
+    names = {"nargs": "+", "default": (), "metavar": "VIDEO"}
+    add("--videos", help="use these alone; names, or patterns such as 'car_*'", **names)
+    add("--without", help="leave these out; names or patterns", **names)
     for flag, keywords in form.options.items():
         add(flag, **keywords)
 
@@ -55,8 +60,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_output(root)
     if args.test_videos and not args.check:
         _write_test_set(args)
+    if args.videos or args.without:
+        _check_patterns(args)
     log, report = IssueLog(), args.output / _REPORT
     frames = (f for f in _frames(args, log) if f.video not in args.test_videos)
+    if args.videos:
+        frames = (f for f in frames if _matches(f.video, args.videos))
+    frames = (f for f in frames if not _matches(f.video, args.without))
     frames = _every(frames, args.every)
     if args.check:
         print(check_set(frames, log, args.workers))
@@ -86,6 +96,21 @@ def _source(args: argparse.Namespace) -> str:
 def _frames(args: argparse.Namespace, log: IssueLog) -> Iterator[Frame]:
     reading = Reading(args.dataset_root, log, training=True)
     return frames_of(training_sets()[args.set].read(reading, **_options(args)), log)
+
+
+def _matches(video: str, patterns: Iterable[str]) -> bool:
+    return any(video == pattern or fnmatchcase(video, pattern) for pattern in patterns)
+
+
+def _check_patterns(args: argparse.Namespace) -> None:
+    """Raise ValueError if a name or pattern fits no video: what is meant would be in training."""
+    names = {frame.video for frame in _frames(args, IssueLog())}
+    for option in ("videos", "without"):
+        for pattern in getattr(args, option):
+            if not any(_matches(name, [pattern]) for name in names):
+                near = difflib.get_close_matches(pattern, names) or sorted(names)[:3]
+                text = f"there is {', '.join(near)}" if near else "there is no video"
+                raise ValueError(f"--{option} {pattern}: not in {args.dataset_root}; {text}")
 
 
 def _every(frames: Iterable[Frame], step: int) -> Iterator[Frame]:

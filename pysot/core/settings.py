@@ -164,6 +164,9 @@ class Train:
     thr_high: float = key(0.6, "overlap with the target above which an anchor is positive")
     thr_low: float = key(0.3, "overlap below which an anchor is negative")
     neg_num: int = key(16, "negatives in a pair of two different targets, at most", ge=0)
+    neg_reach: int = own(
+        3, "most cells from the other object to where those are drawn; 0: anywhere", ge=0, le=1024
+    )
     pos_num: int = key(16, "positives in a pair of one target, at most", ge=0)
     total_num: int = key(64, "POS_NUM and the most negatives in such a pair", ge=0)
     exemplar_size: int = key(127, "side of the template in pixels", **_SIDE)

@@ -16,7 +16,6 @@ from pysot.utils.anchor import Grid
 from pysot.utils.bbox import IoU, center2corner, corner2center
 
 POSITIVE, NEGATIVE, BOX = (255, 160, 0), (0, 0, 255), (0, 255, 0)  # BGR, in pictures
-_NEGATIVE_REACH = 3  # cells around a distractor that may be drawn as negatives
 
 
 @dataclass(eq=False, repr=False)
@@ -31,6 +30,7 @@ class AnchorTarget:
     pos_num: int  # at most so many positives per pair
     total_num: int  # at most total_num - pos_num negatives per pair
     neg_num: int  # at most so many negatives in a pair that shows two different targets
+    neg_reach: int = 3  # they are at most so many cells from the other target; 0: anywhere
 
     def __post_init__(self) -> None:
         self._centers = np.moveaxis(self.anchors, -1, 0).astype(np.float32)  # (4, A, R, R)
@@ -41,8 +41,8 @@ class AnchorTarget:
     ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """Label a search image with an object at x1, y1, x2, y2.
 
-        With ``neg`` that is another object than the template's, and only cells around it are
-        labeled, as background. ``rng`` draws which anchors are kept where there are too many.
+        With ``neg`` that is another object than the template's, and only cells within ``neg_reach``
+        are labeled, as background. ``rng`` draws which anchors are kept where there are too many.
 
         Returns:
             ``cls`` (A, R, R) int64: 1 target, 0 background, -1 ignored; ``delta`` (4, A, R, R)
@@ -79,7 +79,7 @@ class AnchorTarget:
     ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         shape = self._centers.shape[1:]
         rows, columns = self._cells(box[1]), self._cells(box[0])
-        near = np.zeros(shape, dtype=bool)
+        near = np.full(shape, not self.neg_reach)
         near[:, rows, columns] = True
         cls = np.full(shape, -1, dtype=np.int64)
         cls[_draw(np.nonzero(near), self.neg_num, rng)] = 0
@@ -91,7 +91,7 @@ class AnchorTarget:
         size = self._centers.shape[-1]
         offset = np.ceil((center - self.search_size // 2) / self.stride + 0.5)
         cell = size // 2 + int(offset)
-        first, last = cell - _NEGATIVE_REACH, cell + _NEGATIVE_REACH + 1
+        first, last = cell - self.neg_reach, cell + self.neg_reach + 1
         return slice(max(0, first), max(0, min(size, last)))
 
 

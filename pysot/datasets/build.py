@@ -241,7 +241,7 @@ def _anchor_labels(cfg: Config, grid: Grid) -> Labeler:
             f"POS_NUM {train.POS_NUM} TOTAL_NUM {train.TOTAL_NUM}"
         )
     shapes = anchor_shapes(grid.stride, cfg.ANCHOR.RATIOS, cfg.ANCHOR.SCALES)
-    limits = ("THR_HIGH", "THR_LOW", "POS_NUM", "TOTAL_NUM", "NEG_NUM")
+    limits = ("THR_HIGH", "THR_LOW", "POS_NUM", "TOTAL_NUM", "NEG_NUM", "NEG_REACH")
     return AnchorTarget(
         training_anchors(shapes, grid),
         grid.stride,

@@ -59,7 +59,9 @@ def test_defaults_are_those_of_pysot():
     distractors = (f"DISTRACTOR_{name}" for name in ("INFLUENCE", "THRESHOLD", "NUM"))
     network = ("BACKEND", "PRECISION", "COMPILE", "WINOGRAD")
     added = {f"TRACK.{name}" for name in (*tracking, *distractors, *sizes, *network)}
-    added |= {f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "FROZEN", "PRETRAINED_STRICT")}
+    added |= {
+        f"TRAIN.{name}" for name in ("MAX_BAD_IMAGES", "NEG_REACH", "FROZEN", "PRETRAINED_STRICT")
+    }
     steps = ("GRAD_REDUCE", "ACCUMULATE", "SYNC_BN", "PRECISION", "COMPILE", "EMA")
     added |= {f"TRAIN.{name}" for name in (*steps, "SAVE_MINUTES", "KEEP", "LOGGERS", "LOG_IMAGES")}
     added |= {

@@ -17,7 +17,7 @@ RATIOS = [0.33, 0.5, 1, 2, 3]
 
 def labeller(out=25, **limits):
     anchors = training_anchors(anchor_shapes(8, RATIOS, [8]), Grid(out, 8, 255))
-    names = ("thr_high", "thr_low", "pos_num", "total_num", "neg_num")
+    names = ("thr_high", "thr_low", "pos_num", "total_num", "neg_num", "neg_reach")
     limits = {name: getattr(Train, name) for name in names} | limits
     return AnchorTarget(anchors, stride=8, search_size=255, **limits)
 
@@ -81,3 +81,13 @@ def test_a_distractor_beyond_the_image_labels_nothing(rng):
     assert (cls == -1).all()
     assert not delta.any()
     assert not weight.any()
+
+
+def test_negatives_of_a_pair_of_two_targets_may_lie_anywhere(rng):
+    target = [100.0, 100, 150, 150]
+    cls, _, weight, _ = labeller(neg_num=192, neg_reach=0)(target, rng, neg=True)
+    assert (cls == 0).sum() == 192 and (cls == 1).sum() == 0 and not weight.any()
+    near, _, _, _ = labeller(**ALL, neg_reach=3)(target, rng, neg=True)
+    assert (near == 0).sum() == 5 * 49 and ((cls == 0) & (near == -1)).any()
+    everywhere, *_ = labeller(**ALL, neg_reach=0)(target, rng, neg=True)
+    assert (everywhere == 0).all()

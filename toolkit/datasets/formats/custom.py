@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.datasets.benchmarks import OPE
+from toolkit.datasets.dataset import make_video, read_json
 from toolkit.datasets.formats import coco, voc
 from toolkit.datasets.formats.voc import is_voc
 from toolkit.datasets.reading import (
@@ -33,12 +37,14 @@ from toolkit.datasets.reading import (
 )
 from toolkit.datasets.video import Sequence
 from toolkit.io.boxes import Region, whole_number
-from toolkit.io.images import frame_numbers, has_images
+from toolkit.io.images import frame_numbers, has_images, image_size, list_images
 from toolkit.io.images import read_labels as label_image
+from toolkit.io.issues import IssueLog
 
 # files that may hold the boxes of a video, the better known first
 _TRUTHS = ("groundtruth.txt", "groundtruth_rect.txt")
 _TESTED = (*_TRUTHS, "init_rect.txt")
+_LOOKED_AT = 8  # images of a video whose sizes are compared
 _COLUMNS = ("video", "frame", "x", "y", "w", "h")
 
 
@@ -81,19 +87,29 @@ def _video(folder: Path, name: str, truth: str, reading: Reading) -> Sequence:
     return read_boxes(source, reading)
 
 
-def read_any(reading: Reading, masks: Path | None = None) -> Iterator[Sequence]:
+def read_any(
+    reading: Reading, masks: Path | None = None, stills: bool = False, images: Path | None = None
+) -> Iterator[Sequence]:
     """Find out what a path holds, and yield its videos to train on.
 
     Args:
-        reading: Its root is a folder of videos with boxes or masks, a JSON file in COCO's format, a
-            folder with PASCAL VOC's XML files, or a CSV file; see `training_dataset/README.md`.
+        reading: Its root is a folder of videos with boxes or masks, a JSON file in COCO's format or
+            of a benchmark in PySOT's, a folder with PASCAL VOC's XML files, or a CSV file; see
+            `training_dataset/README.md`.
         masks: Folder of masks that is not within the root.
+        stills: Whether images with masks are no frames of a video, but each stands for itself.
+        images: Folder that the names of images in a JSON file are relative to.
     """
     root = reading.root
-    if not root.exists():
-        raise FileNotFoundError(f"no such file or folder: {root}")
+    for path in (root, masks, images):
+        if path and not path.exists():
+            raise FileNotFoundError(f"no such file or folder: {path}")
+    if stills:
+        return _read_stills(masks, reading)
     if root.suffix.lower() == ".json":
-        return coco.read_file(root, root.parent, "", reading)
+        if _is_benchmark(root):
+            return _read_benchmark(images or root.parent, masks, reading)
+        return coco.read_file(root, images or root.parent, "", reading)
     if root.suffix.lower() == ".csv":
         return _read_images(reading)
     if root.is_dir():
@@ -144,16 +160,98 @@ def _trained(
 ) -> Sequence:
     images = image_folder(folder)
     if truth is None:
-        return read_labels(name, images, masks or folder / "mask", reading)
+        video = read_labels(name, images, masks or folder / "mask", reading)
+        if len(sizes := _first_sizes(video)) > 1:
+            text = (
+                f"their sizes differ ({', '.join(sizes)}); is each a picture of its own (--stills)?"
+            )
+            reading.report("images taken as one video", images, text, "warning", "warning")
+        return video
     video = read_boxes(BoxFile(name, images, truth), reading)
     if masks and len(video):
-        frames = [Path(image) for image in video.images]
-        try:
-            found = match_masks(frames, frame_numbers(p.name for p in frames), masks, reading)
-            video.masks = [{0: LabelMask(path)} if path else {} for path in found]
-        except ValueError as error:
-            reading.report("unusable mask", masks, f"{error}: only the boxes are used")
+        _add_masks(video, masks, reading)
     return video
+
+
+def _first_sizes(video: Sequence) -> list[str]:
+    """Return the sizes of the first few images of a video, as text, each once."""
+    sizes: dict[str, None] = {}
+    for image in video.images[:_LOOKED_AT]:
+        with suppress(ValueError, OSError):  # reported where the image is used
+            sizes["{} x {}".format(*image_size(image))] = None
+    return list(sizes)
+
+
+def _add_masks(video: Sequence, folder: Path, reading: Reading) -> None:
+    """Add the masks in a folder to a video of one object."""
+    frames = [Path(image) for image in video.images]
+    try:
+        found = match_masks(frames, frame_numbers(p.name for p in frames), folder, reading)
+        video.masks = [{0: LabelMask(path)} if path else {} for path in found]
+    except ValueError as error:
+        reading.report("unusable mask", folder, f"{error}: only the boxes are used")
+
+
+def _read_stills(masks: Path | None, reading: Reading) -> Iterator[Sequence]:
+    """Yield each image that has a mask as a video of one frame, named as the image."""
+    root = reading.root
+    if not root.is_dir():
+        raise ValueError(f"--stills {root}: expected a folder of images with masks")
+    found = {folder: _annotation(folder, root, masks)[1] for folder in folders_below(root)}
+    if not any(found.values()):
+        place = masks or root / "mask"
+        raise ValueError(f"--stills {root}: found no masks, named as the images, in {place}")
+    for folder, place in found.items():
+        if place:
+            yield from _stills(folder, place, reading)
+
+
+def _stills(folder: Path, masks: Path, reading: Reading) -> Iterator[Sequence]:
+    images: dict[str, Path] = {}
+    for image in list_images(image_folder(folder)):
+        if (first := images.setdefault(image.stem.lower(), image)) != image:
+            reading.report("two stills of one name", image, f"the other one is {first}")
+    stills = [*images.values()]
+    try:
+        labels = match_masks(stills, None, masks, reading)
+    except ValueError as error:
+        reading.report("unreadable annotation", folder, error)
+        return
+    for image in (image for image, mask in zip(stills, labels, strict=True) if mask is None):
+        reading.report("still without a mask", image, "it is not used", "note", "note")
+    for image, mask in zip(stills, labels, strict=True):
+        if mask is not None:
+            name = (folder / image.stem).relative_to(reading.root)
+            yield Sequence(str(name), [image], labels=[mask])
+
+
+def _is_benchmark(path: Path) -> bool:
+    """Return whether a JSON file begins as those of benchmarks do that PySOT reads."""
+    with open(path, "rb") as file:
+        return re.search(rb'"(img_names|gt_rect|init_rect)"', file.read(1 << 16)) is not None
+
+
+def _read_benchmark(images: Path, masks: Path | None, reading: Reading) -> Iterator[Sequence]:
+    """Yield the videos of a benchmark's JSON, with the masks in ``mask`` beside their images."""
+    path = reading.root
+    for name, record in read_json(path).items():
+        log = IssueLog()
+        try:
+            video = make_video(name, record, images, OPE, log)
+        except ValueError as error:
+            reading.report("unusable video", f"{path}: {name}", error)
+            continue
+        for issue in log:
+            reading.log.add(issue.kind, f"{path}: {name}", issue.text, issue.level)
+        boxes = video.boxes
+        sequence = Sequence(name, video.img_names, [{0: region} for region in video.gt_traj])
+        sequence.visible = np.isfinite(boxes).all(axis=1).tolist()
+        if video.annotated_size:
+            sequence.sizes = [video.annotated_size] * len(sequence)
+        folder = masks / name if masks else Path(sequence.images[0]).parent / "mask"
+        if has_images(folder):
+            _add_masks(sequence, folder, reading)
+        yield sequence
 
 
 @dataclass(frozen=True)
@@ -268,8 +366,15 @@ def _number(text: str) -> float:
 TRAINING = {
     "own": TrainingSet(
         "your own data: check, crops (with masks where there are any), annotations",
-        "folder of videos, JSON file (COCO), folder of XML files, or CSV file",
+        "folder of videos or stills, JSON file (COCO, PySOT), folder of XML files, or CSV file",
         read_any,
-        {"--masks": {"type": Path, "help": "folder of <video>/<frame>.png"}},
+        {
+            "--masks": {"type": Path, "help": "folder of <video>/<frame>.png"},
+            "--stills": {
+                "action": "store_true",
+                "help": "each image with a mask is a video of its own, not a frame of one",
+            },
+            "--images": {"type": Path, "help": "folder of the images that a JSON file names"},
+        },
     )
 }
