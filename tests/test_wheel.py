@@ -61,6 +61,7 @@ COMMANDS = [
     "pysot --version",
     "pysot models",
     "pysot models siamrpn_r50_l234_dwxcorr",
+    "pysot models siamrpn_lite0",
     CONVERT,
     "pysot convert tiny.safetensors half.safetensors --fp16",
     "pysot models half.safetensors",
@@ -69,6 +70,7 @@ COMMANDS = [
     f"{SEQUENCE} --snapshot {{snapshot}} --config {{config}} --name checkpoint",
     EVAL,
     f"pysot demo {TRACKER} --video {{data}}/A/img --init-rect 20,15,24,18 --output a.mp4",
+    "pysot demo --video {data}/A/img --init-rect 20,15,24,18 --output shipped.mp4",
     "python -m pysot check --dataset Tiny --root {data}",
     "python -c 'from pysot.core.config import load_config; load_config(\"siammask_r50_l3\")'",
 ]
