@@ -12,6 +12,7 @@ TINY := siamrpn_alex_tiny
 MODEL := siamrpn_lite0
 DATA := data
 CROPS := training_dataset
+PHOTOS = $(abspath $(DATA)/imagenet_320)
 SETS := more_video uav raccoon stills
 
 .PHONY: help setup demo demo-train weights test lint clean
@@ -59,17 +60,19 @@ demo-train: $(READY)
 	@echo "video: $(OUT)/trained.mp4   plots: $(OUT)/plots   scores: $(OUT)/scores.json"
 
 weights: $(SETS:%=$(CROPS)/%/train.json)
-	$(PY) tools/train.py --cfg $(MODEL) --cache-features --resume auto
+	$(PY) tools/train.py --cfg $(MODEL) --cache-features --resume auto \
+		DATASET.COMPOSITES.BACKGROUNDS "[$(PHOTOS), $(PHOTOS), $(PHOTOS), MORE]"
 	$(PY) -m pysot convert $$(ls -v snapshot/$(MODEL)/ema_e*.pth | tail -n 1) \
 		snapshot/$(MODEL)/$(MODEL).safetensors --config $(MODEL) --fp16 \
 		--card experiments/$(MODEL)/card.yaml
 	@echo "weights: snapshot/$(MODEL)/$(MODEL).safetensors"
 
 $(CROPS)/more_video/train.json: ROOT = $(DATA)/more_video
-$(CROPS)/uav/train.json: ROOT = $(DATA)/uav123_10fps_half \
+$(CROPS)/uav/train.json: ROOT = $(DATA)/uav123_10fps_half/UAV123_10fps_half.json \
 	--videos building4 person12_1 person12_2 wakeboard7 wakeboard10
 $(CROPS)/raccoon/train.json: ROOT = $(DATA)/raccoon
-$(CROPS)/stills/train.json: ROOT = $(DATA)/imagenet_320 --masks $(DATA)/imagenet_320_masks
+$(CROPS)/stills/train.json: ROOT = $(DATA)/imagenet_320 --stills \
+	--masks $(DATA)/imagenet_320_masks/masks
 $(CROPS)/%/train.json: | $(READY)
 	$(PY) -m pysot prepare own --root $(ROOT) --output $(CROPS)/$*
 
