@@ -250,6 +250,9 @@ class VideoKeys:
 
     near: float = own(0.5, "share of shifts that are up to half as far", **_SHARE)
     aspect: float = own(0.0, "largest change of the aspect ratio, as a logarithm", **_LOGARITHM)
+    reflect: float = own(
+        0.0, "probability of a mirror image in place of one color beyond the original", **_SHARE
+    )
     light: float = own(0.0, "probability of another contrast and brightness", **_SHARE)
     contrast: float = own(0.35, "largest change of contrast, as a logarithm", **_LOGARITHM)
     brightness: float = own(30.0, "largest change of brightness, of 255", ge=0, le=255)

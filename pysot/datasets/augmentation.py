@@ -28,6 +28,8 @@ _COLOR_AXES = np.array(
 )
 _BLUR_SIZES = np.arange(5, 46, 2)
 _AROUND = 2  # pixels
+_FLAT = 12  # range of values below which a row or column of pixels is padding
+_LEAST = 64  # rows or columns that are left, at least
 
 
 @AUGMENTATIONS.register("default")
@@ -148,6 +150,8 @@ class VideoAugmentation(Augmentation, VideoKeys):
         See the method of the base, which has other draws.
         """
         window = self._window(image.shape[:2], size, rng)
+        if self.reflect and self.reflect > rng.random():
+            image = _reflected(image[0:, 0:])
         part, shown = _part_of(image, window)
         part = _cut_window(part, shown, size)
         mask = None if mask is None else _cut_window(mask, window, size, cv2.INTER_NEAREST)
@@ -210,6 +214,32 @@ class VideoAugmentation(Augmentation, VideoKeys):
             file = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
             image = cv2.imdecode(file, cv2.IMREAD_COLOR)
         return image
+
+
+def inner_part(image: NDArray) -> tuple[slice, slice]:
+    """Find rows and columns of a crop, (H, W, 3) uint8, between those of one color at its borders.
+
+    These show what is beyond the original image. Of small images all are returned.
+    """
+    parts = [slice(0, side) for side in image.shape[:2]]
+    for _ in range(2):  # a column of the image lies between two of padding
+        for axis in (1, 0):
+            part = image[tuple(parts)]
+            ends = (cv2.reduce(part, 1 - axis, kind) for kind in (cv2.REDUCE_MAX, cv2.REDUCE_MIN))
+            spread = cv2.absdiff(*ends).reshape(-1, image.shape[2]).max(axis=-1)
+            inner = np.flatnonzero(spread > _FLAT)
+            if len(inner) > _LEAST:
+                cut = 2 * (len(inner) < len(spread))  # JPEG mixes it with the image
+                first = parts[axis].start
+                parts[axis] = slice(first + inner[0] + cut, first + inner[-1] + 1 - cut)
+    return tuple(parts)
+
+
+def _reflected(image: NDArray) -> NDArray:
+    """Replace the padding of a crop by the mirror image of what is beside it."""
+    rows, columns = inner_part(image)
+    edges = rows.start, image.shape[0] - rows.stop, columns.start, image.shape[1] - columns.stop
+    return cv2.copyMakeBorder(image[rows, columns], *map(int, edges), cv2.BORDER_REFLECT_101)
 
 
 def line_kernel(length: int, angle: float) -> NDArray:

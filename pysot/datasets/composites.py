@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pysot.datasets.annotation import Annotations
-from pysot.datasets.augmentation import line_kernel
+from pysot.datasets.augmentation import inner_part, line_kernel
 from pysot.datasets.crop import SEARCH_SIZE, TEMPLATE_SIZE
 from pysot.datasets.crop_store import UnreadableImage, file_stamp
 from pysot.datasets.dataset import Crop, TrainingSet, box_in_crop, crop_at, generator
@@ -37,7 +37,6 @@ _WHOLE = -1  # frame of what all frames of a scene have in common
 _PAD = 3  # transparent pixels around what is cut out
 _FEWEST = 60  # pixels of an object
 _SIDE = 640  # pixels; larger backgrounds are reduced to it when they are read
-_FLAT = 12  # range of values below which a row or column of pixels is padding
 _CACHE = 48 << 20  # bytes of decoded cut-outs, and as many of backgrounds, in each process
 
 
@@ -189,7 +188,8 @@ class Backgrounds:
         source = self._sources[key[0]]
         if isinstance(source, TrainingSet):
             crop = crop_at(source, source.annotations.track_of(key[1]), key[1])
-            return _without_padding(crop.open()[0:, 0:])
+            image = crop.open()[0:, 0:]
+            return np.ascontiguousarray(image[inner_part(image)])
         try:
             image = read_image(source[key[1]])
         except (OSError, ValueError) as error:
@@ -203,20 +203,6 @@ def _images_below(root: Path) -> list[Path]:
     if not images:
         raise FileNotFoundError(f"{root}: found no images to paste on")
     return images
-
-
-def _without_padding(image: NDArray) -> NDArray:
-    """Cut off the rows and columns of one color at the borders of a crop."""
-    for _ in range(2):  # a column of the image lies between two of padding
-        for axis in (0, 1):
-            ends = (cv2.reduce(image, axis, kind) for kind in (cv2.REDUCE_MAX, cv2.REDUCE_MIN))
-            spread = cv2.absdiff(*ends).reshape(-1, image.shape[2]).max(axis=-1)
-            inner = np.flatnonzero(spread > _FLAT)
-            if len(inner) > TEMPLATE_SIZE // 2:
-                cut = 2 * (len(inner) < image.shape[1 - axis])  # JPEG mixes it with the image
-                part = slice(inner[0] + cut, inner[-1] + 1 - cut)
-                image = image[:, part] if axis == 0 else image[part]
-    return np.ascontiguousarray(image)
 
 
 class Composites:

@@ -205,3 +205,17 @@ def test_keys_of_the_augmentation_for_video_are_checked():
     assert cfg.DATASET.SEARCH.ASPECT == 0.12
     with pytest.raises(ValueError, match=r"DATASET.SEARCH.LIGHT is 2.0; expected a number from 0"):
         cfg.merge_from_list(["DATASET.SEARCH.LIGHT", 2])
+
+
+def test_augmentation_for_video_may_reflect_what_is_beyond_the_original():
+    crop = np.full((511, 511, 3), 90, np.uint8)
+    crop[180:330, 200:320] = _SMOOTH[180:330, 200:320]
+    box = Corner(223, 223, 287, 287)
+    plain, reflected = (
+        VideoAugmentation(reflect=share).in_bytes(crop, box, None, 255, np.random.default_rng(0))
+        for share in (0.0, 1.0)
+    )
+    assert (plain[0][0] == 90).all() and (reflected[0][0] != 90).any()
+    inner = slice(60, 195), slice(80, 185)
+    np.testing.assert_array_equal(plain[0][inner], reflected[0][inner])
+    assert plain[2] == reflected[2] == Corner(95, 95, 159, 159)
