@@ -47,6 +47,7 @@ NESTED = {
     "SiamMask": [PAIR, "kernel_2"],
     "SiamMask base": PAIR,
     "SiamMask on unit features": [PAIR, "kernel_2"],
+    "SiamFC on unit features": "kernel_0",
 }
 SYSTEMS = {
     "SiamFC": ALEX
@@ -65,6 +66,12 @@ TRACK: {INSTANCE_SIZE: 191, TYPE: SiamRPNTracker}
     + "REFINE: {REFINE: true}\nTRACK: {INSTANCE_SIZE: 191, TYPE: SiamMaskTracker}\n",
     "SiamMask base": MASKS + "TRACK: {INSTANCE_SIZE: 191, TYPE: SiamRPNTracker}\n",
     "SiamMask on unit features": LITE_MASKS,
+    "SiamFC on unit features": """
+BACKBONE: {TYPE: efficientnet_lite0, KWARGS: {used_layers: [3, 4]}}
+ADJUST: {ADJUST: true, TYPE: UnitFusion, KWARGS: {in_channels: [40, 80]}}
+RPN: {TYPE: UnitFC, KWARGS: {in_channels: 120, rank: 2}}
+TRACK: {INSTANCE_SIZE: 191, TYPE: SiamFCTracker}
+""",
 }
 
 
@@ -98,7 +105,7 @@ def test_every_system_is_exported(system, folders):
     assert record["kernels"] == NESTED[system]
     assert record["batch"] is None
     kernels = [f"kernel_{number}" for number in range(str(NESTED[system]).count("kernel"))]
-    boxes = ["scores"] if system == "SiamFC" else ["scores", "deltas"]
+    boxes = ["scores"] if system.startswith("SiamFC") else ["scores", "deltas"]
     outputs = {"template": kernels, "search": boxes}
     if SYSTEMS[system].count("SiamMaskTracker"):
         outputs = outputs | {"search": boxes + record["mask"], "refine": ["mask"]}

@@ -1,5 +1,7 @@
 """Networks on features of unit length: the neck that joins maps, its heads, and what it cuts."""
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,11 @@ from pysot.core.config import default_config
 from pysot.core.registry import NECKS, RPN_HEADS
 from pysot.core.xcorr import xcorr_cells
 from pysot.engine.build import response_grid
+from pysot.inference import prepare_for_tracking
 from pysot.models.model_builder import build_model
+from pysot.tracker.api import MultiTracker, Tracker
+from pysot.tracker.tracker_builder import build_tracker
+from pysot.utils.model_load import load_weights
 
 LITE = {
     "BACKBONE.TYPE": "efficientnet_lite0",
@@ -262,6 +268,70 @@ def test_heads_learn_and_a_batch_is_learned_by_heart():
         optimizer.step()
         losses.append(found.item())
     assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network whose batch norms know its features, as after training."""
+    torch.manual_seed(0)
+    model = build_model(configured()).train()
+    with torch.no_grad():
+        for seed in range(3):
+            model.predict(model.encode_template(images(127, 2, seed)), images(255, 2, seed + 9))
+    return model.eval()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("precision", "error"), [("fp32", 1e-4), ("bf16", 0.1), ("fp16", 0.02)])
+def test_a_prepared_network_answers_as_the_one_it_is_made_of(trained, precision, error):
+    z, x = images(127, seed=1), images(255, seed=2)
+    expected = trained.predict(trained.encode_template(z), x)
+    fast = prepare_for_tracking(trained, precision)
+    kernels = fast.encode_template(z)
+    for found, truth in zip(fast.predict(kernels, x), expected, strict=True):
+        assert truth.std() > 1e-4
+        assert (found.float() - truth).abs().max() < error * truth.abs().max()
+    norms = {n for n, m in fast.named_modules() if isinstance(m, torch.nn.BatchNorm2d)}
+    assert norms == {"rpn_head.channel_norm", "rpn_head.cell_norm"}  # no convolution before them
+    assert fast.features(x)[1].is_contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def test_one_template_is_sought_in_many_images(trained):
+    kernels, x = trained.encode_template(images(127)), images(255, 3)
+    together = trained.predict(kernels, x)
+    alone = [trained.predict(kernels, image[None]) for image in x]
+    for found, parts in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(found, torch.cat(parts), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["SiamRPNTracker", "SiamFCTracker"])
+def test_several_targets_are_found_as_each_alone(trained, kind):
+    cfg, model = configured(**{"TRACK.TYPE": kind}), trained
+    if kind == "SiamFCTracker":
+        cfg = configured(**{"RPN.TYPE": "UnitFC", "RPN.KWARGS": {}, "TRACK.TYPE": kind})
+        model = build_model(cfg)
+        model.backbone.load_state_dict(trained.backbone.state_dict())
+    frames = np.random.default_rng(0).integers(0, 255, (2, 24, 32, 3), np.uint8)
+    frames = [cv2.resize(frame, (320, 240)) for frame in frames]
+    boxes = [(20, 30, 40, 50), (200, 100, 60, 30)]
+    several = MultiTracker(lambda: build_tracker(model, cfg))
+    for box in boxes:
+        several.add(frames[0], box)
+    for number, result in several.track(frames[1]).items():
+        alone = Tracker(build_tracker(model, cfg))
+        alone.init(frames[0], boxes[number])
+        np.testing.assert_allclose(result.bbox, alone.track(frames[1]).bbox, atol=1e-2)
+
+
+@torch.inference_mode()
+def test_a_checkpoint_holds_the_network(trained, tmp_path):
+    torch.save(trained.state_dict(), tmp_path / "model.pth")
+    copy = load_weights(build_model(configured()), tmp_path / "model.pth")
+    assert "rpn_head.sides" not in copy.state_dict()
+    z, x = images(127), images(255)
+    found, truth = (m.predict(m.encode_template(z), x) for m in (copy, trained))
+    assert all(torch.equal(a, b) for a, b in zip(found, truth, strict=True))
 
 
 @pytest.mark.parametrize(
