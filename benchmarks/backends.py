@@ -47,7 +47,7 @@ from golden import fill  # where the weights' rule of the tests is
 
 DEFAULTS = [
     ROOT / "experiments" / name / "config.yaml"
-    for name in ("siamrpn_alex_dwxcorr", "siamrpn_mobilev2_l234_dwxcorr")
+    for name in ("siamrpn_alex_dwxcorr", "siamrpn_mobilev2_l234_dwxcorr", "siamrpn_lite0")
 ]
 
 
@@ -66,8 +66,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def drawn_weights(config: Path, folder: Path) -> Path:
     model = build_model(load_config(config))
-    drawn = fill.fill([(key, value.shape) for key, value in model.state_dict().items()])
-    torch.save({key: torch.from_numpy(value) for key, value in drawn.items()}, folder / "w.pth")
+    own = model.state_dict()  # whose single numbers, as a head's gain, stay
+    drawn = fill.fill([(key, v.shape) for key, v in own.items() if v.dim() or "num_" in key])
+    drawn = {key: torch.from_numpy(value) for key, value in drawn.items()}
+    torch.save({**own, **drawn}, folder / "w.pth")
     return folder / "w.pth"
 
 
