@@ -14,6 +14,7 @@ from training_crops import boxless_config, tiny_config, write_benchmark, write_t
 
 from pysot.cli import run
 from pysot.cli.train import main, parse_args
+from pysot.engine.trainer import Trainer
 from pysot.utils.model_load import load_weights, read_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,8 @@ def assert_same_end(first, second):
     momenta = [content["optimizer"]["state"] for content in (first, second)]
     assert len(momenta[0]) == len(momenta[1]) > 0
     for key, state in momenta[0].items():
-        assert torch.equal(state["momentum_buffer"], momenta[1][key]["momentum_buffer"])
+        assert state.keys() == momenta[1][key].keys()
+        assert all(torch.equal(value, momenta[1][key][name]) for name, value in state.items())
 
 
 def start_process(folder, *options):
@@ -126,6 +128,28 @@ def test_resuming_on_either_side_of_the_unfreezing(folder, epoch):
     path = folder / "snapshot" / f"checkpoint_e{epoch}.pth"
     train(folder, "--resume", str(path))
     assert_same_end(expected, final(folder))
+
+
+def test_adamw_with_rates_per_step_goes_on_within_an_epoch(folder, monkeypatch):
+    settings = {"OPTIMIZER": "adamw", "LR_PER_STEP": True, "EPOCH": 2, "NUM_WORKERS": 0}
+    options = [str(x) for key, value in settings.items() for x in (f"TRAIN.{key}", value)]
+    train(folder, *options)
+    expected = final(folder, 2)
+    for path in (folder / "snapshot").glob("*.pth"):
+        path.unlink()
+
+    def stop(trainer, *args):
+        if trainer.progress.step == 5:  # the second of the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(trainer, *args)
+
+    step = Trainer.step
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "step", stop)
+        train(folder, *options)
+    assert len(list((folder / "snapshot").glob("partial_e1_p*.pth"))) == 1
+    train(folder, "--resume", "auto", *options)
+    assert_same_end(expected, final(folder, 2))
 
 
 def test_yaml_may_ask_to_resume_and_a_cut_checkpoint_costs_one_epoch(folder, capsys):
