@@ -1,15 +1,21 @@
-"""A plain SiamRPN or SiamMask tracker, to measure the package's own against.
+"""A plain tracker and a plain training step, to measure the package's own against.
 
-Written from the formulas alone, without any care for speed: every frame is padded whole, the
-template passes through the network again, gradients are recorded, anchors, windows and penalties
-are computed anew, and of a network with masks all coarse masks are computed. Convolutions are those
-of the network's own modules.
+The tracker, of SiamRPN or SiamMask, is written from the formulas alone, without any care for speed:
+every frame is padded whole, the template passes through the network again, gradients are recorded,
+anchors, windows and penalties are computed anew, and of a network with masks all coarse masks are
+computed. Convolutions are those of the network's own modules.
+
+The training step is built as PySOT's: images whose channels come first in memory, correlations as
+convolutions with a group per sample or channel, and no batch norm folded.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -19,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pysot.core.config import Config
+from pysot.models.head import rpn, unit
 
 
 class PlainTracker:
@@ -118,3 +125,36 @@ class PlainTracker:
         self.cy = float(np.clip(self.cy + box[1], 0, height))
         self.w = float(np.clip(self.w * (1 - rate) + box[2] * rate, 10, width))
         self.h = float(np.clip(self.h * (1 - rate) + box[3] * rate, 10, height))
+
+
+@contextmanager
+def plain_correlations() -> Iterator[None]:
+    """Let heads correlate by grouped convolutions."""
+    with (
+        patch.object(rpn, "xcorr_fast", xcorr_fast),
+        patch.object(rpn, "xcorr_depthwise", xcorr_depthwise),
+        patch.object(unit, "xcorr_fast", xcorr_fast),
+        patch.object(unit, "xcorr_depthwise", xcorr_depthwise),
+    ):
+        yield
+
+
+def xcorr_fast(x: Tensor, kernel: Tensor) -> Tensor:
+    """Correlate x (B, C, H, W) with kernels (B, O * C, h, w) over all channels, a group each."""
+    batch, channels = x.shape[:2]
+    filters = kernel.reshape(-1, channels, *kernel.shape[2:])
+    out = F.conv2d(x.reshape(1, -1, *x.shape[2:]), filters, groups=batch)
+    return out.reshape(batch, -1, *out.shape[2:])
+
+
+def xcorr_depthwise(x: Tensor, kernel: Tensor) -> Tensor:
+    """Correlate each channel of x (B, C, H, W) with its own kernel of (B, C, h, w)."""
+    flat, filters = x.reshape(1, -1, *x.shape[2:]), kernel.reshape(-1, 1, *kernel.shape[2:])
+    out = F.conv2d(flat, filters, groups=len(filters))
+    return out.reshape(*x.shape[:2], *out.shape[2:])
+
+
+def make_plain(model: nn.Module) -> None:
+    """Undo in a network what makes its training fast, once its frozen parts are known."""
+    model.frozen_backbone = []
+    model.to(memory_format=torch.contiguous_format)
