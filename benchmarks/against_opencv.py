@@ -14,7 +14,7 @@ videos of the area under the success curve (OTB), as `pysot eval` has it; the ha
 the videos in alphabetical order. Times are those of a tracked frame in the tracker, without reading
 it: the median, and frames per second over all. KEY VALUE pairs come first and are for our trackers.
 
-OpenCV's MIL cannot be seeded: its AUC differs by some hundredths from run to run.
+OpenCV's MIL cannot be seeded: its AUC differs from run to run.
 """
 
 from __future__ import annotations
