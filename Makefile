@@ -4,8 +4,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-CLIP := FastMotion1
-RECT := 61,52,50,32
+CLIP := FastMotion2
+RECT := 195,85,40,27
 OUT := demo_output
 TINY := siamrpn_alex_tiny
 # docs/weights.md says what DATA holds
@@ -49,6 +49,8 @@ demo: $(READY)
 		--report $(OUT)/page
 	@echo "video: $(OUT)/tracked.mp4   plots: $(OUT)/plots   page: $(OUT)/page/index.html"
 
+demo-train: CLIP := FastMotion1
+demo-train: RECT := 61,52,50,32
 demo-train: $(READY)
 	$(PY) tools/make_synthetic.py
 	$(PY) tools/train.py --cfg $(TINY) --resume auto
@@ -64,7 +66,7 @@ weights: $(SETS:%=$(CROPS)/%/train.json)
 		DATASET.COMPOSITES.BACKGROUNDS "[$(PHOTOS), $(PHOTOS), $(PHOTOS), MORE]"
 	$(PY) -m pysot convert $$(ls -v snapshot/$(MODEL)/ema_e*.pth | tail -n 1) \
 		snapshot/$(MODEL)/$(MODEL).safetensors --config $(MODEL) --fp16 \
-		--card experiments/$(MODEL)/card.yaml
+		--card experiments/$(MODEL)/card.yaml --license "research only; backbone Apache-2.0"
 	@echo "weights: snapshot/$(MODEL)/$(MODEL).safetensors"
 
 $(CROPS)/more_video/train.json: ROOT = $(DATA)/more_video

@@ -129,7 +129,7 @@ class UnitFC(SiameseHead):
     def __init__(self, in_channels: int | None = None, rank: int = 0) -> None:
         super().__init__()
         if rank and in_channels is None:
-            raise ValueError(f"RPN.KWARGS.in_channels: UnitFC of rank {rank} must be told it")
+            raise ValueError(f"RPN.KWARGS.in_channels: UnitFC of rank {rank} needs it")
         self.in_channels = in_channels
         self.gain = nn.Parameter(torch.tensor(_GAIN))
         self.offset = nn.Parameter(torch.tensor(_OFFSET))

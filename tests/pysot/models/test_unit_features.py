@@ -176,7 +176,7 @@ def test_the_learned_part_of_the_similarity_begins_as_nothing():
         optimizer.step()
     assert all(p.grad is not None and p.grad.any() for p in head.parameters())
     assert not torch.allclose(head(zf, xf)[0], plain(zf, xf)[0])
-    with pytest.raises(ValueError, match=r"in_channels: UnitFC of rank 2 must be told it"):
+    with pytest.raises(ValueError, match=r"in_channels: UnitFC of rank 2 needs it"):
         RPN_HEADS.build("UnitFC", rank=2)
 
 
