@@ -133,9 +133,10 @@ def weights_of(model: Model) -> Path:
     digest = sha256_of(path)
     if digest != expected and expected:
         both = f", with {record.name} if a new one was published" if known else ""
-        raise ValueError(
-            f"{path}: its SHA-256 is not that of {model.name}; delete it to download it again{both}"
-        )
+        advice = f"delete it to download it again{both}"
+        if model.packaged:
+            advice = "it came with its package: install that again"
+        raise ValueError(f"{path}: its SHA-256 is not that of {model.name}; {advice}")
     if not expected:
         logger.warning("%s: no hash was published; that of this file is kept: %s", path, digest)
         _keep(record, digest)

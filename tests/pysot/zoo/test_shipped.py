@@ -55,3 +55,9 @@ def test_shipped_weights_follow_a_drawn_target(name):
 @pytest.mark.skipif(not SHIPPED, reason="no weights are in pysot/zoo/weights yet")
 def test_the_default_comes_with_the_package():
     assert zoo.DEFAULT in SHIPPED
+
+
+def test_a_changed_file_of_the_package_is_not_to_be_downloaded(monkeypatch):
+    monkeypatch.setattr(zoo, "sha256_of", lambda path: "0" * 64)
+    with pytest.raises(ValueError, match=r"SHA-256 is not that of .*: install that again$"):
+        zoo.weights_of(zoo.find_model(zoo.DEFAULT))
