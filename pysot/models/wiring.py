@@ -161,6 +161,17 @@ def selected(
     return chosen[0] if len(chosen) == 1 else chosen
 
 
+def numbered_maps(
+    backbone: nn.Module, x: Tensor, used_layers: Sequence[int]
+) -> Tensor | list[Tensor]:
+    """Run a backbone's ``layer0``, ``layer1``, ... on images; return as :func:`selected` does."""
+    maps = []
+    for number in range(max(used_layers) + 1):
+        x = backbone.get_submodule(f"layer{number}")(x)
+        maps.append(x)
+    return selected(maps, used_layers)
+
+
 def as_backbone(backbone: nn.Module) -> nn.Module:
     """Return a backbone that states ``out_channels``, ``strides`` and ``stride``.
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from pysot.core.registry import BACKBONES
-from pysot.models.wiring import checked_layers, selected
+from pysot.models.wiring import checked_layers, numbered_maps
 
 _STEM_WIDTH = 32
 _EPS = 1e-3  # of the batch norms that the weights were trained with
@@ -108,8 +108,4 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Compute the map of images (B, 3, H, W), BGR in 0..255, or a list of several."""
-        maps = []
-        for number in range(max(self.used_layers) + 1):
-            x = self.get_submodule(f"layer{number}")(x)
-            maps.append(x)
-        return selected(maps, self.used_layers)
+        return numbered_maps(self, x, self.used_layers)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pysot.core.registry import BACKBONES
-from pysot.models.wiring import checked_layers, scaled_widths, selected
+from pysot.models.wiring import checked_layers, numbered_maps, scaled_widths
 
 _STEM_WIDTH = 32
 # expansion, channels, blocks, stride, dilation
@@ -95,8 +95,4 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Compute the map of images (B, 3, H, W), BGR in 0..255, or a list of several."""
-        maps = []
-        for number in range(max(self.used_layers) + 1):
-            x = self.get_submodule(f"layer{number}")(x)
-            maps.append(x)
-        return selected(maps, self.used_layers)
+        return numbered_maps(self, x, self.used_layers)
