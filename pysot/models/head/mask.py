@@ -65,8 +65,25 @@ class MaskCorr(DepthwiseXCorr):
         return self.masks(correlation), correlation
 
 
+class RefineHead(nn.Module):
+    """Refines the masks of chosen cells: subclasses define ``masks_at`` and ``strides``."""
+
+    def forward(self, low: Sequence[Tensor], correlation: Tensor, position: Position) -> Tensor:
+        """Compute the mask logits, (B, 127 * 127), rows first, at a response cell.
+
+        Args:
+            low: Search features at the head's ``strides``.
+            correlation: The mask head's, (B, C, R, R).
+            position: One cell for all samples, or one per sample.
+
+        Raises:
+            ValueError: If a position is not in the response.
+        """
+        return self.masks_at(low, correlation, checked_cells(correlation, position))
+
+
 @REFINE_HEADS.register("Refine")
-class Refine(nn.Module):
+class Refine(RefineHead):
     """Refines the mask of one cell to 127 x 127 pixels with the backbone's first three maps.
 
     Every level brings its map and the mask so far to the same channels (``v`` and ``h``), adds
@@ -97,19 +114,6 @@ class Refine(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.kaiming_uniform_(module.weight, a=1)
-
-    def forward(self, low: Sequence[Tensor], correlation: Tensor, position: Position) -> Tensor:
-        """Compute the mask logits, (B, 127 * 127), rows first, at a response cell.
-
-        Args:
-            low: Search features at strides 2, 4 and 8: of stem, ``layer1`` and ``layer2``.
-            correlation: The mask head's, (B, C, R, R).
-            position: One cell for all samples, or one per sample.
-
-        Raises:
-            ValueError: If a position is not in the response.
-        """
-        return self.masks_at(low, correlation, checked_cells(correlation, position))
 
     def masks_at(
         self, low: Sequence[Tensor], correlation: Tensor, cells: Sequence[Sequence[int]]

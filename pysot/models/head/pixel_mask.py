@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pysot.core.registry import MASK_HEADS, REFINE_HEADS
 from pysot.core.xcorr import xcorr_cells
-from pysot.models.head.mask import Position, checked_cells, cut_window, cut_windows
+from pysot.models.head.mask import RefineHead, cut_window, cut_windows
 
 _COARSE_SIDE = 17  # cells of a coarse mask; the outermost lie on the border of the window
 _SIDES = (63, 31, 15)  # cells of a window at strides 2, 4 and 8
@@ -73,7 +73,7 @@ class PixelMaskCorr(nn.Module):
 
 
 @REFINE_HEADS.register("WindowRefine")
-class WindowRefine(nn.Module):
+class WindowRefine(RefineHead):
     """Decodes the window of a cell, from stride 8 to 127 x 127 pixels, with finer maps.
 
     ``low_channels`` are those of maps at strides 2 and 4, ``in_channels`` those of the mask head's
@@ -96,19 +96,6 @@ class WindowRefine(nn.Module):
         self.enlarge0 = nn.ConvTranspose2d(24, 8, kernel_size=3, stride=2)
         self.low0 = nn.Sequential(*_layer(first, 8, 1))
         self.join0 = nn.Sequential(nn.ReLU(), *_layer(8, 8, 3), nn.Conv2d(8, 1, 3, padding=1))
-
-    def forward(self, low: Sequence[Tensor], correlation: Tensor, position: Position) -> Tensor:
-        """Compute the mask logits, (B, 127 * 127), rows first, at a response cell.
-
-        Args:
-            low: Search features at strides 2 and 4.
-            correlation: The mask head's, (B, C, R, R).
-            position: One cell for all samples, or one per sample.
-
-        Raises:
-            ValueError: If a position is not in the response.
-        """
-        return self.masks_at(low, correlation, checked_cells(correlation, position))
 
     def masks_at(
         self, low: Sequence[Tensor], correlation: Tensor, cells: Sequence[Sequence[int]]
