@@ -1,6 +1,7 @@
 """What pyproject.toml cannot declare: compiled parts of toolkit, configurations in the package."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -11,20 +12,28 @@ MODULES = ("toolkit.io._numbers", "toolkit.utils._region")
 
 
 def extensions() -> list[Extension]:
-    """List the Cython extensions, or nothing where Cython is not installed.
+    """List the Cython extensions; nothing without Cython, or where ``PYSOT_EXTENSIONS`` is 0.
 
     ``optional`` turns a missing or failing compiler into a warning: the package then works with
     its NumPy version of the same functions.
     """
+    if os.environ.get("PYSOT_EXTENSIONS") == "0":
+        return []
     try:
         from Cython.Build import cythonize
     except ImportError:
         logging.warning("Cython is not installed: toolkit will run in NumPy, more slowly")
         return []
     # A fused multiply-add would move a pixel here and there, so results would differ by machine.
-    flags = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off"]
+    flags = [] if sys.platform == "win32" else ["-O3", "-ffp-contract=off", "-g0"]
+    strip = ["-Wl,-s"] if sys.platform == "linux" else []
     sources = [
-        Extension(module, [f"{module.replace('.', '/')}.pyx"], extra_compile_args=flags)
+        Extension(
+            module,
+            [f"{module.replace('.', '/')}.pyx"],
+            extra_compile_args=flags,
+            extra_link_args=strip,
+        )
         for module in MODULES
     ]
     modules = cythonize(sources, build_dir="build/cython", language_level=3)

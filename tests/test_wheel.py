@@ -1,8 +1,8 @@
 """The wheel as users have it: in clean environments, outside of the repository, with each extra.
 
 ``python -m pytest -m extras tests/test_wheel.py`` builds it and installs it by
-``pip install pysot-*.whl[EXTRA]``, for which it needs an index of packages, and some gigabytes of
-disk. PyTorch is installed once (``PYSOT_WHEEL_TORCH`` says which, by default that of
+``pip install pysot_tracking-*.whl[EXTRA]``, for which it needs an index of packages, and some
+gigabytes of disk. PyTorch is installed once (``PYSOT_WHEEL_TORCH`` says which, by default that of
 requirements.txt); the environment of an extra has it, and all that the wheel needs, from there.
 """
 
@@ -49,6 +49,10 @@ USES = {
         "python -c 'import pysot.models.backbone; from pysot.core.registry import BACKBONES;"
         ' BACKBONES.build("timm:resnet18")\'',
     ],
+    "video": ["python -c 'import av'"],
+    "web": ["python -c 'import nicegui'"],
+    "docs": ["mkdocs --version", "python -c 'import material, mkdocstrings'"],
+    "all": ["python -c 'import av, gdown, matplotlib, nicegui, optuna, trax'"],
     "vot": ["python -c 'import trax'", "pysot vot --help"],
     "ray": ["python -c 'import ray; ray.init(num_cpus=1); ray.shutdown()'"],
     "got10k": ["python -c 'import got10k'"],
@@ -79,7 +83,7 @@ COMMANDS = [
 def test_every_extra_is_tried():
     text = (ROOT / "pyproject.toml").read_text()
     section = text.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
-    assert {line.partition(" =")[0] for line in section.split("\n") if line} - {"dev"} == set(USES)
+    assert set(re.findall(r"^(\w+) = ", section, re.MULTILINE)) - {"dev"} == set(USES)
 
 
 def run(command, place, python, /, **names):
@@ -107,7 +111,7 @@ def wheel(tmp_path_factory):
     run(copy, ROOT, Path(sys.executable), source=source)
     sdist = "python -c 'from setuptools import build_meta; build_meta.build_sdist(\"{folder}\")'"
     run(sdist, source, Path(sys.executable), folder=folder)
-    build = "python -m pip wheel --no-build-isolation --no-deps -w {folder} {folder}/pysot-*.tar.gz"
+    build = "python -m pip wheel --no-build-isolation --no-deps -w {folder} {folder}/*.tar.gz"
     run(build, folder, Path(sys.executable), folder=folder)
     return next(folder.glob("*.whl"))
 
