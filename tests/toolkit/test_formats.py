@@ -300,6 +300,100 @@ CASES = {
             {},
         ),
     ),
+    "LaSOT's extension, beside LaSOT itself": (
+        "LaSOText",
+        {
+            **below("bird", LASOT_VIDEO),
+            **{f"atv/{name.replace('bird-2', 'atv-1')}": of for name, of in LASOT_VIDEO.items()},
+            "att/atv-1.txt": one_hot(11, 14),
+        },
+        (
+            "atv-1",
+            [f"atv/atv-1/img/0000000{i}.jpg" for i in (1, 2, 3)],
+            boxes(3),
+            {"absent": [1, 0, 1], "attr": ["Out-of-View"]},
+        ),
+    ),
+    "AVisT keeps flags in folders of their own": (
+        "AVisT",
+        {
+            **images("sequences/fog_car/img_%05d.jpg", 1, 2, 3),
+            "anno/fog_car.txt": lines(3, separator=" "),
+            "full_occlusion/fog_car_full_occlusion.txt": "0\n1\n0\n",
+            "out_of_view/fog_car_out_of_view.txt": "0,0,1",
+        },
+        (
+            "fog_car",
+            [f"sequences/fog_car/img_0000{i}.jpg" for i in (1, 2, 3)],
+            boxes(3),
+            {"absent": [1, 0, 0]},
+        ),
+    ),
+    "TNL2K in the folder of an archive, names without zeros": (
+        "TNL2K",
+        {
+            **images("TNL2K_test_p1/cat_video/imgs/img_%d.png", 9, 10, 11),
+            "TNL2K_test_p1/cat_video/groundtruth.txt": lines(3),
+            "TNL2K_test_p1/cat_video/language.txt": "the cat",
+            "TNL2K_train_p1/dog_video/groundtruth.txt": lines(1),
+        },
+        (
+            "cat_video",
+            [f"TNL2K_test_p1/cat_video/imgs/img_{i}.png" for i in (9, 10, 11)],
+            boxes(3),
+            {},
+        ),
+    ),
+    "TNL2K without that folder": (
+        "TNL2K",
+        {**images("cat/imgs/%05d.jpg", 0, 1), "cat/groundtruth.txt": lines(2)},
+        ("cat", ["cat/imgs/00000.jpg", "cat/imgs/00001.jpg"], boxes(2), {}),
+    ),
+    "TC128 names the images that count": (
+        "TC128",
+        {
+            **images("Bus_ce2/img/%04d.jpg", *range(4, 10)),
+            "Bus_ce2/Bus_ce2_gt.txt": lines(3, separator=" "),
+            "Bus_ce2/Bus_ce2_frames.txt": "6,8\n",
+        },
+        ("Bus_ce2", [f"Bus_ce2/img/000{i}.jpg" for i in (6, 7, 8)], boxes(3), {}),
+    ),
+    "TC128 without such a file": (
+        "TC128",
+        {**images("Ball/img/%04d.jpg", 1, 2), "Ball/Ball_gt.txt": lines(2)},
+        ("Ball", ["Ball/img/0001.jpg", "Ball/img/0002.jpg"], boxes(2), {}),
+    ),
+    "VisDrone with attributes": (
+        "VisDrone-SOT",
+        {
+            **images("sequences/uav1_s/img%07d.jpg", 1, 2),
+            "annotations/uav1_s.txt": lines(2),
+            "attributes/uav1_s_attr.txt": one_hot(9, 12),
+        },
+        (
+            "uav1_s",
+            [f"sequences/uav1_s/img000000{i}.jpg" for i in (1, 2)],
+            boxes(2),
+            {"attr": ["Similar Object"]},
+        ),
+    ),
+    "UAVDT beside its boxes, from a later image on": (
+        "UAVDT-SOT",
+        {
+            **images("S0101/img%06d.jpg", 30, 31),
+            "anno/S0101_gt.txt": lines(2),
+            "anno/S0101_att.txt": "1,0",
+        },
+        ("S0101", [f"S0101/img0000{i}.jpg" for i in (30, 31)], boxes(2), {"attr": []}),
+    ),
+    "UAVDT as two archives": (
+        "UAVDT-SOT",
+        {
+            **images("UAV-benchmark-S/S0101/img%06d.jpg", 1, 2),
+            "UAV-benchmark-SOT_v1.0/anno/S0101_gt.txt": lines(2),
+        },
+        ("S0101", [f"UAV-benchmark-S/S0101/img00000{i}.jpg" for i in (1, 2)], boxes(2), {}),
+    ),
     "DTB70": (
         "DTB70",
         {**images("Car6/img/%05d.jpg", 1, 2), "Car6/groundtruth_rect.txt": lines(2)},

@@ -74,7 +74,9 @@ OTB = replace(
 UAV = replace(OPE, prefix="uav")
 NFS = replace(OPE, prefix="nfs")
 NORM = replace(OPE, metrics=("success", "norm_precision", "precision"))
-LASOT = replace(NORM, has_absent=True, cut_results=frozenset({"monkey-17"}))
+SEEN = replace(NORM, has_absent=True)
+LASOT = replace(SEEN, cut_results=frozenset({"monkey-17"}))
+AVIST = replace(SEEN, metrics=(*SEEN.metrics, "op50", "op75"))  # as its paper has them
 # windows: the lengths most common among the sequences, as each year's VOT report gives them
 VOT = Benchmark(
     "reset",
@@ -104,6 +106,12 @@ BENCHMARKS: Table[Benchmark] = Table(
         "NFS30": replace(NFS, num_videos=100),
         "NFS240": replace(NFS, num_videos=100),
         "LaSOT": replace(LASOT, num_videos=280),
+        "LaSOText": replace(SEEN, num_videos=150),
+        "AVisT": replace(AVIST, num_videos=120),
+        "TNL2K": replace(NORM, num_videos=700),
+        "TC128": replace(OPE, num_videos=128),
+        "VisDrone-SOT": replace(OPE, num_videos=35),
+        "UAVDT-SOT": replace(OPE, num_videos=50),
         "DTB70": replace(OPE, num_videos=70),
         "TrackingNet": replace(NORM, num_videos=511),
         "GOT-10k": replace(GOT10K, num_videos=180),
@@ -123,7 +131,24 @@ BENCHMARKS: Table[Benchmark] = Table(
 
 
 #: What benchmarks without their own row are called elsewhere, in small letters and digits.
-_OTHER_NAMES = {"otb2013": "CVPR13", "otb13": "CVPR13", "ytvos": "YouTube-VOS"}
+_OTHER_NAMES = {
+    "otb2013": "CVPR13",
+    "otb13": "CVPR13",
+    "ytvos": "YouTube-VOS",
+    "lasotextension": "LaSOText",
+    "lasotextensionsubset": "LaSOText",
+    "templecolor": "TC128",
+    "templecolor128": "TC128",
+    "tcolor128": "TC128",
+    "visdrone": "VisDrone-SOT",
+    "visdronesottestdev": "VisDrone-SOT",
+    "visdrone2018sot": "VisDrone-SOT",
+    "visdrone2019sot": "VisDrone-SOT",
+    "visdrone2018sottestdev": "VisDrone-SOT",
+    "visdrone2019sottestdev": "VisDrone-SOT",
+    "uavdt": "UAVDT-SOT",
+    "uavbenchmarksot": "UAVDT-SOT",
+}
 _NUMBERS = re.compile(r"[0-9]+")
 
 

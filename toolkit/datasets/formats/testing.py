@@ -1,21 +1,25 @@
-"""Sets to test on: OTB, VOT, UAV123 with its parts, and Need for Speed (NFS)."""
+"""Sets to test on: OTB, VOT, UAV123 and its parts, NFS, TC128, AVisT, TNL2K, VisDrone, UAVDT."""
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from toolkit.datasets.benchmarks import OTB, find_benchmark, table
 from toolkit.datasets.reading import (
     BoxFile,
     Format,
     Reading,
+    files_of,
     first_file,
     image_folder,
     listed,
     read_boxes,
+    read_text,
     subfolders,
+    without_links,
 )
 from toolkit.datasets.video import Sequence
-from toolkit.io.boxes import Region, check_regions, split_fields
+from toolkit.io.boxes import Region, check_regions, split_fields, whole_number
 
 # --------------------------------------------------------------------------------------------- OTB
 
@@ -109,6 +113,115 @@ def parse_tracks(text: str) -> list[Region]:
     return [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in check_regions(lines)]
 
 
+# -------------------------------------------------------------------------------- TC128, TNL2K
+
+
+def read_tc128(reading: Reading) -> Iterator[Sequence]:
+    """TC128: ``<name>/img/%04d.jpg``, ``<name>/<name>_gt.txt``, ``<name>/<name>_frames.txt``.
+
+    The last one has the numbers of the first and the last image that count.
+    """
+    for name in listed(reading.root, "*/*_gt.txt"):
+        folder = reading.root / name
+        try:
+            frames = _frames(folder / f"{name}_frames.txt")
+        except ValueError as error:
+            reading.report("unreadable annotation", folder, error)
+            yield Sequence(name)
+            continue
+        truth = folder / f"{name}_gt.txt"
+        yield read_boxes(
+            BoxFile(name, folder / "img", truth, frames=frames, pattern="%04d.jpg"), reading
+        )
+
+
+def _frames(path: Path) -> tuple[int | None, int | None]:
+    """Read two numbers; where there is no such file, all images count."""
+    if not path.is_file():
+        return None, None
+    try:
+        first, last = map(whole_number, split_fields(read_text(path).strip())[0].split(","))
+    except (ValueError, IndexError):
+        raise ValueError(f"{path}: expected the first and the last number, as 1,271") from None
+    return first, last
+
+
+_TNL2K = ("*/groundtruth.txt", "*/*/groundtruth.txt")
+
+
+def read_tnl2k(reading: Reading) -> Iterator[Sequence]:
+    """TNL2K: ``<name>/{imgs,groundtruth.txt}``, also in the folders of its archives.
+
+    Those of the training archives are left out, by their name.
+    """
+    root = reading.root
+    found = without_links({path.parent for mark in _TNL2K for path in root.glob(mark)})
+    folders = [f for f in found if "train" not in f.parent.relative_to(root).as_posix().lower()]
+    if not folders:
+        raise FileNotFoundError(f"{root} holds no test videos, but those of {found[0].parent}")
+    for folder in sorted(folders):
+        source = BoxFile(folder.name, folder / "imgs", folder / "groundtruth.txt")
+        yield read_boxes(source, reading)
+
+
+# ------------------------------------------------------------------------ AVisT, VisDrone, UAVDT
+
+
+def read_apart(
+    reading: Reading,
+    images: tuple[str, ...],
+    truths: tuple[str, ...],
+    end: str = ".txt",
+    pattern: str = "%08d.jpg",
+    hidden: tuple[str, ...] = (),
+    attributes: tuple[str, str] | None = None,
+) -> Iterator[Sequence]:
+    """Sets that keep images and boxes apart: ``<images>/<name>/``, ``<truths>/<name><end>``.
+
+    Folders are below the root, and the first of several that is there is taken. ``hidden`` has
+    paths of files with ``{name}`` in them, see `BoxFile`; ``attributes`` such a path and the row of
+    the table ``attributes``.
+    """
+    root = reading.root
+    folder = next((root / path for path in truths if (root / path).is_dir()), root / truths[0])
+    for truth in files_of(folder, end):
+        name = truth.name[: -len(end)]
+        source = BoxFile(
+            name,
+            image_folder(root, (f"{path}/{name}" for path in images)),
+            truth,
+            pattern=pattern,
+            hidden=tuple(root / path.format(name=name) for path in hidden),
+            absent=bool(hidden),
+            attr_file=root / attributes[0].format(name=name) if attributes else None,
+            attr_names=table("attributes")[attributes[1]] if attributes else (),
+        )
+        yield read_boxes(source, reading)
+
+
+_AVIST = partial(
+    read_apart,
+    images=("sequences",),
+    truths=("anno",),
+    pattern="img_%05d.jpg",
+    hidden=("full_occlusion/{name}_full_occlusion.txt", "out_of_view/{name}_out_of_view.txt"),
+)
+_VISDRONE = partial(
+    read_apart,
+    images=("sequences",),
+    truths=("annotations",),
+    pattern="img%07d.jpg",
+    attributes=("attributes/{name}_attr.txt", "VisDrone-SOT"),
+)
+_UAVDT = partial(
+    read_apart,
+    images=(".", "UAV-benchmark-S"),
+    truths=("anno", "UAV-benchmark-SOT_v1.0/anno"),
+    end="_gt.txt",
+    pattern="img%06d.jpg",
+)
+
+
 def _vot(name: str) -> Format:
     return Format(("*/groundtruth.txt",), partial(read_vot, tags=find_benchmark(name).tags))
 
@@ -133,4 +246,9 @@ TESTING = {
     "UAV20L": _uav("UAV20L", "UAV20L", "UAV123"),
     "NFS30": Format(("*/30/*.txt",), partial(_read_nfs, rate=30)),
     "NFS240": Format(("*/240/*.txt",), partial(_read_nfs, rate=240)),
+    "TC128": Format(("*/*_gt.txt",), read_tc128),
+    "TNL2K": Format(_TNL2K, read_tnl2k),
+    "AVisT": Format(("anno/*.txt",), _AVIST),
+    "VisDrone-SOT": Format(("annotations/*.txt",), _VISDRONE),
+    "UAVDT-SOT": Format(("anno/*_gt.txt", "UAV-benchmark-SOT_v1.0/anno/*_gt.txt"), _UAVDT),
 }

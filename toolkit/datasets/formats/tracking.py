@@ -98,6 +98,9 @@ def _got10k(split: str) -> Format:
 # -------------------------------------------------------------------------------------------- LaSOT
 
 
+_LASOT_MARKS = ("*/*/groundtruth.txt", "*/groundtruth.txt")
+
+
 def read_lasot(reading: Reading, split: str = "test") -> Iterator[Sequence]:
     """LaSOT: ``<class>/<class>-<n>/{img,groundtruth.txt,...}``, or without the classes' folders.
 
@@ -116,6 +119,20 @@ def read_lasot(reading: Reading, split: str = "test") -> Iterator[Sequence]:
         wanted = None if names is None else frozenset(names)
         folders = [path for path in found if wanted is None or path.name in wanted]
     for folder in folders:
+        yield read_boxes(_source(folder, reading.root), reading)
+
+
+def read_lasot_extension(reading: Reading) -> Iterator[Sequence]:
+    """LaSOText: as LaSOT, all videos that are there and do not belong to LaSOT itself."""
+    found = {path.parent for mark in _LASOT_MARKS for path in reading.root.glob(mark)}
+    others = {name for names in table("lasot_splits").values() for name in names}
+    folders = [folder for folder in without_links(found) if folder.name not in others]
+    if not folders:
+        raise FileNotFoundError(
+            f"{reading.root} holds videos of LaSOT only; those of the extension are others, in "
+            "folders as atv/atv-1"
+        )
+    for folder in sorted(folders):
         yield read_boxes(_source(folder, reading.root), reading)
 
 
@@ -203,9 +220,8 @@ TESTING = {
     "TrackingNet": Format(
         ("TEST/anno/*.txt", "anno/*.txt"), partial(read_trackingnet, parts=("TEST",))
     ),
-    "LaSOT": Format(
-        ("*/*/groundtruth.txt", "*/groundtruth.txt"), partial(read_lasot, split="test")
-    ),
+    "LaSOT": Format(_LASOT_MARKS, partial(read_lasot, split="test")),
+    "LaSOText": Format(_LASOT_MARKS, read_lasot_extension),
 }
 TRAINING = {
     "got10k": TrainingSet(
