@@ -19,4 +19,7 @@ def __getattr__(name: str) -> Any:
     """Import the package's own interface on use: PyTorch and OpenCV are slow to load."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("pysot.tracker.api"), name)
+    from toolkit.io.packages import explain_opencv
+
+    with explain_opencv():
+        return getattr(import_module("pysot.tracker.api"), name)

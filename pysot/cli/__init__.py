@@ -25,6 +25,7 @@ from pysot.core import RunFailed, StopRequest
 from pysot.core.plugins import load_installed, load_plugins
 from toolkit.datasets import find_root
 from toolkit.io.names import printable
+from toolkit.io.packages import explain_opencv
 from toolkit.io.pool import Executor, LocalExecutor, WorkerDied
 
 TRACEBACK_VARIABLE = "PYSOT_TRACEBACK"
@@ -95,7 +96,8 @@ def run(main: Callable[[], None]) -> None:
     ``PYSOT_TRACEBACK=1`` the exception passes through.
     """
     try:
-        main()
+        with explain_opencv():
+            main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

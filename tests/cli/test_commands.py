@@ -203,6 +203,30 @@ def test_output_that_cannot_be_printed_is_named(number, capsys):
     assert capsys.readouterr().err == f"error: standard output: {os.strerror(number)}\n"
 
 
+def without_libgl(*ignored):
+    raise ImportError("libGL.so.1: not there", name="cv2")
+
+
+def test_a_broken_opencv_is_one_line(monkeypatch, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(without_libgl)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: OpenCV does not load (libGL.so.1: not there): apt-get install")
+    monkeypatch.setattr(pysot, "import_module", without_libgl)
+    with pytest.raises(ImportError, match=r"^OpenCV does not load .* apt-get install"):
+        _ = pysot.Tracker
+
+
+@pytest.mark.parametrize("path", ["tools/make_synthetic.py", "training_dataset/own/prepare.py"])
+def test_scripts_load_opencv_where_its_errors_are_explained(path, tmp_path):
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: not there', name='cv2')")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, ROOT / path]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: OpenCV does not load")
+
+
 @pytest.mark.parametrize("value", ["-1", "-1e-3", "-.5", "-5,-5,10,10", "-5 -5 10 10"])
 def test_a_value_may_begin_with_a_minus(value):
     parser = Parser("")

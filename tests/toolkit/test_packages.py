@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from toolkit.io.packages import load_package
+from toolkit.io.packages import explain_opencv, load_package
 
 
 def test_a_package_that_is_there_is_imported():
@@ -41,3 +41,30 @@ def test_one_that_is_broken_is_told_from_one_that_is_absent(content, reason, tmp
     assert isinstance(error.value, ValueError)  # of which commands print one line
     again = pickle.loads(pickle.dumps(error.value))  # from a worker process
     assert (type(again), str(again)) == (type(error.value), str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (ModuleNotFoundError("No module named 'cv2'", name="cv2"), "pip install opencv-python"),
+        (
+            ImportError("libGL.so.1: cannot open shared object file", name="cv2"),
+            r"apt-get install libgl1 libglib2.0-0; or, .* then pip install opencv-python-headless",
+        ),
+        (ImportError("DLL load failed\nwhile", name="cv2"), ".*--force-reinstall opencv-python"),
+    ],
+)
+def test_opencv_that_does_not_load_says_what_to_install(error, advice):
+    pattern = rf"^OpenCV does not load \(.*\): {advice}$"
+    with pytest.raises(ImportError, match=pattern) as caught, explain_opencv():
+        raise error
+    assert isinstance(caught.value, ValueError)  # of which commands print one line
+    with pytest.raises(ImportError, match=pattern), explain_opencv():
+        raise caught.value  # through two doors
+
+
+def test_what_is_not_about_opencv_passes():
+    error = ImportError("no", name="scipy")
+    with pytest.raises(ImportError) as caught, explain_opencv():
+        raise error
+    assert caught.value is error

@@ -1,5 +1,7 @@
-"""Optional packages, imported where they are used."""
+"""Packages that may be missing or broken: optional ones, imported where they are used; OpenCV."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
@@ -36,3 +38,29 @@ def load_package(module: str, package: str, purpose: str) -> ModuleType:
         raise PackageBroken(
             f"{needed}, which is installed but broken ({reason}); install it again", name=name
         ) from error
+
+
+@contextmanager
+def explain_opencv() -> Iterator[None]:
+    """Say what to install where OpenCV does not load in the block.
+
+    The package ``opencv-python`` needs libraries of a desktop, which servers and containers lack.
+
+    Raises:
+        PackageBroken: In place of the ``ImportError`` of ``cv2``.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if error.name != "cv2" or isinstance(error, PackageBroken):
+            raise
+        advice = "pip install --force-reinstall opencv-python"
+        if isinstance(error, ModuleNotFoundError):
+            advice = "pip install opencv-python"
+        elif ".so" in str(error):
+            advice = (
+                "apt-get install libgl1 libglib2.0-0; or, where no window is needed: "
+                "pip uninstall opencv-python, then pip install opencv-python-headless"
+            )
+        reason = next(iter(str(error).splitlines()), "cv2")
+        raise PackageBroken(f"OpenCV does not load ({reason}): {advice}", name="cv2") from error

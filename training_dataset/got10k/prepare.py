@@ -2,8 +2,8 @@
 
 import sys
 
-from pysot.cli import run
-from pysot.cli.prepare import main
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(lambda: main(["got10k", *sys.argv[1:]]))
+    sys.argv.insert(1, "got10k")
+    run_command("prepare")

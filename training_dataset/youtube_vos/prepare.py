@@ -2,8 +2,8 @@
 
 import sys
 
-from pysot.cli import run
-from pysot.cli.prepare import main
+from pysot.cli import run_command
 
 if __name__ == "__main__":
-    run(lambda: main(["youtube_vos", *sys.argv[1:]]))
+    sys.argv.insert(1, "youtube_vos")
+    run_command("prepare")
