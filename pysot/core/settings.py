@@ -281,6 +281,8 @@ class TrainingSet:
     frame_range: int = key(100, "largest distance in frames of the images of a pair", ge=0)
     num_use: int = key(-1, "videos to draw per pass; -1: each once", ge=-1, **_MANY)
     every: int = own(1, "take every n-th box of a track", **_POSITIVE)
+    template_views: int = own(0, "in place of DATASET.VIEWS.TEMPLATE, if above 0", ge=0, le=10**4)
+    search_views: int = own(0, "in place of DATASET.VIEWS.SEARCH, if above 0", ge=0, le=10**4)
 
 
 def _crops(name: str, anno: str, frame_range: int, num_use: int = -1) -> TrainingSet:
@@ -301,13 +303,15 @@ class Composites:
     frames: int = own(6, "frames of a scene", ge=1, le=10**4)
     templates: int = own(
         2,
-        "first frames of a scene, without distractors and occluders, of which templates are drawn; "
-        "0: of any",
+        "first frames of a scene, without distractors and occluders, which are templates, where "
+        "the others are search images; 0: all are both",
         ge=0,
     )
     seed: int = own(0, "another one draws other scenes", ge=0)
     frame_range: int = own(100, "largest distance in frames of the images of a pair", ge=0)
     num_use: int = own(-1, "scenes to draw per pass; -1: each once", ge=-1, **_MANY)
+    template_views: int = own(0, "in place of DATASET.VIEWS.TEMPLATE, if above 0", ge=0, le=10**4)
+    search_views: int = own(0, "in place of DATASET.VIEWS.SEARCH, if above 0", ge=0, le=10**4)
     distractors: int = own(3, "most objects beside the target", ge=0, le=100)
     likes: float = own(0.4, "probability that one is the target's, in another light", **_SHARE)
     occluders: float = own(0.3, "probability of an object before the target", **_SHARE)

@@ -80,7 +80,6 @@ def build_train_dataset(cfg: Config, seed: int, grid: Grid | None = None) -> Pai
         max_attempts=cfg.TRAIN.MAX_BAD_IMAGES,
         neg_same_category=cfg.DATASET.NEG_SAME_CATEGORY,
         masks=cfg.MASK.MASK,
-        views=read_sections(Views, cfg.DATASET.VIEWS),
     )
 
 
@@ -111,7 +110,8 @@ def _crop_folder(cfg: Config, name: str, node: Config) -> TrainingSet:
         raise FileNotFoundError(f"DATASET.{name}.ROOT: folder of training crops not found: {root}")
     num_use = node.NUM_USE if node.NUM_USE > 0 else len(annotations)
     reach = -(-node.FRAME_RANGE // node.EVERY)
-    return TrainingSet(name, CropFolder(root), annotations, reach, num_use)
+    views = _views(cfg, node)
+    return TrainingSet(name, CropFolder(root), annotations, reach, num_use, views=views)
 
 
 def _composites(cfg: Config, name: str, node: Config) -> TrainingSet:
@@ -137,8 +137,15 @@ def _composites(cfg: Config, name: str, node: Config) -> TrainingSet:
         read_sections(Look, node),
     )
     num_use = node.NUM_USE if node.NUM_USE > 0 else node.SCENES
-    known = drawn.annotations()
-    return TrainingSet(name, drawn, known, node.FRAME_RANGE, num_use, node.TEMPLATES)
+    known, views = drawn.annotations(), _views(cfg, node)
+    return TrainingSet(name, drawn, known, node.FRAME_RANGE, num_use, node.TEMPLATES, views)
+
+
+def _views(cfg: Config, node: Config) -> Views:
+    """Return the views that a row asks for, and where it does not, those of all rows."""
+    common = cfg.DATASET.VIEWS
+    template, search = node.TEMPLATE_VIEWS, node.SEARCH_VIEWS
+    return Views(template or common.TEMPLATE, search or common.SEARCH, common.SEED)
 
 
 def _source(cfg: Config, name: str, key: str) -> TrainingSet | Path:

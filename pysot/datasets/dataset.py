@@ -44,13 +44,23 @@ class TrainingDataError(ValueError):
     """Training images could not be read, and too many of them to go on."""
 
 
+@dataclass(frozen=True)
+class Views:
+    """Fixed augmented views of every crop, by role; 0: a fresh augmentation for every pair."""
+
+    template: int = 0
+    search: int = 0
+    seed: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
     """One entry of ``DATASET.NAMES``.
 
     ``frame_range`` is the largest distance of a pair's frames, counted in annotated frames;
     ``num_use`` the videos per pass over all sets, drawn at random if there are more, repeated if
-    there are fewer. Templates show the first ``templates`` frames of a track, or any if that is 0.
+    there are fewer. Templates show the first ``templates`` frames of a track, and search images the
+    others; if that is 0, or there are no others, both show any.
     """
 
     name: str
@@ -59,6 +69,7 @@ class TrainingSet:
     frame_range: int
     num_use: int
     templates: int = 0
+    views: Views = Views()
 
 
 @dataclass(frozen=True)
@@ -109,15 +120,6 @@ class Crop:
         return tuple(np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], "<u4").tolist())
 
 
-@dataclass(frozen=True)
-class Views:
-    """Fixed augmented views of every crop, by role; 0: a fresh augmentation for every pair."""
-
-    template: int = 0
-    search: int = 0
-    seed: int = 0
-
-
 class Pair(NamedTuple):
     """What a sample shows."""
 
@@ -155,11 +157,11 @@ class PairDataset(Dataset):
     # share of negative pairs of one category, see Negatives; below 0 the second is any object
     neg_same_category: float
     masks: bool  # whether samples have masks
-    views: Views = Views()
 
     def __post_init__(self) -> None:
         known = [subset.annotations for subset in self.sets]
         same = self.neg_same_category
+        self._views = {subset.name: subset.views for subset in self.sets}
         self._negatives = Negatives(known, same) if same >= 0 else None
 
     def __getitem__(self, item: int) -> dict[str, Any]:
@@ -225,7 +227,7 @@ class PairDataset(Dataset):
     ) -> tuple[Crop, Crop]:
         if self._negatives is None:
             other = self._any_video(rng)
-            template = _draw_template(subset, _draw_track(subset, video, rng), rng)
+            template = _draw_crop(subset, _draw_track(subset, video, rng), rng, "template")
             for _ in range(TRIES):
                 search = _draw_crop(other[0], _draw_track(*other, rng), rng)
                 if search.target != template.target:
@@ -233,7 +235,7 @@ class PairDataset(Dataset):
                 other = self._any_video(rng)
             return template, search
         track = _draw_track(subset, video, rng)
-        template = _draw_template(subset, track, rng)
+        template = _draw_crop(subset, track, rng, "template")
         number, track = self._negatives.draw(self.sets.index(subset), track, rng)
         return template, _draw_crop(self.sets[number], track, rng)
 
@@ -244,7 +246,7 @@ class PairDataset(Dataset):
     def _draw(self, picked: tuple[TrainingSet, int], rng: np.random.Generator) -> Pair:
         gray = self.gray > rng.random()
         template, search, differ = self.draw_pair(*picked, rng)
-        counts = self.views.template, self.views.search
+        counts = self._views[template.set_name].template, self._views[search.set_name].search
         numbers = [int(rng.integers(count)) if count else None for count in counts]
         return Pair(template, search, differ, gray, tuple(numbers))
 
@@ -255,7 +257,7 @@ class PairDataset(Dataset):
             UnreadableImage: If crop or mask cannot be read.
         """
         words = *crop.digest(), IMAGES.index(role), number
-        rng = generator(self.views.seed, _VIEW, *words)
+        rng = generator(self._views[crop.set_name].seed, _VIEW, *words)
         return self._see(crop, role, rng, self.gray > rng.random())
 
     def label(self, seen: Seen, differ: bool, rng: np.random.Generator) -> dict[str, NDArray]:
@@ -416,24 +418,25 @@ def _draw_track(subset: TrainingSet, video: int, rng: np.random.Generator) -> in
     return int(rng.integers(*subset.annotations.first_track[video : video + 2]))
 
 
-def _draw_crop(subset: TrainingSet, track: int, rng: np.random.Generator) -> Crop:
-    row = int(rng.integers(*subset.annotations.first_row[track : track + 2]))
-    return crop_at(subset, track, row)
-
-
-def _template_rows(subset: TrainingSet, track: int) -> tuple[int, int]:
-    """Return the first row of a track that may be a template, and the one behind the last."""
+def rows_of(subset: TrainingSet, track: int, role: str) -> tuple[int, int]:
+    """Return the first row of a track that may be a template or search image, and the end."""
     first, end = subset.annotations.first_row[track : track + 2].tolist()
-    return first, min(end, first + subset.templates) if subset.templates else end
+    border = first + subset.templates
+    if not first < border < end:
+        return first, end
+    return (first, border) if role == "template" else (border, end)
 
 
-def _draw_template(subset: TrainingSet, track: int, rng: np.random.Generator) -> Crop:
-    return crop_at(subset, track, int(rng.integers(*_template_rows(subset, track))))
+def _draw_crop(
+    subset: TrainingSet, track: int, rng: np.random.Generator, role: str = "search"
+) -> Crop:
+    return crop_at(subset, track, int(rng.integers(*rows_of(subset, track, role))))
 
 
 def _near_crops(subset: TrainingSet, video: int, rng: np.random.Generator) -> tuple[Crop, Crop]:
     track = _draw_track(subset, video, rng)
-    first, end = subset.annotations.first_row[track : track + 2].tolist()
-    template = int(rng.integers(*_template_rows(subset, track)))
-    near = max(first, template - subset.frame_range), min(end, template + subset.frame_range + 1)
-    return crop_at(subset, track, template), crop_at(subset, track, int(rng.integers(*near)))
+    template = _draw_crop(subset, track, rng, "template")
+    first, end = rows_of(subset, track, "search")
+    low = max(first, template.row - subset.frame_range)
+    high = min(end, template.row + subset.frame_range + 1)
+    return template, crop_at(subset, track, int(rng.integers(low, max(high, low + 1))))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -34,7 +35,8 @@ from toolkit.io.files import acquire
 
 MapsOf = Callable[[str, Tensor], Sequence[Tensor]]
 Say = Callable[[str], None]
-_FORMAT = 1  # one more whenever equal settings would make other features
+_SAY_SECONDS = 30  # between lines on progress where there is no terminal
+_FORMAT = 2  # one more whenever equal settings would make other features
 
 
 def cache_features(
@@ -68,7 +70,7 @@ def cache_features(
     """
     plan, batches = trainer.plan, loader.batch_sampler
     border = min(plan.train_epoch, plan.epochs) if plan.train_layers else plan.epochs
-    _check(cfg, border)
+    _check(cfg, loader.dataset.sets, border)
     if border <= batches.first_epoch:
         say(
             f"--cache-features: none are needed, from BACKBONE.TRAIN_EPOCH {plan.train_epoch} on "
@@ -110,13 +112,15 @@ def _network(trainer: Trainer) -> MapsOf:
     return maps_of
 
 
-def _check(cfg: Config, border: int) -> None:
-    views = cfg.DATASET.VIEWS
-    if not (views.TEMPLATE and views.SEARCH):
-        raise ValueError(
-            f"--cache-features: DATASET.VIEWS.TEMPLATE is {views.TEMPLATE} and SEARCH "
-            f"{views.SEARCH}; features are kept of fixed views, set both above 0, as 2 and 5"
-        )
+def _check(cfg: Config, sets: Sequence[TrainingSet], border: int) -> None:
+    for subset in sets:
+        views = subset.views
+        if not (views.template and views.search):
+            raise ValueError(
+                f"--cache-features: {subset.name} has {views.template} views as template and "
+                f"{views.search} as search image; features are kept of fixed views, set "
+                "DATASET.VIEWS.TEMPLATE and SEARCH above 0, as 2 and 5"
+            )
     if border <= 0:
         raise ValueError(
             f"--cache-features: the backbone is never frozen, BACKBONE.TRAIN_EPOCH is "
@@ -138,7 +142,7 @@ def _layout(dataset: PairDataset, maps_of: MapsOf, device: torch.device) -> Layo
     sizes = {"template": dataset.exemplar_size, "search": dataset.search_size}
     levels = find_levels(maps_of, sizes, device)
     crops = Crops(dataset.sets)
-    return Layout(crops, dataset.views, levels, dataset.search_size, dataset.masks)
+    return Layout(crops, levels, dataset.search_size, dataset.masks)
 
 
 def _identity(cfg: Config, trainer: Trainer, layout: Layout) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _identity(cfg: Config, trainer: Trainer, layout: Layout) -> dict[str, Any]:
         "weights of the backbone": digest_of(trainer.model.backbone),
         "BACKBONE": {"TYPE": cfg.BACKBONE.TYPE, "KWARGS": cfg.BACKBONE.KWARGS},
         "maps": {role: [[*level] for level in levels] for role, levels in layout.levels.items()},
-        "DATASET.VIEWS": data.VIEWS,
+        "views": {subset.name: vars(subset.views) for subset in layout.crops.sets},
         "augmentation": {k: data[k] for k in ("AUGMENTATION", "TEMPLATE", "SEARCH", "GRAY")},
         "sizes": [cfg.TRAIN.EXEMPLAR_SIZE, cfg.TRAIN.SEARCH_SIZE],
         "masks": layout.masks,
@@ -189,13 +193,19 @@ def _complete(
         if not missing:
             return
         store.begin()
-        views = sum(map(layout.views_of, layout.levels))
-        done = sum(map(len, layout.blocks)) - sum(len(layout.blocks[block]) for block in missing)
-        with tqdm(total=len(layout.crops) * views, initial=done * views, desc="features",
+        todo = sum(layout.views_in(layout.blocks[block]) for block in missing)
+        total = sum(map(layout.views_in, layout.blocks))
+        with tqdm(total=total, initial=total - todo, desc="features",
                   unit="view", dynamic_ncols=True, disable=None) as bar:  # fmt: skip
+            said = monotonic()
 
             def on_views(number: int) -> None:
+                nonlocal todo, said
                 bar.update(number)
+                todo -= number
+                if bar.disable and monotonic() > said + _SAY_SECONDS:
+                    said = monotonic()
+                    say(f"features of {total - todo} of {total} views")
                 poll()
 
             fill(dataset, layout, store, maps_of, missing, loader_workers(cfg), on_views)
@@ -203,7 +213,7 @@ def _complete(
 
 def _describe(layout: Layout, store: RowStore, missing: dict[int, str], say: Say) -> None:
     """Say what is there and what it will take; ValueError if the disk has too little space."""
-    folder, views = store.folder, sum(map(layout.views_of, layout.levels)) * len(layout.crops)
+    folder, views = store.folder, sum(map(layout.views_in, layout.blocks))
     others = _others(store)
     if others:
         say(others)

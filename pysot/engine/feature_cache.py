@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -28,8 +29,8 @@ from pysot.datasets.dataset import (
     RunBatches,
     Seen,
     TrainingSet,
-    Views,
     crop_at,
+    rows_of,
 )
 from pysot.datasets.row_store import Rows, RowStore
 from pysot.utils.bbox import Corner
@@ -61,6 +62,15 @@ class Crops:
         """Return the number of a crop."""
         return self._offsets[crop.set_name] + crop.row
 
+    def views(self, role: str) -> NDArray:
+        """Return how many views each crop has: none where it does not play that role."""
+        counts = np.zeros(len(self), np.int64)
+        for subset, first in zip(self.sets, self._first, strict=False):
+            for track in range(len(subset.annotations.tracks)):
+                begin, end = rows_of(subset, track, role)
+                counts[first + begin : first + end] = getattr(subset.views, role)
+        return counts
+
 
 class Level(NamedTuple):
     """A map that is kept of every view of a role."""
@@ -77,45 +87,40 @@ class Layout:
     """Which rows of which arrays belong to which views."""
 
     crops: Crops
-    views: Views
     levels: Levels
     search_size: int
     masks: bool
 
-    @property
-    def crop_bytes(self) -> int:
-        """Bytes that are kept of all views of one crop."""
-        return sum(
-            self.views_of(role) * Rows(level.shape, "<f2", np.zeros(1)).row_bytes
-            for role, levels in self.levels.items()
-            for level in levels
-        )
+    @cached_property
+    def firsts(self) -> dict[str, NDArray]:
+        """By role, the first row of every crop's views, and the number of all rows."""
+        return {role: np.append(0, np.cumsum(self.crops.views(role))) for role in self.levels}
 
-    @property
-    def block(self) -> int:
-        """Number of crops in a block."""
-        return max(1, min(_MOST_CROPS, _BLOCK_BYTES // self.crop_bytes))
-
-    @property
+    @cached_property
     def blocks(self) -> list[range]:
-        """The numbers of the crops of every block."""
-        firsts = range(0, len(self.crops), self.block)
-        return [range(first, min(first + self.block, len(self.crops))) for first in firsts]
+        """The numbers of the crops of every block, equally many but in the last."""
+        sizes = 0
+        for role, levels in self.levels.items():
+            one = sum(Rows(level.shape, "<f2", np.zeros(1)).row_bytes for level in levels)
+            sizes = sizes + one * np.diff(self.firsts[role])
+        count = int(max(1, min(_MOST_CROPS, _BLOCK_BYTES // sizes.max())))
+        firsts = range(0, len(self.crops), count)
+        return [range(first, min(first + count, len(self.crops))) for first in firsts]
 
-    def views_of(self, role: str) -> int:
-        """Return how many views each crop has."""
-        return getattr(self.views, role)
+    def views_in(self, block: range) -> int:
+        """Return how many views the crops of a block have in all."""
+        return sum(int(first[block.stop] - first[block.start]) for first in self.firsts.values())
 
     def row(self, role: str, crop: Crop, number: int) -> int:
         """Return the row of a view."""
-        return self.crops.number(crop) * self.views_of(role) + number
+        return int(self.firsts[role][self.crops.number(crop)]) + number
 
     def arrays(self) -> dict[str, Rows]:
         """Return all arrays by name; see :class:`FeatureCache`."""
-        ends = np.array([0, *(block.stop for block in self.blocks)], np.int64)
+        ends = [0, *(block.stop for block in self.blocks)]
         found = {}
         for role, levels in self.levels.items():
-            rows = ends * self.views_of(role)
+            rows = self.firsts[role][ends]
             maps = [Rows(level.shape, "<f2", rows) for level in levels]
             found |= {f"{role}.{number}": array for number, array in enumerate(maps)}
             found[f"{role}.state"] = Rows((), "|u1", rows)
@@ -277,23 +282,25 @@ def fill(
         )
     )
     for number, items in zip(missing, batches, strict=True):
-        parts, bad = {}, {}
+        parts = {name: [np.zeros((0, *rows.shape))] for name, rows in layout.arrays().items()}
+        bad: dict[str, str] = {}
         for views in items:
             role = views[0][1]
             found = _content(layout, role, next(loader), maps_of)
             for name, array in found[0].items():
-                parts.setdefault(name, []).append(array)
-            first = views[0][0] * layout.views_of(role) + views[0][2]
+                parts[name].append(array)
+            first = int(layout.firsts[role][views[0][0]]) + views[0][2]
             bad |= {f"{role} {first + place}": text for place, text in found[1].items()}
             on_views(len(views))
-        content = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+        content = {name: np.concatenate(arrays[1:] or arrays) for name, arrays in parts.items()}
         store.write(number, missing[number], content, bad)
 
 
 def _batches(layout: Layout, block: range) -> Iterator[list[tuple[int, str, int]]]:
     """Yield the views of a block: those of one role after the other, each in the order of rows."""
     for role in IMAGES:
-        views = [(crop, role, n) for crop in block for n in range(layout.views_of(role))]
+        firsts = layout.firsts[role]
+        views = [(crop, role, n) for crop in block for n in range(firsts[crop + 1] - firsts[crop])]
         size = _BATCHES[role]
         yield from (views[first : first + size] for first in range(0, len(views), size))
 

@@ -71,7 +71,11 @@ def test_defaults_are_those_of_pysot():
         "DATASET.AUGMENTATION",
     }
     added |= {f"DATASET.VIEWS.{name}" for name in ("TEMPLATE", "SEARCH", "SEED")}
-    added |= {f"DATASET.{name}.EVERY" for name in ("VID", "YOUTUBEBB", "COCO", "DET")}
+    added |= {
+        f"DATASET.{name}.{key}"
+        for name in ("VID", "YOUTUBEBB", "COCO", "DET")
+        for key in ("EVERY", "TEMPLATE_VIEWS", "SEARCH_VIEWS")
+    }
     drawn = {key for key in ours if key.startswith("DATASET.COMPOSITES.")}  # a section of ours
     assert (
         set(ours) - set(published) - drawn
@@ -278,6 +282,7 @@ def test_stale_keys_of_a_published_file_only_warn(tmp_path, caplog):
 def test_a_training_set_of_ones_own_gets_the_missing_defaults(tmp_path):
     config = load_config(write(tmp_path, "DATASET: {MINE: {ROOT: r, ANNO: a, NUM_USE: 5}}"))
     expected = {"ROOT": "r", "ANNO": "a", "FRAME_RANGE": 100, "NUM_USE": 5, "EVERY": 1}
+    expected |= {"TEMPLATE_VIEWS": 0, "SEARCH_VIEWS": 0}
     assert expected == config.DATASET.MINE
 
 

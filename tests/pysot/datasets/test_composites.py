@@ -14,6 +14,7 @@ from pysot.datasets.composites import _gains
 from pysot.datasets.crop import write_annotation, write_crops
 from pysot.datasets.crop_store import UnreadableImage
 from pysot.datasets.dataset import box_in_crop, crop_at
+from pysot.engine.feature_cache import Crops
 from toolkit.io.images import mask_box
 
 PLAIN = {"BLUR": 0.0, "LOW_RESOLUTION": 0.0, "OCCLUDERS": 0.0}
@@ -103,9 +104,25 @@ def test_templates_show_the_first_frames_and_nothing_beside_the_target(masked):
     rng = np.random.default_rng(0)
     frames = [dataset.draw_pair(*dataset.pick(n), rng)[:2] for n in range(80)]
     assert {template.frame for template, _ in frames} == {0, 1}
-    assert {search.frame for _, search in frames} == {0, 1, 2, 3, 4}
+    assert {search.frame for _, search in frames} == {2, 3, 4}
     counts = [len(dataset.sets[0].crops.open("000000", n, "00")._picture().layers) for n in (0, 1)]
     assert counts == [1, 1]
+
+
+@pytest.mark.parametrize("templates", [0, 3])
+def test_all_frames_play_both_roles_where_none_or_all_are_templates(masked, templates):
+    dataset = build_train_dataset(config(masked, TEMPLATES=templates), seed=1)
+    rng = np.random.default_rng(0)
+    frames = [dataset.draw_pair(*dataset.pick(n), rng)[:2] for n in range(60)]
+    for shown in zip(*frames, strict=True):
+        assert {crop.frame for crop in shown} == {0, 1, 2}
+
+
+def test_a_cache_has_views_of_the_roles_that_a_frame_plays(masked):
+    row = {"SCENES": 2, "FRAMES": 3, "TEMPLATES": 1, "TEMPLATE_VIEWS": 4, "SEARCH_VIEWS": 2}
+    crops = Crops(build_train_dataset(config(masked, **row), seed=1).sets)
+    assert crops.views("template").tolist() == [4, 0, 0] * 2
+    assert crops.views("search").tolist() == [0, 2, 2] * 2
 
 
 def test_likes_never_have_the_light_of_the_target():

@@ -605,6 +605,12 @@ def test_crops_have_so_many_views(folder):
     assert max(len(images) for images in found["search"].values()) == 3
 
 
+def test_a_set_may_have_a_number_of_views_of_its_own(folder):
+    found = views_of(build(folder, *VIEWS, "DATASET.MINI.SEARCH_VIEWS", "5"), range(120))
+    assert max(len(images) for images in found["template"].values()) == 2
+    assert max(len(images) for images in found["search"].values()) == 5
+
+
 def test_views_do_not_depend_on_the_seed_of_the_run(folder):
     one, other = (build(folder, *VIEWS, seed=seed) for seed in (1, 2))
     crop = one.draw_pair(*one.pick(0), generator(1, 0))[1]

@@ -151,7 +151,7 @@ def test_a_new_box_of_an_image_is_noticed(folder):
 
 
 OTHERS = {
-    "DATASET.VIEWS": ("DATASET.VIEWS.SEED", "1"),
+    "views": ("DATASET.VIEWS.SEED", "1"),
     "augmentation": ("DATASET.SEARCH.SHIFT", "32"),
     "maps, sizes": ("TRAIN.SEARCH_SIZE", "271"),
     "sets": ("DATASET.MINI.EVERY", "2"),
@@ -180,12 +180,10 @@ def test_a_record_of_something_else_in_its_place_is_not_used(folder, viewed):
     cached(folder)
     record = only(folder) / "record.jsonl"
     first, rest = record.read_text().split("\n", 1)
-    record.write_text(json.dumps({**json.loads(first), "DATASET.VIEWS": {}}) + "\n" + rest)
+    record.write_text(json.dumps({**json.loads(first), "views": {}}) + "\n" + rest)
     count, said = len(viewed), []
     cached(folder, said=said)
-    assert (
-        f"{only(folder)} is a cache of something else (DATASET.VIEWS): all is computed" in said[0]
-    )
+    assert f"{only(folder)} is a cache of something else (views): all is computed" in said[0]
     assert len(viewed) == 2 * count
 
 
@@ -245,7 +243,7 @@ def test_a_disk_that_gets_full_is_one_line_and_keeps_what_is_there(folder, viewe
 
 
 def test_without_fixed_views_or_a_frozen_backbone_it_is_refused(folder):
-    with pytest.raises(ValueError, match=r"VIEWS\.TEMPLATE is 1 and SEARCH 0; .* set both above 0"):
+    with pytest.raises(ValueError, match=r"MINI has 1 views as template and 0 as search image; "):
         cached(folder, "DATASET.VIEWS.SEARCH", "0")
     with pytest.raises(ValueError, match=r"never frozen, BACKBONE\.TRAIN_EPOCH is 0"):
         cached(folder, "BACKBONE.TRAIN_EPOCH", "0")
