@@ -40,7 +40,7 @@ from pysot.core.config import find_config  # noqa: E402
 from pysot.tracker.tracker_builder import build_tracker, load_network  # noqa: E402
 from pysot.zoo import find_model, weights_of  # noqa: E402
 from toolkit.io.images import list_images, mask_box, read_image, read_labels  # noqa: E402
-from toolkit.io.video import VideoSink  # noqa: E402
+from toolkit.io.video_writer import VideoSink  # noqa: E402
 from toolkit.utils.statistics import overlap_ratio, success_curve  # noqa: E402
 from toolkit.visualization.overlay import draw_box  # noqa: E402
 

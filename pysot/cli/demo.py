@@ -41,14 +41,8 @@ from pysot.core import RunFailed, StopRequest
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from pysot.zoo import DEFAULT
 from toolkit.io.files import atomic_write
-from toolkit.io.video import (
-    Frame,
-    FrameSource,
-    VideoSink,
-    Window,
-    open_source,
-    window_available,
-)
+from toolkit.io.video import Frame, FrameSource, Window, open_source, window_available
+from toolkit.io.video_writer import open_video_writer
 from toolkit.protocols.runner import FAILURES
 from toolkit.results.trajectory import Trajectory
 from toolkit.visualization.overlay import draw_box, draw_status
@@ -102,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rect = args.init_rect or _choose_box(title, first)
     frames = islice(chain([first], frames), args.max_frames)
     pace = 0 if source.live else source.fps
-    screen = VideoSink(output, source.fps) if output else Window(title, pace)
+    screen = open_video_writer(output, fps=source.fps) if output else Window(title, pace)
     trajectory, written, errors = Trajectory(), [], []
     with stop_requests(hangup=True) as stop:
         with _noting(errors, trajectory):

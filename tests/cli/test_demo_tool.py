@@ -19,7 +19,8 @@ from pysot.cli import demo as tool
 from pysot.cli import run
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from toolkit.io import files as files_module
-from toolkit.io.video import FrameSource, VideoSink, open_source
+from toolkit.io.video import FrameSource, open_source
+from toolkit.io.video_writer import VideoSink
 from toolkit.results.trajectory import Trajectory
 
 ROOT = Path(__file__).parents[2]

@@ -1,13 +1,10 @@
-"""Frames in and out: cameras, video files, image folders and streams; video files and windows."""
+"""Frames of cameras, video files, image folders and streams, and windows that show them."""
 
 from __future__ import annotations
 
-import errno
 import logging
-import math
 import os
 import re
-import shutil
 import stat
 import struct
 import subprocess
@@ -15,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import IO, NamedTuple
@@ -23,29 +19,19 @@ from typing import IO, NamedTuple
 import cv2
 from numpy.typing import NDArray
 
-from toolkit.io.files import naming, temporary_path
 from toolkit.io.images import IMAGE_SUFFIXES, depth_note, list_images, read_image
 
 logger = logging.getLogger(__name__)
 
-#: FourCC by suffix: both come with every OpenCV build that has FFmpeg, unlike H.264.
-CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-
-_DEFAULT_FPS = 25.0
+#: Frames per second where a source states none.
+DEFAULT_FPS = 25.0
 _SILENT = 0  # level of OpenCV's reports
 _DEEP_GRAY = int.from_bytes(b"Y1", "little")  # FFmpeg's tag of gray pixels of 9 to 16 bits
 _WARM_UP = 5  # first frames of a camera: exposure is not settled yet (PySOT's number)
-_SPARE = 1 << 20  # bytes of a disk that are left for the end of a video
 _PROBE_SECONDS = 20
 _LONGEST_WAIT = 10.0  # seconds that a window shows one frame
 _PROBE = "import cv2; cv2.namedWindow('display'); cv2.waitKey(1)"
 _MOST_FRAMES = 1e9  # what is above is no count
-#: Fields of an MP4 file to change if it lasts longer: box, place after its name, power of the
-#: factor, and whether it counts units of the track, whose number per second is the fourth field.
-_DURATIONS = (
-    *((b"mvhd", 20, 1, 0), (b"tkhd", 24, 1, 0), (b"elst", 12, 1, 0)),
-    *((b"mdhd", 16, -1, 1), (b"mdhd", 20, 0, 1), (b"stts", 16, 0, 1)),
-)
 _RIFF = int.from_bytes(b"RIFF", "big")
 _NO_VIDEO = "it is damaged, cut short, or in a format that this OpenCV build does not read"
 
@@ -156,11 +142,11 @@ def _open_images(name: str, paths: list[Path]) -> FrameSource:
     if note := depth_note(paths[:1]):
         logger.warning(note)
     images = ((path.name, read_image(path, first=paths[0])) for path in paths)
-    return FrameSource(name, images, _DEFAULT_FPS, len(paths))
+    return FrameSource(name, images, DEFAULT_FPS, len(paths))
 
 
 def _open_capture(target: str | int, name: str, live: bool, camera: bool = False) -> FrameSource:
-    with _quiet_opencv():
+    with quiet_opencv():
         capture = cv2.VideoCapture(target)
     if not capture.isOpened():
         hint = "is it connected, and may you use it?" if camera else _NO_VIDEO
@@ -172,7 +158,7 @@ def _open_capture(target: str | int, name: str, live: bool, camera: bool = False
     images = _camera_images(capture, name) if camera else _file_images(capture, name, count or 0)
     # a camera waits for whoever reads it slowly: what counts is when its frames were read
     clock = monotonic if camera else lambda: capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-    return FrameSource(name, images, fps if 1 <= fps <= 1000 else _DEFAULT_FPS, count, clock)
+    return FrameSource(name, images, fps if 1 <= fps <= 1000 else DEFAULT_FPS, count, clock)
 
 
 def _decoded(capture: cv2.VideoCapture) -> Iterator[NDArray]:
@@ -210,11 +196,11 @@ def _file_images(capture: cv2.VideoCapture, name: str, count: int) -> Iterator[t
 def _is_cut(name: str) -> bool | None:
     """Return whether an MP4 or AVI file ends before its last box; None for other containers."""
     with open(name, "rb") as file:
-        ends = [end for *_, end in _boxes(file)]
+        ends = [end for *_, end in container_boxes(file)]
     return ends[-1] > os.path.getsize(name) if ends else None
 
 
-def _boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
+def container_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, begin and stated end of the outermost boxes of an MP4 or AVI file."""
     begin, size = 0, os.fstat(file.fileno()).st_size
     while begin < size:
@@ -230,7 +216,7 @@ def _boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
 
 
 @contextmanager
-def _quiet_opencv() -> Iterator[None]:
+def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV's own reports off the screen: the caller says in one line what failed."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     reports = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has these functions itself
@@ -240,127 +226,6 @@ def _quiet_opencv() -> Iterator[None]:
         yield
     finally:
         reports.setLogLevel(level)
-
-
-class VideoSink:
-    """Writes an MPEG-4 (.mp4) or motion JPEG (.avi) video that appears when the block ends.
-
-    If the block fails, or writes no frame, nothing changes on disk. A video whose frames come with
-    their times lasts as long as they do: the rate in the file is corrected in the end. These codecs
-    hold even sides only: OpenCV drops the last row or column of an odd one.
-
-    Raises:
-        ValueError: If the suffix is another one, or there is a folder of that name.
-        OSError: If the file cannot be written.
-    """
-
-    def __init__(self, path: str | os.PathLike, fps: float = _DEFAULT_FPS) -> None:
-        self.path = Path(path)
-        # MPEG-4 has no fraction above 65535, and OpenCV makes one of 1000 at most
-        self.fps = round(fps, 3 if fps < 65 else 2 if fps < 655 else 1)
-        self.num_frames = 0
-        self._times: list[float] = []
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
-        suffix = self.path.suffix.lower()
-        if suffix not in CODECS:
-            known = " or ".join(CODECS)
-            raise ValueError(f"{self.path}: a video's name must end in {known}")
-        if self.path.is_dir():
-            raise ValueError(f"{self.path} is a folder, not a video file")
-        self._temporary = temporary_path(self.path.with_suffix(suffix))
-        with naming(self.path, self._temporary):
-            self._temporary.touch()
-            self._temporary.unlink()
-
-    def __enter__(self) -> VideoSink:
-        return self
-
-    def write(self, image: NDArray, time: float | None = None) -> None:
-        """Append a frame, BGR uint8 (H, W, 3), of the size of the first one, at a time."""
-        height, width = image.shape[:2]
-        with naming(self.path):
-            # OpenCV would not say so, and lose all if there is no room for the end
-            if shutil.disk_usage(self.path.parent).free < image.nbytes + _SPARE:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if self._writer is None:
-            self._writer, self._size = self._open(width, height), (width, height)
-        if (width, height) != self._size:
-            raise ValueError(
-                f"{self.path}: a frame of {width} x {height} pixels in a video of "
-                f"{self._size[0]} x {self._size[1]}"
-            )
-        self._writer.write(image)
-        self.num_frames += 1
-        self._times += [] if time is None else [time]
-
-    def _open(self, width: int, height: int) -> cv2.VideoWriter:
-        codec = CODECS[self._temporary.suffix]
-        arguments = (cv2.VideoWriter_fourcc(*codec), float(self.fps), (width, height))
-        with _quiet_opencv():
-            writer = cv2.VideoWriter(str(self._temporary), *arguments)
-        if not writer.isOpened():
-            raise OSError(
-                f"cannot write {self.path}: this OpenCV build has no encoder {codec!r} for frames "
-                f"of {width} x {height} pixels at {self.fps:g} per second"
-            )
-        return writer
-
-    def __exit__(self, kind: type | None, *error: object) -> None:
-        try:
-            if self._writer is not None:
-                self._writer.release()
-            if self._writer is not None and kind is None:
-                self._check()
-                with naming(self.path, self._temporary):
-                    _correct_rate(self._temporary, self.fps, self._times)
-                    os.replace(self._temporary, self.path)
-        finally:
-            with suppress(OSError):
-                self._temporary.unlink()
-
-    def _check(self) -> None:
-        """Count the frames in the file: OpenCV does not say when a write fails."""
-        with _quiet_opencv():
-            capture = cv2.VideoCapture(str(self._temporary))
-        found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-        capture.release()
-        if found < self.num_frames:
-            raise OSError(
-                f"cannot write {self.path}: only {found} of {self.num_frames} frames arrived; "
-                "is the disk full?"
-            )
-
-
-def _correct_rate(path: Path, fps: float, times: list[float]) -> None:
-    """Let a video written at ``fps`` last as long as ``times`` say, if they differ by a frame."""
-    steps = [b - a for a, b in pairwise(times) if 0 <= b - a < math.inf]
-    seconds, stated = sum(steps), len(steps) / fps
-    if not seconds or abs(seconds - stated) <= max(1 / fps, 0.02 * stated):
-        return
-    slower, step = seconds / stated, _whole(1e6 * seconds / len(steps))
-    with open(path, "r+b") as file:
-        begin, end = 0, 512
-        if path.suffix != ".avi":
-            begin, end = next((box[1:] for box in _boxes(file) if box[0] == b"moov"), (0, 0))
-        file.seek(begin)
-        data = bytearray(file.read(end - begin))
-        if path.suffix == ".avi":
-            struct.pack_into("<I", data, 32, step)  # of the main header
-            struct.pack_into("<II", data, data.find(b"strh") + 28, step, 1_000_000)
-        units = max(1, int(slower / 16))  # else the track would have too few in a second
-        for kind, place, power, counts in _DURATIONS if path.suffix != ".avi" else ():
-            if (at := data.find(kind)) >= 0:
-                (value,) = struct.unpack_from(">I", data, at + place)
-                value *= slower**power * units**counts
-                struct.pack_into(">I", data, at + place, _whole(value))
-        file.seek(begin)
-        file.write(data)
-
-
-def _whole(value: float) -> int:
-    """Nearest positive number that fits 32 bits."""
-    return min(max(1, round(value)), 0xFFFFFFFF)
 
 
 def window_available(

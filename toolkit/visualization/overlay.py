@@ -129,9 +129,9 @@ def _frames_with_masks(video: Video, folder: Path) -> Iterator[NDArray]:
 
 def write_video(path: Path, frames: Iterator[NDArray]) -> None:
     """Write drawn frames, BGR uint8 (H, W, 3), as a video file; raises OSError if it cannot."""
-    from toolkit.io.video import VideoSink
+    from toolkit.io.video_writer import open_video_writer
 
-    with VideoSink(path, FPS) as sink:
+    with open_video_writer(path, fps=FPS) as sink:
         for image in frames:
             sink.write(image)
 
