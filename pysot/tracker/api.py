@@ -170,10 +170,15 @@ class MultiTracker:
         self.trackers[number] = tracker
         return number
 
-    def remove(self, number: int) -> None:
-        """Stop following a target; ``ValueError`` if there is none of that number."""
+    def find(self, number: int) -> Any:
+        """Return the tracker of a target; ``ValueError`` if there is none of that number."""
         if number not in self.trackers:
             raise ValueError(f"no target {number}; there are {sorted(self.trackers)}")
+        return self.trackers[number]
+
+    def remove(self, number: int) -> None:
+        """Stop following a target; ``ValueError`` if there is none of that number."""
+        self.find(number)
         del self.trackers[number]
 
     def track(self, frame: NDArray) -> dict[int, TrackResult]:

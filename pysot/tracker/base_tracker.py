@@ -224,6 +224,14 @@ def context_side(size: Sequence[float], context_amount: float) -> float:
     return math.sqrt((size[0] + pad) * (size[1] + pad))
 
 
+def window_corner(center: Sequence[float], side: int) -> tuple[int, int]:
+    """Return the upper left pixel x, y of a square window of the frame around a center."""
+    return (
+        math.floor(center[0] - (side + 1) / 2 + 0.5),
+        math.floor(center[1] - (side + 1) / 2 + 0.5),
+    )
+
+
 def crop_window(
     image: NDArray, center: Sequence[float], side: int, out_size: int, fill: Sequence[float]
 ) -> NDArray:
@@ -240,8 +248,7 @@ def crop_window(
             "INSTANCE_SIZE, EXEMPLAR_SIZE and SCALE_STEP right?"
         )
     height, width = image.shape[:2]
-    left = math.floor(center[0] - (side + 1) / 2 + 0.5)
-    top = math.floor(center[1] - (side + 1) / 2 + 0.5)
+    left, top = window_corner(center, side)
     x1, x2 = max(left, 0), min(left + side, width)
     y1, y2 = max(top, 0), min(top + side, height)
     if (x1, y1, x2, y2) == (left, top, left + side, top + side):

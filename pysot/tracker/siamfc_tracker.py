@@ -60,10 +60,19 @@ class SiamFCTracker(SiameseTracker):
         """Return crops (K, S, S, 3), and crop pixels per frame pixel at the middle scale."""
         p, state = self.params, self.state
         center = state.target.cx, state.target.cy
-        scale = p.exemplar_size / (context_side(state.first_size, p.context_amount) * state.growth)
+        scale = self._scale()
         sides = [max(1, round(side)) for side in self.factors * p.instance_size / scale]
         crops = [crop_window(image, center, side, p.instance_size, state.fill) for side in sides]
         return np.stack(crops), scale
+
+    def search_side(self) -> int:
+        """Side of the next search region at the middle scale, in pixels of the frame."""
+        return max(1, round(self.params.instance_size / self._scale()))
+
+    def _scale(self) -> float:
+        """Crop pixels per frame pixel at the middle scale."""
+        p, state = self.params, self.state
+        return p.exemplar_size / (context_side(state.first_size, p.context_amount) * state.growth)
 
     def decode(self, prediction: Any) -> list[NDArray]:
         """Decode logits (T * K, 1, R, R) of T targets: (K, R, R) float32 for each."""
