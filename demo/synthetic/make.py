@@ -1,4 +1,9 @@
-"""Make the built-in data, training crops and a small benchmark, the same from the same seed."""
+"""Make the built-in data, training crops and a small benchmark, the same from the same seed.
+
+Examples:
+    python tools/make_synthetic.py
+    python tools/make_synthetic.py --only test --preview frames.png
+"""
 
 import argparse
 import json
@@ -15,6 +20,7 @@ import cv2
 import numpy as np
 
 from demo.synthetic.scenes import ATTRIBUTES, build_stage, effects_of
+from pysot.cli import HelpFormatter
 from pysot.core import RunFailed
 from pysot.datasets.annotation import categories_path
 from pysot.datasets.crop import crop_name, write_annotation, write_crops, write_image
@@ -42,7 +48,7 @@ class Plan(NamedTuple):
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; ``python tools/make_synthetic.py --help`` shows it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     add, home = parser.add_argument, Path(__file__).resolve().parents[2]
     train, test = home / "training_dataset/synthetic", home / "testing_dataset/Synthetic"
     add("--train-root", type=Path, default=train, help="folder of the training set")
@@ -52,7 +58,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--workers", type=int, default=2, help="processes; the result is the same")
     add("--train-videos", type=int, default=110, help="of two or three tracks each")
     add("--train-frames", type=int, default=10, help="per training video")
-    add("--test-videos", type=int, default=18)
+    add("--test-videos", type=int, default=18, help="of the benchmark")
     add("--test-frames", type=int, default=60, help="per video of the benchmark")
     add("--overwrite", action="store_true", help="make complete sets again, too")
     add("--preview", type=Path, help="write a sheet of frames with boxes (PNG)")

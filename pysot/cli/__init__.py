@@ -162,7 +162,7 @@ def stop_requests(hangup: bool = False) -> Iterator[StopRequest]:
 def _usage() -> str:
     width = max(map(len, COMMANDS))
     lines = "".join(f"    {name:{width}}  {text}\n" for name, text in COMMANDS.items())
-    return f"usage: pysot COMMAND ...\n\n{lines}\npysot COMMAND --help shows its options."
+    return f"usage: pysot COMMAND ...\n\n{lines}\npysot COMMAND --help shows options and examples."
 
 
 # -------------------------------------------------------------------- arguments of several commands
@@ -180,19 +180,35 @@ def _add_plugins(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plugin", action=_LoadPlugin, metavar="NAME", default=[], help=text)
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of a docstring, and adds to the help of an option the default it has."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        silent = default == argparse.SUPPRESS or not (default or type(default) is int)
+        if silent or "default" in text:
+            return text
+        return f"{text} (default: %(default)s)".lstrip()
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser that shows the docstring of a command and adds the arguments that commands share."""
+    """A parser that shows the docstring of a command and adds the arguments that commands share.
+
+    The docstring ends with ``Examples:`` and lines of commands, which the help shows last.
+    """
 
     def __init__(self, description: str, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(description=description, **options)
+        options.setdefault("formatter_class", HelpFormatter)
+        text, _, examples = description.partition("\nExamples:\n")
+        super().__init__(description=text, **options)
+        self.epilog = f"examples:\n{examples.rstrip()}" if examples else None
         # by itself argparse takes -5,-5,10,10 and -1e-3 for options
         self._negative_number_matcher = re.compile(r"-\.?\d")
         _add_plugins(self)
 
     def add_config(self, default: str | None = None, required: bool = True) -> None:
         """Add ``--config``, in PySOT also ``--cfg``; with a default it is not required."""
-        text = "configuration" + (" (default: %(default)s)" if default else " of the tracker")
+        text = "configuration" if default else "configuration of the tracker"
         required = required and default is None
         self.add_argument("--config", "--cfg", default=default, required=required, help=text)
 
@@ -209,7 +225,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_workers(self, *short: str, default: int = 1) -> None:
         """Add ``--workers``, in PySOT also ``--num``."""
-        text = "processes; the results are the same (default: %(default)s)"
+        text = "processes; the results are the same"
         names = ("--workers", "--num", *short)
         self.add_argument(*names, type=positive, default=default, metavar="N", help=text)
 
@@ -219,10 +235,8 @@ class Parser(argparse.ArgumentParser):
         add = self.add_argument
         add("--executor", choices=EXECUTORS, default="local", help="processes here, or Ray's tasks")
         add("--address", default="auto", help="ray: HOST:PORT of the cluster (default: this one's)")
-        add("--cpus-per-task", type=amount, default=1, metavar="N", help="ray; default: 1")
-        add(
-            "--gpus-per-task", type=amount, default=0, metavar="N", help="ray; 0.25 too; default: 0"
-        )
+        add("--cpus-per-task", type=amount, default=1, metavar="N", help="ray")
+        add("--gpus-per-task", type=amount, default=0, metavar="N", help="ray; 0.25 too")
         add("--memory-per-task", type=amount, default=0, metavar="GB", help="ray; default: any")
 
     def add_dataset_root(self, *old: str, text: str = "", **options: Any) -> None:

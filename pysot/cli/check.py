@@ -1,9 +1,5 @@
 r"""Write the JSON of a benchmark from its owner's folders, and report all that is wrong with it.
 
-    python tools/make_dataset_json.py --dataset OTB100 --root /data/OTB100
-    python tools/make_dataset_json.py --dataset mine --root videos --check-images --strict
-    python tools/make_dataset_json.py --dataset VOT2018 --root testing_dataset/VOT2018
-
 Where ROOT/NAME.json is there already it is checked and, without --rebuild, not written again.
 Otherwise NAME says which layout is expected, and any other name is a set of your own:
 testing_dataset/README.md describes them all. Image names in the JSON are relative to ROOT, so
@@ -11,6 +7,11 @@ that is where it belongs.
 
 Exit code 0: the set can be used, perhaps with warnings (with --strict, without any). Exit code 2:
 it cannot; then nothing is written.
+
+Examples:
+    pysot check --dataset OTB100 --dataset-root /data/OTB100
+    pysot check --dataset mine --dataset-root videos --check-images --strict
+    pysot check --dataset VOT2018 --dataset-root testing_dataset/VOT2018
 """
 
 from __future__ import annotations

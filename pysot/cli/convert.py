@@ -1,18 +1,18 @@
 r"""Write the weights of a tracker alone, as a safetensors file that describes itself, or for PySOT.
 
-Usage:
-    pysot convert checkpoint_e20.pth tracker.safetensors --config CONFIG.yaml
-    pysot convert checkpoint_e20.pth tracker.safetensors --config CONFIG.yaml --fp16 \
-        --name tracker --card card.yaml --scores scores.json --license Apache-2.0
-    pysot convert siamrpn_r50_l234_dwxcorr tracker.safetensors    of pysot models
-    pysot convert tracker.safetensors tracker.pth                 for PySOT
-
 IN is a checkpoint of this program or PySOT's, or a safetensors file. OUT has neither optimizer nor
 training state. A safetensors file holds a card beside the weights: configuration, hashes, scores,
 source; test, demo and the like need no --config with it. --card adds what else users must know, by
 a YAML file of texts: use (shown first), data, backbone, command, seed, or what you like. --fp16
 halves the file: convolutions in half precision, vectors in full. ``KEY VALUE`` pairs override the
 configuration.
+
+Examples:
+    pysot convert checkpoint_e20.pth tracker.safetensors --config CONFIG.yaml
+    pysot convert checkpoint_e20.pth tracker.safetensors --config CONFIG.yaml --fp16 \
+        --name tracker --card card.yaml --scores scores.json --license Apache-2.0
+    pysot convert siamrpn_r50_l234_dwxcorr tracker.safetensors    # a name that pysot models lists
+    pysot convert tracker.safetensors tracker.pth                 # for PySOT
 """
 
 from __future__ import annotations

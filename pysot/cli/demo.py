@@ -1,16 +1,16 @@
 r"""Track one object through a video, a camera or a folder of images.
 
-Usage:
-    python tools/demo.py --video clip.mp4
-    python tools/demo.py --video frames/ --init-rect 261,48,39,65 --output tracked.mp4 \
-        --json boxes.json
-    python tools/demo.py --config CONFIG.yaml --snapshot model.pth --video clip.mp4
-    python tools/demo.py --model siammask_lite0 --video 0    # a camera
-
 Without --config, --snapshot and --model the tracker is siamrpn_lite0, which comes with the package.
 With a display, the object is chosen with the mouse and the video is shown in a window; q ends it.
 Without one, --init-rect is needed and the video is written. What was tracked is written, whatever
 ends the run; Ctrl-C is how a camera ends. ``KEY VALUE`` pairs override the configuration.
+
+Examples:
+    pysot demo --video clip.mp4
+    pysot demo --video frames/ --init-rect 261,48,39,65 --output tracked.mp4 \
+        --json boxes.json
+    pysot demo --config CONFIG.yaml --snapshot model.pth --video clip.mp4
+    pysot demo --model siammask_lite0 --video 0    # a camera
 """
 
 from __future__ import annotations

@@ -2,15 +2,16 @@
 
 Needs the JSON of the data set, but neither torch nor, except for mask sequences, its images.
 
-    python tools/eval.py -p results -d OTB100                     every tracker in results/OTB100
-    python tools/eval.py -p results -d VOT2018 -t 'siam*' -s      some of them, video by video
-    python tools/eval.py -p results -d VOT2018 --model siamrpn_r50_l234_dwxcorr
-    python tools/eval.py -p results -d UAV123 --json scores.json --plot plots
-    python tools/eval.py -p results -d LaSOT --bootstrap 2000 --compare siamrpn siammask
-    python tools/eval.py -p results -d OTB100 --csv scores.csv --latex table.tex --report page
-
 --model NAME scores the results that `pysot test --model NAME` wrote, in the folder NAME, and prints
 the published scores below.
+
+Examples:
+    pysot eval -p results -d OTB100                     # every tracker in results/OTB100
+    pysot eval -p results -d VOT2018 -t 'siam*' -s      # some of them, video by video
+    pysot eval -p results -d VOT2018 --model siamrpn_r50_l234_dwxcorr
+    pysot eval -p results -d UAV123 --json scores.json --plot plots
+    pysot eval -p results -d LaSOT --bootstrap 2000 --compare siamrpn siammask
+    pysot eval -p results -d OTB100 --csv scores.csv --latex table.tex --report page
 """
 
 import argparse
@@ -62,7 +63,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--report", type=Path, metavar="DIR", help="write DIR/index.html, a page of all scores")
     add("--plot", type=Path, metavar="DIR", help="write every plot that applies")
     add("--plot-format", choices=("png", "pdf", "svg"), default="png", help="of the plots")
-    add("--top", type=positive, default=20, help="trackers in the table, best first (default: 20)")
+    add("--top", type=positive, default=20, help="trackers in the table, best first")
     add("--color", choices=("auto", "always", "never"), default="auto", help="red for low scores")
     policies = "; ".join(f"{name}: {text}" for name, text in INCOMPLETE.items())
     add("--incomplete", choices=tuple(INCOMPLETE), default="lost", help=policies)

@@ -1,12 +1,5 @@
 r"""Write a tracker's networks as ONNX, which run without PyTorch, or as programs of torch.export.
 
-Usage:
-    pysot export --config CONFIG.yaml --snapshot model.pth --output DIR
-    pysot export --model siamrpn_r50_l234_dwxcorr --output DIR
-
-    pysot export --config CONFIG.yaml --snapshot model.pth --output DIR --int8 \
-        --calibrate Synthetic --score Synthetic
-
 DIR gets template.onnx and search.onnx (and refine.onnx where there are masks to refine) and
 model.json, which holds the configuration and describes them; docs/export.md has names and shapes.
 What is written computes what PyTorch does, to 1e-4 of full scale: the command checks it on drawn
@@ -14,6 +7,12 @@ images, and writes nothing otherwise. With --int8 the search network has integer
 ranges that frames of the videos and data sets of --calibrate give, and is faster. --score runs
 both trackers over a data set, and model.json keeps their scores. --format torch writes programs of
 torch.export, .pt2, in place of ONNX. ``KEY VALUE`` pairs override the configuration.
+
+Examples:
+    pysot export --config CONFIG.yaml --snapshot model.pth --output DIR
+    pysot export --model siamrpn_r50_l234_dwxcorr --output DIR
+    pysot export --config CONFIG.yaml --snapshot model.pth --output DIR --int8 \
+        --calibrate Synthetic --score Synthetic
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_tracker()
     parser.add_output(text="folder to write", required=True)
     add("--overwrite", action="store_true", help="replace an exported tracker that is there")
-    text = "files for ONNX's runtimes, or programs of torch.export (default: %(default)s)"
+    text = "files for ONNX's runtimes, or programs of torch.export"
     add("--format", choices=KINDS, default="onnx", help=text)
     add("--int8", action="store_true", help="search network of 8-bit integers")
     text = "video, folder of images or data set for --int8; may be repeated"

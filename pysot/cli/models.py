@@ -1,16 +1,16 @@
 """List published weights, and download them.
 
-Usage:
-    pysot models
-    pysot models siamrpn_r50_l234_dwxcorr
-    pysot models siamrpn_r50_l234_dwxcorr --download
-    pysot models tracker.safetensors    the card of a file, see pysot convert
-    pysot models tracker.safetensors --row
-
 A name works as --model NAME of test, eval, demo, tune and export, and in
 Tracker.from_pretrained(NAME). Some files come with the package; the others are kept in the folder
 that PYSOT_HOME names, by default the user's cache folder, and their size is known once they are
 there. --row prints what the table of models says of a file that comes with the package.
+
+Examples:
+    pysot models
+    pysot models siamrpn_r50_l234_dwxcorr
+    pysot models siamrpn_r50_l234_dwxcorr --download
+    pysot models tracker.safetensors    # the card of a file, see pysot convert
+    pysot models tracker.safetensors --row
 """
 
 from __future__ import annotations

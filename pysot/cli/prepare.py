@@ -1,4 +1,9 @@
-"""Prepare a data set for training: check, crops, annotations."""
+"""Prepare a data set for training: check, crops, annotations.
+
+Examples:
+    pysot prepare got10k --root /data/GOT-10k --output /data/crops/got10k --check
+    pysot prepare got10k --root /data/GOT-10k --output /data/crops/got10k --workers 16
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     sets = parser.add_subparsers(dest="set", required=True, metavar="SET")
     for name, form in sorted(training_sets().items()):
-        _add_options(sets.add_parser(name, help=form.title, description=form.title), form)
+        example = f"    pysot prepare {name} --root DIR --output CROPS --check"
+        text = f"{form.title}\n\nExamples:\n{example}"
+        _add_options(sets.add_parser(name, help=form.title, description=text), form)
     return parser.parse_args(argv)
 
 

@@ -1,16 +1,16 @@
 """Pack the results of a tracker for an evaluation server or another tool, if they are complete.
 
-Usage:
-    python tools/make_submission.py -p results -d GOT-10k -t my_tracker
-    python tools/make_submission.py -p results -d TrackingNet -t my_tracker --output tn.zip
-    python tools/make_submission.py -p results -d DAVIS2017 -t my_tracker --format coco
-
 The archive (default: TRACKER_DATASET.zip) holds the files as tools/test.py writes them, which is
 what the servers take: <video>/<video>_001.txt and <video>/<video>_time.txt for GOT-10k, <video>.txt
 for TrackingNet. With --format it holds a text per video as MOTChallenge has it (mot), or it is a
 JSON file with boxes, polygons or run lengths of masks as COCO (coco) or with the masks of each
 object as YouTube-VOS has it (ytvos). Nothing is written if a video is missing or has a wrong
 number of lines.
+
+Examples:
+    pysot submit -p results -d GOT-10k -t my_tracker
+    pysot submit -p results -d TrackingNet -t my_tracker --output tn.zip
+    pysot submit -p results -d DAVIS2017 -t my_tracker --format coco
 """
 
 from __future__ import annotations

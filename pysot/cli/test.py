@@ -1,20 +1,20 @@
 r"""Run a tracker over a benchmark and write the results of every video.
 
-Usage:
-    python tools/test.py --dataset OTB100 --config CONFIG.yaml --snapshot model.pth
-    python tools/test.py --dataset VOT2018 --config CONFIG.yaml --snapshot model.pth --workers 4
-    python tools/test.py --dataset OTB100 --config CONFIG.yaml --snapshot model.pth \
-        --video Basketball --vis --overwrite TRACK.LR 0.35
-    python tools/test.py --dataset VOT2018 --model siamrpn_r50_l234_dwxcorr
-    python tools/test.py --dataset Synthetic --static
-    python tools/test.py --dataset DAVIS_rect --dataset-root /data/davis2016_val --static
-    python tools/test.py --dataset OTB100 --tracker pysot.tracker.opencv:MIL
-
 The results of TRACKER (the snapshot's file name up to its first dot, the name of the model, or
 --name) go to RESULTS/DATASET/TRACKER; tools/eval.py scores them, tools/make_submission.py packs
 them for a server. The benchmark says how videos are run: once, or (VOT) again after each failure,
 or (DAVIS) with a mask of every object. A run that was stopped goes on where it was: videos with
 complete results are skipped. ``KEY VALUE`` pairs override the configuration.
+
+Examples:
+    pysot test --dataset OTB100 --config CONFIG.yaml --snapshot model.pth
+    pysot test --dataset VOT2018 --config CONFIG.yaml --snapshot model.pth --workers 4
+    pysot test --dataset OTB100 --config CONFIG.yaml --snapshot model.pth \
+        --video Basketball --vis --overwrite TRACK.LR 0.35
+    pysot test --dataset VOT2018 --model siamrpn_r50_l234_dwxcorr
+    pysot test --dataset Synthetic --static
+    pysot test --dataset DAVIS_rect --dataset-root /data/davis2016_val --static
+    pysot test --dataset OTB100 --tracker pysot.tracker.opencv:MIL
 """
 
 from __future__ import annotations

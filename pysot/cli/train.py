@@ -1,12 +1,5 @@
 r"""Train a tracker.
 
-Usage:
-    python tools/train.py --cfg experiments/siamrpn_alex_tiny/config.yaml
-    python tools/train.py --cfg CONFIG.yaml TRAIN.EPOCH 4 TRAIN.NUM_WORKERS 2
-    python tools/train.py --cfg CONFIG.yaml --resume auto
-    python tools/train.py --cfg CONFIG.yaml --val OTB100 --val-every 5
-    torchrun --nproc-per-node 8 tools/train.py --cfg CONFIG.yaml --resume auto
-
 ``KEY VALUE`` pairs override the configuration. A checkpoint is written after every epoch, to
 TRAIN.SNAPSHOT_DIR/checkpoint_e<epoch>.pth, every TRAIN.SAVE_MINUTES minutes, and on SIGTERM and
 Ctrl-C, after the step in work; --resume goes on from one as if nothing had happened. Log lines,
@@ -19,6 +12,13 @@ computed once and kept on disk. Only a run of the same network, views and images
 
 Exit codes: 0 trained to the end, 143 stopped by SIGTERM, 130 by Ctrl-C, 1 the run failed, 2 wrong
 input.
+
+Examples:
+    pysot train --config siamrpn_alex_tiny
+    pysot train --config CONFIG.yaml TRAIN.EPOCH 4 TRAIN.NUM_WORKERS 2
+    pysot train --config CONFIG.yaml --resume auto
+    pysot train --config CONFIG.yaml --val OTB100 --val-every 5
+    torchrun --nproc-per-node 8 tools/train.py --config CONFIG.yaml --resume auto
 """
 
 from __future__ import annotations

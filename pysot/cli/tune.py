@@ -1,12 +1,5 @@
 r"""Search for the best settings of a tracker: run it over a set of videos with many of them.
 
-Usage:
-    pysot tune --dataset MyVideos --config CONFIG.yaml --snapshot model.pth
-    pysot tune --dataset MyVideos --config CONFIG.yaml --snapshot model.pth \
-        --range LR=0.1,0.6 --range SCALE_STEP=1.01,1.1,log --trials 200 --plots
-    python tools/hp_search.py --dataset VOT2018 --config CONFIG.yaml --snapshot model.pth \
-        --penalty-k 0.02,0.3,0.02 --lr 0.3,0.5,0.02
-
 The first trial has the configuration's own values. Settings come from Optuna's TPE sampler, and a
 trial ends early when its score is below the median after as many videos. tools/hp_search.py runs
 the whole grid of PySOT. A range is KEY=START,STOP or KEY=START,STOP,STEP, without STOP itself.
@@ -15,6 +8,13 @@ The best setting goes to RESULTS/DATASET_MODEL.yaml, for --config of every comma
 each setting go to RESULTS/DATASET/MODEL_r255_pk-0.050_wi-0.100_lr-0.350, in the files of
 tools/test.py. Start the same line again to go on with a search that was stopped, or in several
 processes and machines that share --storage.
+
+Examples:
+    pysot tune --dataset MyVideos --config CONFIG.yaml --snapshot model.pth
+    pysot tune --dataset MyVideos --config CONFIG.yaml --snapshot model.pth \
+        --range LR=0.1,0.6 --range SCALE_STEP=1.01,1.1,log --trials 200 --plots
+    python tools/hp_search.py --dataset VOT2018 --config CONFIG.yaml --snapshot model.pth \
+        --penalty-k 0.02,0.3,0.02 --lr 0.3,0.5,0.02
 """
 
 from __future__ import annotations
@@ -79,20 +79,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--name", help="MODEL: name of the study and of folders (default: from the snapshot)")
     add("--storage", help="SQLite file (.db), journal file, or URL of the database for the study "
         "(default: a journal, RESULTS/DATASET.journal)")  # fmt: skip
-    add("--sampler", choices=("tpe", "random", "grid"), default="tpe", help="default: %(default)s")
+    add("--sampler", choices=("tpe", "random", "grid"), default="tpe", help="of settings")
     add("--trials", type=positive, metavar="N",
         help=f"trials in the study (default: {TRIALS}; a whole grid)")  # fmt: skip
     add("--no-prune", action="store_true", help="run all videos with every setting")
     add("--memory", type=int, default=1024, metavar="MB",
-        help="of shared outputs of the network, per process (default: %(default)s)")  # fmt: skip
+        help="of shared outputs of the network, per process")  # fmt: skip
     add(
         "--overwrite",
         action="store_true",
         help="delete what another snapshot left: its study, results",
     )
-    add("--seed", type=int, default=0, help="of the sampler (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of the sampler")
     parser.add_executor()
-    add("--top", type=positive, default=10, help="settings in the table (default: %(default)s)")
+    add("--top", type=positive, default=10, help="settings in the table")
     add("--plots", action="store_true", help="draw history, importances and slices (PNG)")
     parser.add_overrides()
     args = parser.parse_intermixed_args(argv)

@@ -1,11 +1,12 @@
 """Draw a sheet of training pairs, as a network would see them.
 
-    python tools/visualize_dataset.py --cfg experiments/siamrpn_alex_tiny/config.yaml
-    python tools/visualize_dataset.py --cfg CONFIG.yaml --pairs 40 --epoch 3 --output pairs.png
-
 Each pair is a template beside its search image: the target's box is green, cells that are labeled
 as target are blue dots, as background red ones, a mask is tinted. A pair of two different objects
 has a red frame; its box shows the other object. All augmentations of the configuration are applied.
+
+Examples:
+    pysot visualize --config siamrpn_alex_tiny
+    pysot visualize --config CONFIG.yaml --pairs 40 --epoch 3 --output pairs.png
 """
 
 import argparse
@@ -34,8 +35,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = Parser(__doc__)
     parser.add_config("config.yaml")
-    parser.add_output(text="the sheet to write (default: %(default)s)", default=Path("pairs.png"))
-    parser.add_argument("--pairs", type=positive, default=24, help="default: %(default)s")
+    parser.add_output(text="the sheet to write", default=Path("pairs.png"))
+    parser.add_argument("--pairs", type=positive, default=24, help="to draw")
     parser.add_argument("--epoch", type=positive, default=1, help="whose pairs to show, from 1")
     parser.add_argument("--seed", type=int, default=123456, help="as given to tools/train.py")
     parser.add_overrides()

@@ -1,15 +1,15 @@
 r"""Serve a tracker to the VOT toolkit, or another client, by the TraX protocol.
 
-Usage:
-    pysot vot --config CONFIG.yaml --snapshot model.pth [KEY VALUE ...]
-    pysot vot init --workspace DIR --name NAME --config CONFIG.yaml --snapshot model.pth
-
 The first form is what the client starts: it speaks TraX on standard input and output (or the
 socket that TRAX_SOCKET names), and all that is printed goes to standard error. It takes images as
 paths, in memory or encoded, and rectangles, polygons and masks to start on, of several objects at
 once; it answers with the same kind of region if the tracker has it. It needs the package vot-trax.
 ``init`` writes that command into DIR/trackers.ini, where the VOT toolkit finds it. ``KEY VALUE``
 pairs override the configuration.
+
+Examples:
+    pysot vot --config CONFIG.yaml --snapshot model.pth TRACK.LR 0.35
+    pysot vot init --workspace DIR --name NAME --config CONFIG.yaml --snapshot model.pth
 """
 
 from __future__ import annotations
@@ -60,7 +60,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_tracker()
     add("--tracker", metavar="MODULE:FACTORY", help="any tracker instead, as for `pysot test`")
     if init:
-        add("--workspace", type=Path, default=Path(), metavar="DIR", help="default: this folder")
+        add(
+            "--workspace",
+            type=Path,
+            default=Path(),
+            metavar="DIR",
+            help="of the toolkit (default: .)",
+        )
         add("--name", required=True, help="what the VOT toolkit calls the tracker")
         add("--overwrite", action="store_true", help="replace a tracker of that name")
     parser.add_overrides()
