@@ -107,9 +107,8 @@ def parse(arguments):
 def _of_script(script, rest):
     source = (ROOT / script).read_text(encoding="utf-8")
     if command := re.search(r'run_command\("(\w+)"\)', source):
-        return command[1], rest
-    if prepared := re.search(r'main\(\["(\w+)", \*sys', source):
-        return "prepare", [prepared[1], *rest]
+        first = re.findall(r'sys\.argv\.insert\(1, "(\w+)"\)', source)
+        return command[1], [*first, *rest]
     known = set(re.findall(r'"(--[\w-]+)"', "".join([source, *_imported(source)])))
     for word in rest:
         if word.startswith("--") and word.split("=")[0] not in known:
@@ -121,5 +120,5 @@ def _imported(source):
     """Yield the text of modules that add options of their own."""
     if "= Parser(" in source:  # which adds those that commands share
         yield (ROOT / "pysot/cli/__init__.py").read_text(encoding="utf-8")
-    if found := re.search(r"from (demo[.\w]*) import main", source):
+    if found := re.search(r'import_module\("(demo[.\w]*)"\)', source):
         yield (ROOT / f"{found[1].replace('.', '/')}.py").read_text(encoding="utf-8")
