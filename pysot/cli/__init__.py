@@ -50,6 +50,7 @@ COMMANDS = {
     "models": "list published weights, download them",
     "export": "write a tracker as ONNX, to run without PyTorch",
     "convert": "write weights alone, as safetensors or for PySOT",
+    "doctor": "find out what works on this machine",
 }
 
 
@@ -314,9 +315,11 @@ def find_tracker(
 
 
 def find_dataset_root(name: str, root: Path | None) -> Path:
-    """Folder of a data set: ``--dataset-root``, or below ``testing_dataset``.
+    """Folder of a data set: ``--dataset-root``, or below ``testing_dataset``, see `data_folder`."""
+    return root or find_root(name, data_folder("testing_dataset"))
 
-    That folder lies in the repository or, for an installed package, in the current folder.
-    """
-    checkout = Path(__file__).resolve().parents[2] / "testing_dataset"
-    return root or find_root(name, checkout if checkout.is_dir() else Path("testing_dataset"))
+
+def data_folder(name: str) -> Path:
+    """Return a folder of data sets: in the repository or, for an installed package, here."""
+    checkout = Path(__file__).resolve().parents[2] / name
+    return checkout if checkout.is_dir() else Path(name)
