@@ -21,6 +21,7 @@ from pysot.core.registry import BACKBONES, LOSSES, MASK_HEADS, NECKS, REFINE_HEA
 from pysot.models.backbone.pretrained import PACKAGE, TORCHVISION, load_backbone
 from pysot.models.backbone.timm_network import TIMM
 from pysot.models.head.mask import Position
+from pysot.models.head.pixel_mask import cell_boxes
 from pysot.models.loss import (
     count_labels,
     mask_dice_loss,
@@ -39,7 +40,7 @@ from pysot.models.wiring import (
     takes,
     widened,
 )
-from pysot.utils.anchor import Grid
+from pysot.utils.anchor import Grid, anchor_shapes
 from pysot.utils.model_load import load_weights
 
 _WIDENED = 12  # cells: by how many the response grows then shows its stride
@@ -59,7 +60,7 @@ class MaskPrediction(NamedTuple):
 
     cls: Tensor  # logits, (B, 2A, R, R)
     loc: Tensor  # box deltas, (B, 4A, R, R)
-    correlation: Tensor  # (B, hidden, R, R); ``mask_head.masks`` makes the coarse masks of it
+    correlation: Tensor  # (B, hidden, R, R), and four channels of boxes if ``refine`` takes them
     low: tuple[Tensor, ...]  # the backbone's maps before the neck's, for ``ModelBuilder.refine``
 
 
@@ -92,6 +93,9 @@ class ModelBuilder(nn.Module):
         check_wiring(self.backbone, self._neck, self.rpn_head, mask_head)
         anchor = cfg.ANCHOR
         check_anchors(self.rpn_head, anchor.RATIOS, anchor.SCALES, anchor.ANCHOR_NUM, anchor.STRIDE)
+        if self._draws_boxes:
+            shapes = anchor_shapes(anchor.STRIDE, anchor.RATIOS, anchor.SCALES)
+            self.register_buffer("_anchors", torch.tensor(shapes), persistent=False)
         # without excess, the response is as if search maps had lost the template's border, too
         self._cuts_search = cfg.TRAIN.BASE_SIZE == 0
         self.loss_weights = _loss_weights(cfg)
@@ -140,8 +144,8 @@ class ModelBuilder(nn.Module):
         if not self.has_masks:
             raise ValueError("MASK.MASK: this network was built without masks; set it to true")
         low, xf = self.features(x)
-        cls, loc = self._correlate(kernels, xf)
-        return MaskPrediction(cls, loc, self.mask_head.correlate(kernels.mask, xf), low)
+        found = self._correlate(kernels, xf)
+        return MaskPrediction(*found, self._mask_correlation(kernels, xf, found), low)
 
     def refine(self, prediction: MaskPrediction, position: Position) -> Tensor:
         """Compute mask logits, (B, 127 * 127), rows first, at a response cell.
@@ -214,7 +218,7 @@ class ModelBuilder(nn.Module):
             found = self._correlate(kernels, xf)
             values |= self._losses(*found, data, counts[:2] if known else None)
         if self.has_masks and self.loss_weights["mask_loss"]:
-            correlation = self.mask_head.correlate(kernels.mask, xf)
+            correlation = self._mask_correlation(kernels, xf)
             count = None if counts is None else counts[2]
             values |= self._mask_losses(low, correlation, data, count)
         losses = {name: value for name, value in values.items() if name.endswith("_loss")}
@@ -251,6 +255,19 @@ class ModelBuilder(nn.Module):
 
     def _correlate(self, kernels: Any, xf: Any) -> Any:
         return self.rpn_head.correlate(kernels.rpn if self.has_masks else kernels, xf)
+
+    def _mask_correlation(self, kernels: MaskKernels, xf: Any, found: Any = None) -> Tensor:
+        """Correlate for masks; with the boxes that were found, for a refine head that takes them.
+
+        Masks teach the head of the boxes nothing.
+        """
+        correlation = self.mask_head.correlate(kernels.mask, xf)
+        if not self._draws_boxes:
+            return correlation
+        with torch.no_grad():
+            cls, loc = self._correlate(kernels, xf) if found is None else found
+            boxes = cell_boxes(cls, loc, self._anchors)
+        return torch.cat([correlation, boxes.to(correlation)], dim=1)
 
     def _maps_in(self, data: dict[str, Any], role: str) -> Sequence[Tensor]:
         if f"{role}_maps" in data:
@@ -372,6 +389,11 @@ class ModelBuilder(nn.Module):
     @property
     def _neck(self) -> nn.Module | None:
         return getattr(self, "neck", None)
+
+    @property
+    def _draws_boxes(self) -> bool:
+        """Whether the refine head sees where the boxes of its cells are."""
+        return getattr(getattr(self, "refine_head", None), "takes_boxes", False)
 
     @property
     def _first_of_neck(self) -> int:
