@@ -30,7 +30,7 @@ FLOORS = (
     ("pysot.zoo",),
     ("pysot.models",),
     ("pysot.inference", "pysot.datasets", "pysot.tracker", "pysot.engine"),
-    ("pysot.export", "pysot.tuning"),
+    ("pysot.export", "pysot.tuning", "pysot.web"),
     ("pysot.cli",),
     ("pysot.__init__", "pysot.__main__", "tools"),
 )

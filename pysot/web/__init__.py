@@ -1,0 +1,1 @@
+"""The page of ``pysot demo --web``: sessions, visitors, access, and the page itself."""
