@@ -11,6 +11,7 @@ Examples:
         --json boxes.json
     pysot demo --config CONFIG.yaml --snapshot model.pth --video clip.mp4
     pysot demo --model siammask_lite0 --video 0    # a camera
+    pysot demo --web --clips videos/    # in a browser; see docs/web.md
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from pysot.cli import (
     progress_bar,
     stop_requests,
 )
+from pysot.cli.demo_web import add_web_options, check_web_options, serve_page
 from pysot.core import RunFailed, StopRequest
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from pysot.zoo import DEFAULT
@@ -62,8 +64,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_output(text="write a video (.mp4 or .avi) instead of showing a window")
     add("--json", type=Path, metavar="FILE", help="write the boxes and scores")
     add("--max-frames", type=positive, metavar="N", help="stop after N frames")
+    add_web_options(parser)
     parser.add_overrides()
-    return parser.parse_intermixed_args(argv)
+    args = parser.parse_intermixed_args(argv)
+    check_web_options(parser, args)
+    return args
 
 
 def _parse_rect(text: str) -> tuple[float, ...]:
@@ -81,6 +86,9 @@ def _parse_rect(text: str) -> tuple[float, ...]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Track the object, write what was asked for, and print a summary."""
     args = parse_args(argv)
+    if args.web:
+        serve_page(args)
+        return
     config, snapshot = find_tracker(args, model=DEFAULT)
     display = not (args.output and args.init_rect) and window_available()
     if args.init_rect is None and not display:
