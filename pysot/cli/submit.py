@@ -23,7 +23,7 @@ from pathlib import Path
 from pysot.cli import Parser, find_dataset_root
 from pysot.core import RunFailed
 from toolkit.datasets import find_benchmark, load_videos
-from toolkit.results.exports import EXPORTS
+from toolkit.results.exports import EXPORTS, clips_of
 from toolkit.results.store import ResultStore
 from toolkit.results.submission import find_faults, write_archive
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         lines = "\n  ".join([*faults[:SHOWN], *more])
         raise RunFailed(f"{folder} is not complete, nothing was written:\n  {lines}")
     if args.format:
-        EXPORTS[args.format].write(output, videos, store)
+        EXPORTS[args.format].write(output, clips_of(videos, store))
         print(f"{output}: {len(videos)} videos")
         return
     number = write_archive(output, store, videos)

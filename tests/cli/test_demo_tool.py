@@ -14,14 +14,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from pysot import MultiTracker, Tracker
 from pysot.cli import demo as tool
 from pysot.cli import run
+from pysot.core.config import load_config
+from pysot.models.model_builder import build_model
+from pysot.tracker.session import FrameResult
 from pysot.tracker.tracker_builder import build_tracker, load_network
+from toolkit.datasets.formats.coco import read_mask
 from toolkit.io import files as files_module
+from toolkit.io.images import read_labels
 from toolkit.io.video import FrameSource, open_source
 from toolkit.io.video_writer import VideoSink
-from toolkit.results.trajectory import Trajectory
+from toolkit.results import tracks as tracks_module
+from toolkit.results.tracks import Tracks
 
 ROOT = Path(__file__).parents[2]
 SIZE = (96, 72)
@@ -174,6 +182,92 @@ def test_title_can_be_part_of_a_file_name(name, expected):
     assert tool._title_of(FrameSource(name, [], 25, 0)) == expected
 
 
+# ------------------------------------------------------------------------ several objects, masks
+
+
+def load(name):
+    return json.loads(Path(name).read_text())
+
+
+def test_several_boxes_are_followed_as_by_one_multi_tracker(
+    arguments, tiny_config, tiny_snapshot, images
+):
+    tool.main([*arguments, "--init-rect", "50,30,20,20", "--json", "t.json"])
+    multi = MultiTracker.from_config(tiny_config, tiny_snapshot)
+    frames = [frame.image for frame in open_source(images)]
+    for box in ((20, 15, 24, 18), (50, 30, 20, 20)):
+        multi.add(frames[0], box)
+    for frame, record in zip(frames[1:], load("t.json")["frames"][1:], strict=True):
+        found = {one["id"]: one["bbox"] for one in record["objects"]}
+        assert found == {n: list(result.bbox) for n, result in multi.track(frame).items()}
+
+
+def test_objects_of_a_file_start_where_it_says(arguments):
+    Path("first.txt").write_text("1,4,21,16,24,18,1,-1,-1,-1\n3,9,51,31,20,20,1,-1,-1,-1\n")
+    tool.main([*without_rect(arguments), "--boxes", "first.txt", "--json", "t.json"])
+    frames = load("t.json")["frames"]
+    assert ids([frame["objects"] for frame in frames]) == [[0]] * 2 + [[0, 1]] * 6
+    assert frames[2]["objects"][1] == {"id": 1, "bbox": [50, 30, 20, 20], "score": None}
+
+
+def test_every_output_has_the_same_boxes(arguments):
+    names = {name: f"t.{name}" for name in ("json", "mot", "coco", "gif")}
+    tool.main([*arguments, *(part for n, f in names.items() for part in (f"--{n}", f))])
+    boxes = np.array([frame["bbox"] for frame in load("t.json")["frames"]])
+    mot = np.loadtxt("t.mot", delimiter=",")
+    np.testing.assert_array_equal(mot[:, :2], [[i + 1, 1] for i in range(8)])
+    np.testing.assert_allclose(mot[:, 2:6] - [1, 1, 0, 0], boxes, atol=0.006)
+    coco = load("t.coco")
+    np.testing.assert_allclose([found["bbox"] for found in coco["annotations"]], boxes)
+    assert [image["file_name"] for image in coco["images"]] == [f"{i}.jpg" for i in range(5, 13)]
+    with Image.open("t.gif") as gif:
+        assert (gif.n_frames, gif.size) == (3, SIZE)  # of 0.32 seconds
+
+
+@pytest.fixture
+def mask_arguments(arguments, tmp_path):
+    """The tool with the tiny SiamMask of ``experiments`` and random weights."""
+    torch.manual_seed(0)
+    config = load_config(ROOT / "experiments/siammask_r18_tiny/config.yaml")
+    torch.save(build_model(config).state_dict(), tmp_path / "mask.pth")
+    found = replaced(arguments, "--config", ROOT / "experiments/siammask_r18_tiny/config.yaml")
+    return replaced(found, "--snapshot", tmp_path / "mask.pth")
+
+
+def test_masks_and_polygons_are_those_of_the_tracker(mask_arguments, images, tmp_path):
+    """In the video, in the JSON and its run lengths, in COCO's file and as label images."""
+    files = ["--output", "t.avi", "--json", "t.json", "--coco", "c.json", "--masks", "masks"]
+    settings = ["TRACK.MASK_THERSHOLD", "0.5"]  # of random weights about half of the pixels
+    tool.main([*mask_arguments, *files, *settings])
+    config, snapshot = (
+        mask_arguments[mask_arguments.index(o) + 1] for o in ("--config", "--snapshot")
+    )
+    tracker = Tracker.from_config(config, snapshot, opts=settings)
+    source, video = list(open_source(images)), list(open_source("t.avi"))
+    tracker.init(source[0].image, (20, 15, 24, 18))
+    records, annotations = load("t.json")["frames"], load("c.json")["annotations"]
+    assert set(records[0]) == {"name", "bbox", "score"}
+    for index in range(1, 8):
+        found, record = tracker.track(source[index].image), records[index]
+        inside = found.mask > 0.5
+        assert 0 < inside.sum() < inside.size
+        assert record["polygon"] == list(found.polygon) and record["bbox"] == list(found.bbox)
+        np.testing.assert_array_equal(read_mask(record["mask"]).draw(inside.shape), inside)
+        assert annotations[index]["segmentation"] == record["mask"]
+        labels = read_labels(f"masks/clip/{index + 5}.png")
+        np.testing.assert_array_equal(labels, inside)
+        plain = source[index].image.astype(int)[inside].mean(axis=0)
+        shown = video[index].image.astype(int)[inside].mean(axis=0)
+        assert shown[1] - plain[1] > 30 > abs(shown[0] - plain[0])  # tinted green
+
+
+def test_masks_that_no_tracker_gives_are_an_error(arguments, capsys):
+    message = fails([*arguments, "--masks", "masks"], capsys, 1)
+    assert (
+        message == f"error: {Path('masks/clip')}: no masks were found; does the tracker have them?"
+    )
+
+
 # ------------------------------------------------------------------------------------- a window
 
 
@@ -182,6 +276,7 @@ class FakeWindow:
 
     log: list = []
     patience = 100
+    key = ""
 
     def __init__(self, title, fps=0):
         self.log.append(title)
@@ -229,6 +324,76 @@ def test_a_box_can_be_drawn_for_a_video_that_is_written(arguments, window):
     tool.main([*without_rect(arguments), "--output", "o.mp4"])
     assert window.log == ["clip", "asked", "closed"]
     assert files() == ["o.mp4"]
+
+
+class PressedKeys(FakeWindow):
+    """Presses the keys of ``keys`` in turn, one per look at the window."""
+
+    keys = ""
+
+    def write(self, image, time=None):
+        return self.press("shown")
+
+    def pause(self, image):
+        return self.press("paused")
+
+    def press(self, what):
+        self.log.append(what)
+        first, PressedKeys.keys = self.keys[:1], self.keys[1:]
+        self.key = first.strip("-")
+        return self.key != "q"
+
+    def select_box(self, image):
+        self.log.append("asked")
+        if self.keys[:1] == "x":  # nothing drawn
+            PressedKeys.keys = self.keys[1:]
+            raise ValueError("no box was drawn")
+        return 50.0, 30.0, 20.0, 20.0
+
+
+@pytest.fixture
+def pressed(arguments, window, monkeypatch):
+    """Function that runs the tool and presses keys; returns the objects of each frame."""
+
+    def pressed(keys, *options):
+        monkeypatch.setattr(tool, "Window", PressedKeys)
+        monkeypatch.setattr(PressedKeys, "keys", keys)
+        tool.main([*arguments, "--json", "t.json", *options])
+        frames = json.loads(Path("t.json").read_text())["frames"]
+        return [f.get("objects", [{"id": 0, **f}]) for f in frames]
+
+    return pressed
+
+
+def ids(frames):
+    return [[found["id"] for found in frame] for frame in frames]
+
+
+def test_keys_pause_and_go_on_by_one_frame(pressed, window):
+    frames = pressed("- --n-n q")
+    first = ["shown", "shown", "paused", "paused", "paused"]
+    assert window.log[1:] == [*first, "shown", "paused", "shown", "shown", "closed"]
+    assert ids(frames) == [[0]] * 5
+
+
+def test_keys_add_and_drop_objects(pressed):
+    frames = pressed("-a-d0d")
+    assert ids(frames) == [[0], [0, 1], [0, 1], [0], [0], *[[]] * 3]
+    assert frames[1][1] == {"id": 1, "bbox": [50, 30, 20, 20], "score": None}
+
+
+def test_a_key_draws_a_box_again(pressed):
+    frames = pressed("--r")
+    assert frames[2][0]["bbox"] == [50, 30, 20, 20]
+    assert ids(frames) == [[0]] * 8
+
+
+def test_drawing_nothing_changes_nothing(pressed):
+    assert ids(pressed("axrxxq")) == [[0]] * 4
+
+
+def test_keys_without_meaning_do_no_harm(pressed):
+    assert ids(pressed("z7tcs0 rq")) == [[0]] * 7
 
 
 # ---------------------------------------------------------------------------- an end of its own
@@ -400,7 +565,7 @@ def test_boxes_that_cannot_be_written_cost_no_video(arguments, monkeypatch, caps
     def full(path):
         raise OSError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr(tool, "atomic_write", full)
+    monkeypatch.setattr(tracks_module, "atomic_write", full)
     message = fails([*arguments, "--json", "t.json"], capsys, 1)
     assert message == "error: cannot write t.json: No space left on device"
     assert files() == ["clip_tracked.mp4"]
@@ -507,6 +672,31 @@ def no_frames(arguments, images):
     return [*arguments, "--max-frames", "0"], r"--max-frames: 0: must be a whole number, at least 1"
 
 
+def no_first_boxes(arguments, images):
+    return [*arguments, "--boxes", "none.csv"], r"none\.csv: No such file"
+
+
+def gif_of_another_name(arguments, images):
+    return [*arguments, "--gif", "t.png"], r"t\.png: the name must end in \.gif"
+
+
+def two_outputs_of_one_name(arguments, images):
+    return [
+        *arguments,
+        "--json",
+        "o.json",
+        "--coco",
+        "./o.json",
+    ], "two of the outputs have the same"
+
+
+def masks_over_other_files(arguments, images):
+    folder = images.parent / "m" / "clip"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    return [*arguments, "--masks", str(images.parent / "m")], "it holds other files than masks"
+
+
 def unknown_format(arguments, images):
     return [*arguments, "--output", "o.gif"], r"o\.gif: a video's name must end in \.mp4 or \.avi"
 
@@ -545,6 +735,10 @@ def unknown_key(arguments, images):
         empty_box,
         nan_box,
         no_frames,
+        no_first_boxes,
+        gif_of_another_name,
+        two_outputs_of_one_name,
+        masks_over_other_files,
         unknown_format,
         output_below_a_file,
         json_in_no_folder,
@@ -579,15 +773,15 @@ def test_grey_alpha_and_16_bit_frames_are_tracked(arguments, tmp_path):
 
 
 def test_speed_counts_tracked_frames_only():
-    trajectory = Trajectory()
-    for seconds in (100.0, 0.5, 0.5, 0.5, 0.5):
-        trajectory.append([1.0, 1.0, 2.0, 2.0], seconds=seconds)
-    assert tool._tracking_speed(trajectory) == pytest.approx(2)
+    tracks = Tracks("clip", (96, 72))
+    for index, seconds in enumerate((100.0, 0.5, 0.5, 0.5, 0.5)):
+        tracks.add(FrameResult(index, None, {}, str(index), None, seconds))
+    assert tracks.fps == pytest.approx(2)
 
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_nothing_that_the_next_does_not_replace(arguments, images, monkeypatch):
-    monkeypatch.setattr(tool, "draw_status", lambda *values: None)  # the speed always differs
+    monkeypatch.setattr(tool, "_status", lambda *values: "")  # the speed always differs
     command = [*arguments, "--output", "out/t.mp4", "--json", "out/t.json"]
     tool.main(command)
     whole = {name: Path("out", name).read_bytes() for name in files("out")}

@@ -489,7 +489,7 @@ def test_a_window_needs_a_display_and_a_toolkit(variables, platform, gui, expect
 def test_a_display_is_tried_once_in_a_process_of_its_own(code, expected, monkeypatch, caplog):
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "GUI: QT5")
     monkeypatch.setattr(video_io, "_PROBE", code)
-    monkeypatch.setattr(video_io, "_PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(video_io, "_PROBE_SECONDS", 0.5 if "sleep" in code else 20)
     video_io._window_opens.cache_clear()
     display = {"DISPLAY": ":99"}.get
     assert window_available(display, "linux") is expected
@@ -547,8 +547,54 @@ def test_drawing_no_box_is_an_error(monkeypatch):
     monkeypatch.setattr(cv2, "selectROI", lambda *a: (0, 0, 0, 0))
     with pytest.raises(ValueError, match="no box was drawn"):
         Window("w").select_box(gray(0))
-    monkeypatch.setattr(cv2, "selectROI", lambda *a: np.array([3, 4, 5, 6]))
-    assert Window("w").select_box(gray(0)) == (3, 4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((3840, 2160), (1632, 918)),  # 4K on a screen of full HD
+        ((1080, 1920), (516, 918)),  # of a phone
+        ((640, 480), (640, 480)),
+        ((176, 144), (440, 360)),
+        ((4000, 10), (1632, 4)),
+    ],
+)
+def test_a_window_fits_the_screen_and_boxes_map_back(size, shown, monkeypatch):
+    seen = []
+    monkeypatch.setattr(video_io, "screen_size", lambda: (1920, 1080))
+    monkeypatch.setattr(cv2, "imshow", lambda title, image: seen.append(image.shape[1::-1]))
+    monkeypatch.setattr(cv2, "waitKey", lambda ms: -1)
+
+    def drawn(title, image, *options):
+        seen.append(image.shape[1::-1])
+        w, h = image.shape[1::-1]
+        return w // 4, h // 2, w // 2, h // 4
+
+    monkeypatch.setattr(cv2, "selectROI", drawn)
+    window = Window("w")
+    window.write(gray(0, size))
+    box = window.select_box(gray(0, size))
+    assert seen == [shown, shown]
+    expected = (size[0] // 4, size[1] // 2, size[0] // 2, size[1] // 4)
+    assert box == pytest.approx(expected, abs=size[0] / shown[0])
+
+
+@pytest.mark.parametrize("output", ["1600 900\n", "", "error"])
+def test_the_screen_is_asked_once_in_a_process_of_its_own(output, monkeypatch):
+    monkeypatch.setattr(video_io, "_SCREEN", f"print({output!r}, end='')")
+    video_io.screen_size.cache_clear()
+    assert video_io.screen_size() == ((1600, 900) if output[:1] == "1" else (1280, 720))
+    video_io.screen_size.cache_clear()
+
+
+def test_a_window_says_which_key_was_pressed(monkeypatch):
+    codes = iter([-1, ord("a"), 0x100000 | ord(" "), ord("q")])
+    monkeypatch.setattr(cv2, "imshow", lambda *a: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda ms: next(codes))
+    window = Window("w")
+    found = [(window.write(gray(0)), window.key), (window.pause(gray(0)), window.key)]
+    found += [(window.pause(gray(0)), window.key) for _ in range(2)]
+    assert found == [(True, ""), (True, "a"), (True, " "), (False, "q")]
 
 
 def test_the_message_of_a_full_disk_is_kept(tmp_path, monkeypatch):

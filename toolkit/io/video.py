@@ -20,17 +20,25 @@ import cv2
 from numpy.typing import NDArray
 
 from toolkit.io.images import IMAGE_SUFFIXES, depth_note, list_images, read_image
+from toolkit.io.samples import sample_clip
 
 logger = logging.getLogger(__name__)
 
 #: Frames per second where a source states none.
 DEFAULT_FPS = 25.0
+_SAMPLE = "sample:"
 _SILENT = 0  # level of OpenCV's reports
 _DEEP_GRAY = int.from_bytes(b"Y1", "little")  # FFmpeg's tag of gray pixels of 9 to 16 bits
 _WARM_UP = 5  # first frames of a camera: exposure is not settled yet (PySOT's number)
 _PROBE_SECONDS = 20
 _LONGEST_WAIT = 10.0  # seconds that a window shows one frame
 _PROBE = "import cv2; cv2.namedWindow('display'); cv2.waitKey(1)"
+_SCREEN = "import tkinter as t; r = t.Tk(); print(r.winfo_screenwidth(), r.winfo_screenheight())"
+_SMALL_SCREEN = 1280, 720
+_SHARE = 0.85  # of the screen that a window may take: it has a title, and panels stand beside it
+_LEAST_SIDE = 360  # pixels on the screen for frames that are smaller
+_MOMENT = 0.04  # seconds
+_QUIT = ("q", "\x1b")
 _MOST_FRAMES = 1e9  # what is above is no count
 _RIFF = int.from_bytes(b"RIFF", "big")
 _NO_VIDEO = "it is damaged, cut short, or in a format that this OpenCV build does not read"
@@ -92,6 +100,7 @@ class FrameSource:
 def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
     """Open a camera (its number or device), a stream (URL or pipe), an image folder or a video.
 
+    ``sample:NAME`` is a clip of `toolkit.io.samples`.
     A pattern such as ``img%04d.png`` names images, and an image those numbered from it on.
 
     Gray is repeated in all three channels, alpha is dropped; for images of more than 8 bits and
@@ -106,6 +115,8 @@ def open_source(source: str | os.PathLike | int = 0) -> FrameSource:
     if isinstance(source, int):
         return _open_capture(source, f"camera {source}", live=True, camera=True)
     text = os.fspath(source)
+    if text.startswith(_SAMPLE):
+        text = str(sample_clip(text.removeprefix(_SAMPLE)))
     if os.path.isdir(text):
         return _open_folder(text)
     if "://" in text:
@@ -260,11 +271,29 @@ def _window_opens() -> bool:
     return done.returncode == 0
 
 
+@cache
+def screen_size() -> tuple[int, int]:
+    """Return width and height of the screen; those of a small one if nobody knows."""
+    try:  # in another process, as its toolkit and OpenCV's do not agree everywhere
+        done = subprocess.run(
+            [sys.executable, "-c", _SCREEN], capture_output=True, timeout=_PROBE_SECONDS
+        )
+        width, height = map(int, done.stdout.split())
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return _SMALL_SCREEN
+    return width, height
+
+
 class Window:
-    """Shows frames, at most ``fps`` a second (0: any); needs `window_available`."""
+    """Shows frames, at most ``fps`` a second (0: any); needs `window_available`.
+
+    Frames that do not fit the screen are shown smaller, and tiny ones larger, in their aspect.
+    """
 
     def __init__(self, title: str, fps: float = 0.0) -> None:
         self.title = title
+        self.key = ""
+        """What the user pressed in the last frame, "" if nothing."""
         self._interval = 1 / fps if fps else 0.0
         self._shown = 0.0
         self._time: float | None = None
@@ -283,17 +312,33 @@ class Window:
 
         That is: pressed q or Escape, or closed the window.
         """
-        if self._closed():
-            return False
         interval = self._interval
         if interval and time is not None and self._time is not None:
             interval = min(max(0.0, time - self._time), _LONGEST_WAIT) or interval
         self._time = time
-        wait = interval - (perf_counter() - self._shown)
-        cv2.imshow(self.title, image)
-        key = cv2.waitKey(max(1, round(1000 * wait))) & 0xFF
+        return self._show(image, interval - (perf_counter() - self._shown))
+
+    def pause(self, image: NDArray) -> bool:
+        """Show a frame for a moment, to be called until a key is pressed; returns as `write`."""
+        return self._show(image, _MOMENT)
+
+    def _show(self, image: NDArray, seconds: float) -> bool:
+        self.key = ""
+        if self._closed():
+            return False
+        cv2.imshow(self.title, _resized(image, self._scale(image)))
+        code = cv2.waitKey(max(1, round(1000 * seconds)))
         self._shown = perf_counter()
-        return key not in (27, ord("q"))
+        self.key = chr(code & 0xFF) if code >= 0 else ""
+        return self.key not in _QUIT
+
+    def _scale(self, image: NDArray) -> float:
+        """Return pixels on the screen per pixel of a frame."""
+        height, width = image.shape[:2]
+        fitting = min(
+            _SHARE * side / own for side, own in zip(screen_size(), (width, height), strict=True)
+        )
+        return min(fitting, max(1.0, _LEAST_SIDE / min(width, height)))
 
     def _closed(self) -> bool:
         """Whether the window was there and is not: OpenCV would open it again."""
@@ -304,9 +349,22 @@ class Window:
         self._seen |= visible
         return self._seen and not visible
 
-    def select_box(self, image: NDArray) -> tuple[int, int, int, int]:
-        """Let the user draw a box with the mouse: x, y, w, h in 0-based pixels."""
-        x, y, w, h = (int(v) for v in cv2.selectROI(self.title, image, False, False))
+    def select_box(self, image: NDArray) -> tuple[float, float, float, float]:
+        """Let the user draw a box with the mouse: x, y, w, h in 0-based pixels of the frame.
+
+        Raises:
+            ValueError: If none was drawn.
+        """
+        scale = self._scale(image)
+        shown = _resized(image, scale)
+        x, y, w, h = (v / scale for v in cv2.selectROI(self.title, shown, False, False))
         if w <= 0 or h <= 0:
             raise ValueError("no box was drawn; drag one with the mouse and press Enter")
         return x, y, w, h
+
+
+def _resized(image: NDArray, scale: float) -> NDArray:
+    if scale == 1:
+        return image
+    size = tuple(max(1, round(scale * side)) for side in image.shape[1::-1])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
