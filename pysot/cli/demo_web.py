@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pysot.cli import Parser, amount, find_tracker, positive, stop_requests
 from pysot.zoo import DEFAULT
+from toolkit.io.samples import sample_clips
 
 # what both ways of the demo take, the web alone, and neither more than the other
 _SHARED = {"web", "config", "snapshot", "model", "plugin", "opts", "video_name"}
@@ -55,11 +56,12 @@ def serve_page(args: argparse.Namespace) -> None:
     from pysot.web.server import WebSettings, serve
     from pysot.web.visitors import Offer, clips_in
 
+    samples = [Offer(f"{name} (sample)", str(path)) for name, path in sample_clips().items()]
     texts = [*args.offer, *([args.video_name] if args.video_name else [])]
     clips = clips_in(args.clips) if args.clips else []
     settings = WebSettings(
         tracker_name=args.model or (Path(args.config).stem if args.config else DEFAULT),
-        offers=[*clips, *map(Offer.parse, texts)],
+        offers=[*clips, *map(Offer.parse, texts), *samples],
         host=args.host,
         port=args.port,
         token=args.token,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from nicegui import run, ui
@@ -15,6 +17,7 @@ from toolkit.visualization.overlay import PALETTE
 
 _UPDATE_SECONDS = 0.2
 _RETRY_SECONDS = 2.0
+_CONNECT_SECONDS = 60.0
 
 _HINTS = {
     State.OPENING: "Opening the video ...",
@@ -29,6 +32,10 @@ _PLAY = {
     State.PLAYING: ("Pause", "pause"),
     State.PAUSED: ("Resume", "play_arrow"),
 }
+_KEYS = (
+    "Keys: Space starts and pauses. In the picture, arrows move a cross (with Shift in small "
+    "steps), Enter sets a corner of a box, Escape undoes."
+)
 _HEAD = """
 <link rel="stylesheet" href="/static/page.css">
 <script src="/static/view.js" defer></script>
@@ -42,8 +49,11 @@ def add_page(visitors: Visitors, settings: WebSettings) -> None:
     async def page() -> None:
         ui.add_head_html(_HEAD)
         ui.colors(primary="#1c5d99")
-        await ui.context.client.connected()  # a place is for a browser, not for any request
-        _Entrance(visitors, settings).try_to_enter()
+        client = ui.context.client
+        with suppress(TimeoutError):
+            await client.connected(_CONNECT_SECONDS)
+        if client.has_socket_connection:  # a place is for a browser, not for any request
+            _Entrance(visitors, settings).try_to_enter()
 
 
 class _Entrance:
@@ -120,6 +130,7 @@ class _Page:
             self._again = self._control("Start over", "replay", self._on_again)
             self._fast = ui.switch("Full speed", on_change=self._on_fast)
             self._progress = ui.label().classes("progress")
+        ui.label(_KEYS).classes("note keys")
 
     def _control(self, text: str, icon: str, handler: Any) -> ui.button:
         return ui.button(text, icon=icon, on_click=handler).props("outline no-caps")
@@ -136,7 +147,7 @@ class _Page:
             send = f"() => document.querySelector('tracking-view').upload({most})"
             button = ui.button("Upload a video", icon="upload").props("outline no-caps")
             button.on("click", js_handler=send)
-            ui.label(f"MP4, MOV, AVI, MKV, WebM or MPEG, up to {most / 1e6:g} MB").classes("note")
+            ui.label(f"Up to {most / 1e6:g} MB: MP4, MOV, AVI, MKV, WebM, MPEG").classes("note")
 
     def _build_targets(self) -> None:
         with ui.element("div").classes("panel"):
@@ -169,7 +180,7 @@ class _Page:
         self._error.text = self._upload_error or (status.message if status else "")
         self._error.visible = bool(self._error.text)
         self._update_controls(status)
-        self._update_targets(status.targets if status else {})
+        self._update_targets(status.targets if status else {}, not status or status.ended)
         for kind, button in self._downloads.items():
             button.enabled = bool(session and session.file(kind))
 
@@ -202,7 +213,7 @@ class _Page:
         self._progress.text = f"Frame {done}{f' of {total}' if total else ''}{speed}"
         self._bar.value = min(1.0, done / total) if total else 0.0
 
-    def _update_targets(self, targets: dict[int, TargetResult]) -> None:
+    def _update_targets(self, targets: Mapping[int, TargetResult], ended: bool) -> None:
         if self._redrawing not in targets:
             self._redrawing = None
         for number in self._rows.keys() - targets.keys():
@@ -210,7 +221,6 @@ class _Page:
         for number in sorted(targets.keys() - self._rows.keys()):
             with self._list:
                 self._rows[number] = _Row(number, self._on_redraw, self._on_drop)
-        ended = self._visitor.session is None or self._visitor.session.status.ended
         for number, row in self._rows.items():
             row.update(targets[number], number == self._redrawing, not ended)
         self._none.visible = not targets
@@ -225,7 +235,8 @@ class _Page:
                 f"Nothing was done for {minutes:g} minutes, so its files were removed.",
             )
             reload = "() => location.reload()"
-            ui.button("Start again").classes("again").on("click", js_handler=reload)
+            button = ui.button("Start again").props("no-caps").classes("again")
+            button.on("click", js_handler=reload)
 
     # ------------------------------------------------------------------------------ what is done
 

@@ -49,7 +49,9 @@ class WebSettings:
 
 
 def serve(settings: WebSettings, tracker: Callable[[], MultiTracker]) -> None:
-    """Serve the page until SIGINT or SIGTERM, and remove what visitors sent and made.
+    """Serve the page until a signal, and remove what visitors sent and made.
+
+    SIGTERM needs a handler, such as that of ``stop_requests``: it is raised once more in the end.
 
     Args:
         settings: See there.
@@ -134,7 +136,8 @@ class _Routes:
         after = request.query_params.get("after", "0")
         after, until = int(after) if after.isdecimal() else 0, monotonic() + _FRAME_SECONDS
         while visitor := self._visitors.find(request.path_params["key"]):
-            view = visitor.session and visitor.session.view
+            session = visitor.session
+            view = session and session.view
             if view and view.number > after:
                 height, width = view.image.shape[:2]
                 headers = {"X-Frame": str(view.number), "X-Size": f"{width}x{height}"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import math
 import queue
@@ -15,19 +14,17 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import cv2
 from numpy.typing import NDArray
 
 from pysot.tracker.api import MultiTracker
 from pysot.tracker.session import FrameResult, Session, TargetResult
-from toolkit.io.files import atomic_write
 from toolkit.io.names import first_line, printable
 from toolkit.io.video import Frame, FrameSource, open_source
 from toolkit.io.video_writer import VideoSink, open_video_writer
 from toolkit.protocols.runner import FAILURES
-from toolkit.results.exports import encode_mask
+from toolkit.results.tracks import Tracks
 from toolkit.visualization.overlay import draw_result
 
 logger = logging.getLogger(__name__)
@@ -125,7 +122,7 @@ class TrackingSession:
         self._due = 0.0  # when the next frame is, by the clock
         self._seconds = 0.0  # of the tracking of a frame, smoothed
         self._over = self._closed = False
-        self._frames: list[dict[str, Any]] = []  # of the results
+        self._tracks = Tracks(label, (0, 0))
         self._thread = threading.Thread(target=self._run, name=f"track {label}", daemon=True)
         self._thread.start()
 
@@ -201,17 +198,17 @@ class TrackingSession:
             try:
                 self._track_all(sink)
             except FAILURES as caught:
-                if not self._frames:
+                if not self._tracks:
                     raise
                 error = caught
-            self._write_json()
+            self._tracks.write_json(self.json_path)
         return error
 
     def _track_all(self, sink: VideoSink) -> None:
         for frame in self._images:
             self._track(frame)
             self._settle()
-            self._frames.append(self._record())
+            self._tracks.add(self._result)
             sink.write(self.view.image, frame.time)
             if self._over:
                 return
@@ -220,6 +217,7 @@ class TrackingSession:
         height, width = frame.image.shape[:2]
         if height * width > _MOST_PIXELS:
             raise ValueError(f"frames of {width} x {height} pixels are too large for this page")
+        self._tracks.size = width, height
         result = self._session.step(frame)
         if result.targets:
             memory = _SPEED_MEMORY if self._seconds else 0.0
@@ -234,7 +232,7 @@ class TrackingSession:
         """Draw the current frame, and say what there is to see."""
         result = self._result
         self.view = View(next(_view_numbers), draw_result(result.image.copy(), result))
-        waiting = State.PAUSED if self._frames else State.READY
+        waiting = State.PAUSED if self._tracks else State.READY
         self.status = replace(
             self.status,
             state=State.PLAYING if self._steps else waiting,
@@ -293,29 +291,6 @@ class TrackingSession:
             raise ValueError(f"a box needs {_SMALLEST_BOX:g} pixels in width and height")
         return x1, y1, x2 - x1, y2 - y1
 
-    # ------------------------------------------------------------------------------ the results
-
-    def _record(self) -> dict[str, Any]:
-        targets = [_record_of(number, target) for number, target in self._result.targets.items()]
-        return {"name": self._result.name, "targets": targets}
-
-    def _write_json(self) -> None:
-        height, width = self._result.image.shape[:2]
-        head = {"video": self.label, "width": width, "height": height}
-        with atomic_write(self.json_path) as file:
-            json.dump({**head, "frames": self._frames}, file, allow_nan=False)
-
 
 class _Closed(Exception):
     """Nobody wants the results any more."""
-
-
-def _record_of(number: int, target: TargetResult) -> dict[str, Any]:
-    return {
-        "id": number,
-        "bbox": target.box.tolist(),
-        "score": None if math.isnan(target.score) else target.score,
-        "lost": target.lost,
-        "polygon": None if target.polygon is None else target.polygon.tolist(),
-        "mask": None if target.mask is None else encode_mask(target.mask),
-    }

@@ -24,35 +24,28 @@ from toolkit.io.video import open_source
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
 HEAD_BYTES = 512
-"""Bytes from the begin of a file that `container_of` looks at."""
+"""Bytes from the begin of a file that `is_video` looks at."""
 
 _LONGEST_LABEL = 60  # characters
 
 # What files begin with. FFmpeg goes by their content, whatever they are called: playlists and the
 # like, which make it open other files or addresses, must not reach it.
-_CONTAINERS: dict[str, Callable[[bytes], bool]] = {
-    ".mp4": lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"),
-    ".avi": lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ",
-    ".mkv": lambda head: head[:4] == b"\x1a\x45\xdf\xa3",
-    ".mpg": lambda head: head[:4] == b"\x00\x00\x01\xba",
-    ".ts": lambda head: head[:1] == b"\x47" == head[188:189] == head[376:377],
-}
+_CONTAINERS: tuple[Callable[[bytes], bool], ...] = (
+    lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"),  # MP4, MOV
+    lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ",
+    lambda head: head[:4] == b"\x1a\x45\xdf\xa3",  # MKV, WebM
+    lambda head: head[:4] == b"\x00\x00\x01\xba",  # MPEG, of files
+    lambda head: head[:1] == b"\x47" == head[188:189] == head[376:377],  # and of broadcasts
+)
 
 
 class UploadRefused(ValueError):
     """A file that a visitor sent is not taken; the message says why."""
 
 
-def container_of(head: bytes) -> str:
-    """Return the suffix of the kind of video that begins with these bytes; MOV is ``.mp4``.
-
-    Raises:
-        UploadRefused: If it is none of MP4, MOV, AVI, MKV, WebM, MPEG.
-    """
-    for suffix, begins in _CONTAINERS.items():
-        if begins(head):
-            return suffix
-    raise UploadRefused("this is no video file (MP4, MOV, AVI, MKV, WebM or MPEG)")
+def is_video(head: bytes) -> bool:
+    """Return whether a file begins like MP4, MOV, AVI, MKV, WebM or MPEG."""
+    return any(begins(head) for begins in _CONTAINERS)
 
 
 @dataclass(frozen=True)
@@ -204,7 +197,7 @@ class Upload:
         if len(self._head) < HEAD_BYTES:
             self._head += data[:HEAD_BYTES]
             if len(self._head) >= HEAD_BYTES:
-                container_of(self._head)
+                self._check_head()
         self._file.write(data)
 
     def open(self) -> None:
@@ -214,7 +207,7 @@ class Upload:
             UploadRefused: If it is no video, or one that cannot be decoded.
         """
         self._file.close()
-        container_of(self._head)
+        self._check_head()
         try:
             next(iter(open_source(self._path)))
         except (OSError, ValueError, cv2.error) as error:
@@ -224,6 +217,11 @@ class Upload:
         for other in self._visitor.folder.glob("upload*"):
             if other != self._path:
                 other.unlink()
+
+    def _check_head(self) -> None:
+        if not is_video(self._head):
+            kinds = "MP4, MOV, AVI, MKV, WebM or MPEG"
+            raise UploadRefused(f"{self._label} is no video: expected {kinds}")
 
 
 class Visitors:

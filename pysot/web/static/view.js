@@ -21,6 +21,7 @@ class TrackingView extends HTMLElement {
     for (const type of ["pointerdown", "pointermove", "pointerup", "pointercancel", "keydown"])
       this.canvas.addEventListener(type, (event) => this[type](event));
     this.canvas.addEventListener("blur", () => this.show(null, null));
+    new ResizeObserver(() => this.paint()).observe(this.canvas);
     window.addEventListener("pagehide", () => navigator.sendBeacon(`leave/${this.key}`));
     this.pull();
   }
@@ -39,8 +40,6 @@ class TrackingView extends HTMLElement {
           seen = Number(answer.headers.get("X-Frame"));
           this.size = answer.headers.get("X-Size").split("x").map(Number);
           this.image = await createImageBitmap(await answer.blob());
-          this.canvas.width = this.image.width;
-          this.canvas.height = this.image.height;
           this.style.setProperty("--ratio", this.image.width / this.image.height);
           this.toggleAttribute("filled", true);
           this.paint();
@@ -51,24 +50,25 @@ class TrackingView extends HTMLElement {
     }
   }
 
+  // The canvas has the pixels of the screen, so that lines are sharp on small frames, too.
   paint() {
     if (!this.image) return;
+    const dense = window.devicePixelRatio;
+    const width = Math.round(this.canvas.clientWidth * dense);
+    const height = Math.round(this.canvas.clientHeight * dense);
+    if (this.canvas.width !== width) this.canvas.width = width;
+    if (this.canvas.height !== height) this.canvas.height = height;
     const pen = this.canvas.getContext("2d");
-    const thick = (this.image.width / this.canvas.clientWidth || 1) * 2;
-    pen.drawImage(this.image, 0, 0);
-    for (const [color, width] of [["#000", 2 * thick], ["#fff", thick]]) {
+    pen.drawImage(this.image, 0, 0, width, height);
+    for (const [color, thick] of [["#000", 5 * dense], ["#fff", 2 * dense]]) {
       pen.strokeStyle = color;
-      pen.lineWidth = width;
-      if (this.from && this.to) {
-        const [x, y, w, h] = this.rectangle(this.image.width, this.image.height);
-        pen.strokeRect(x, y, w, h);
-      }
-      if (this.cross) this.drawCross(pen, 8 * thick);
+      pen.lineWidth = thick;
+      if (this.from && this.to) pen.strokeRect(...this.rectangle(width, height));
+      if (this.cross) this.drawCross(pen, this.cross[0] * width, this.cross[1] * height, 12 * dense);
     }
   }
 
-  drawCross(pen, arm) {
-    const [x, y] = [this.cross[0] * this.image.width, this.cross[1] * this.image.height];
+  drawCross(pen, x, y, arm) {
     pen.beginPath();
     pen.moveTo(x - arm, y);
     pen.lineTo(x + arm, y);

@@ -71,11 +71,15 @@ def reach(session, state):
     until(lambda: session.status.state == state)
 
 
-def boxes_of(session, number=0):
+def objects_of(session):
+    """The objects of each frame, by number."""
     frames = json.loads(session.json_path.read_text())["frames"]
-    return [
-        target["bbox"] for frame in frames for target in frame["targets"] if target["id"] == number
-    ]
+    alone = [{0: frame} for frame in frames if "objects" not in frame]
+    return alone or [{found["id"]: found for found in frame["objects"]} for frame in frames]
+
+
+def boxes_of(session, number=0):
+    return [objects[number]["bbox"] for objects in objects_of(session) if number in objects]
 
 
 def test_it_waits_on_the_first_frame_for_boxes(start):
@@ -101,7 +105,7 @@ def test_files_hold_every_frame_of_every_target(start):
     assert [frame["name"] for frame in record["frames"]] == [f"{i}.png" for i in range(6)]
     assert boxes_of(session, 0) == [[20 + i, 15, 24, 18] for i in range(6)]
     assert boxes_of(session, 1) == [[1 + i, 2, 10, 12] for i in range(6)]
-    first, second = (frame["targets"][0] for frame in record["frames"][:2])
+    first, second = (objects[0] for objects in objects_of(session)[:2])
     assert first["score"] is None and second["score"] == 0.75
     video = [frame.image for frame in open_source(session.file("video"))]
     assert [image.shape for image in video] == [(72, 96, 3)] * 6
@@ -132,8 +136,7 @@ def test_targets_come_and_go(start):
     session.drop(0)
     session.play()
     reach(session, State.ENDED)
-    record = json.loads(session.json_path.read_text())
-    assert [len(frame["targets"]) for frame in record["frames"]] == [0, 1, 0, 0, 0, 0]
+    assert [len(objects) for objects in objects_of(session)] == [0, 1, 0, 0, 0, 0]
 
 
 def test_masks_are_drawn_and_written(start):
@@ -149,9 +152,8 @@ def test_masks_are_drawn_and_written(start):
     assert np.abs(change).sum() > 0
     session.finish()
     reach(session, State.ENDED)
-    first, second = json.loads(session.json_path.read_text())["frames"]
-    assert first["targets"][0]["mask"] is None
-    assert second["targets"][0]["mask"]["size"] == [72, 96]
+    first, second = objects_of(session)
+    assert "mask" not in first[0] and second[0]["mask"]["size"] == [72, 96]
 
 
 def test_finishing_early_keeps_what_there_is(start):
