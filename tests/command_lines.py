@@ -54,7 +54,7 @@ def commands(code):
                 continue
         lines.append([])
         for word in shlex.split(string.Template(line).safe_substitute(variables), comments=True):
-            if word in ("&&", "|"):
+            if word in ("&&", "|", ">"):
                 lines.append([])
             else:
                 lines[-1].append(word)

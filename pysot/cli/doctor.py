@@ -1,11 +1,11 @@
 """Find out what works on this machine, and how to mend what does not.
 
-Usage:
-    pysot doctor
-    pysot doctor --json > doctor.json
-
 Each line says: ok; off, for an optional part that is not installed or not there; warn, for
 something that works in part; bad, for something broken. Exits with 1 if something is broken.
+
+Examples:
+    pysot doctor
+    pysot doctor --json > doctor.json
 """
 
 from __future__ import annotations

@@ -40,3 +40,9 @@ def test_every_page_is_in_the_navigation():
     nav = re.findall(r"- (?:[^:\n]+: )?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
     pages = {page.relative_to(ROOT / "docs").as_posix() for page in ROOT.glob("docs/**/*.md")}
     assert pages - set(nav) == set()
+
+
+def test_the_readme_is_short_and_shows_pictures():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert len(re.findall(r"!\[[^\]]+\]\(docs/images/", text)) >= 3
