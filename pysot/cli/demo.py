@@ -9,7 +9,7 @@ the run; Ctrl-C is how a camera ends. ``KEY VALUE`` pairs override the configura
 
 Examples:
     pysot demo --video clip.mp4
-    pysot demo --video sample:bigbuckbunny --init-rect 300,256,132,200 --output bunny.mp4 --trail 30
+    pysot demo --video sample:bigbuckbunny --init-rect 325,340,85,120 --output bunny.mp4
     pysot demo --video frames/ --init-rect 261,48,39,65 --init-rect 100,50,30,60 \
         --output tracked.mp4 --json tracks.json --mot tracks.txt
     pysot demo --video frames/ --boxes first_boxes.csv --coco tracks.json --gif tracked.gif

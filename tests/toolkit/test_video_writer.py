@@ -63,10 +63,8 @@ def h264(path, **options):
     return VideoSink(path, h264=True, **options)
 
 
-@pytest.mark.extras
 @pytest.mark.parametrize("size", [(64, 48), (63, 47), (17, 1), (3, 200)])
 def test_h264_plays_in_browsers(tmp_path, size):
-    """Needs pip install av."""
     images = frames(12, size)
     with h264(tmp_path / "a.mp4", fps=12) as sink:
         for image in images:
@@ -83,9 +81,7 @@ def test_h264_plays_in_browsers(tmp_path, size):
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
 
 
-@pytest.mark.extras
 def test_h264_frames_keep_their_times(tmp_path):
-    """Needs pip install av."""
     times = [7.0, 7.1, 7.5, 7.5, 6.0, float("nan"), 6.5, 1e12, 1e12 + 1]
     with h264(tmp_path / "a.mp4", fps=10) as sink:
         for image, time in zip(frames(9, (32, 24)), times, strict=True):
@@ -96,9 +92,7 @@ def test_h264_frames_keep_their_times(tmp_path):
     assert len(found) == 9
 
 
-@pytest.mark.extras
 def test_a_failed_h264_video_leaves_nothing(tmp_path):
-    """Needs pip install av."""
     with pytest.raises(RuntimeError), h264(tmp_path / "a.mp4") as sink:
         sink.write(frames(1, (32, 24))[0])
         raise RuntimeError

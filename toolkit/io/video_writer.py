@@ -84,7 +84,7 @@ class _H264Encoder:
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._av = _load_av()
         self._step = max(1, round(_TICKS / fps))
-        self._ticks, self._time = -self._step, math.nan
+        self._ticks, self._last, self._time = -self._step, self._step, math.nan
         self._container = self._av.open(str(path), "w", options={"movflags": "faststart"})
         rate = Fraction(fps).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate, options=_H264)
@@ -97,7 +97,8 @@ class _H264Encoder:
         self._stream = stream
 
     def write(self, image: NDArray, time: float | None) -> None:
-        self._ticks += self._duration(math.nan if time is None else time)
+        self._last = self._duration(math.nan if time is None else time)
+        self._ticks += self._last
         frame = self._av.VideoFrame.from_ndarray(image, format="bgr24")
         frame.pts, frame.time_base = self._ticks, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(frame))
@@ -111,8 +112,10 @@ class _H264Encoder:
 
     def close(self, whole: bool) -> None:
         with self._container:
-            if whole:
-                self._container.mux(self._stream.encode(None))
+            packets = self._stream.encode(None) if whole else []
+            if packets:  # nobody knows how long the last frame lasts: as long as the one before
+                packets[-1].duration = self._last
+            self._container.mux(packets)
 
 
 @cache
