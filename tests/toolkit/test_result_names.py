@@ -1,12 +1,15 @@
 """Results of other toolkits are found under their names, and paired with the right frames."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 from toolkit.datasets import Dataset
+from toolkit.datasets.benchmarks import find_benchmark
 from toolkit.evaluation import build_evaluation
+from toolkit.results.store import ResultStore
 
 PERFECT = 20 / 21
 
@@ -247,3 +250,16 @@ def test_pysots_class_finds_them_too(tmp_path):
     make_evaluation(tmp_path, "OTB100", OTB, {"human4.txt": boxes(3)})
     video = DatasetFactory.create_dataset(name="OTB100", dataset_root=tmp_path)["Human4-2"]
     np.testing.assert_array_equal(video.load_tracker(tmp_path, "t", store=False), boxes(3))
+
+
+def test_a_folder_is_listed_once_for_each_way_to_name_results(tmp_path, monkeypatch):
+    names = [f"Video_{number}" for number in range(40)]
+    for name in names:
+        (tmp_path / f"{name}_001.txt").write_text("1,2,3,4\n")
+    listed, listdir = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(str(path)) or listdir(path))
+    videos = [name.replace("_", "-") for name in names]
+    store = ResultStore(tmp_path, "flat")
+    assert all(store.locate(videos, find_benchmark("mine")).runs.values())
+    assert store.binaries(videos) == set()
+    assert listed.count(str(tmp_path)) <= 5

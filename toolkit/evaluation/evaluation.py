@@ -340,9 +340,10 @@ class Evaluation(ABC):
         located = self._found[tracker] = store.locate(self.dataset.videos, self.dataset.benchmark)
         runs = {v.name: self.read_runs(store, located.runs[v.name], v, log) for v in self.dataset}
         missing = frozenset(name for name, found in runs.items() if not any(map(len, found)))
-        for name in (name for name, found in runs.items() if not found):
-            if name not in located.doubtful:
-                log.add("binary" if store.has_binary(name) else "missing", name)
+        lost = [name for name, found in runs.items() if not found and name not in located.doubtful]
+        binaries = store.binaries(lost)
+        for name in lost:
+            log.add("binary" if name in binaries else "missing", name)
         for paths in located.doubtful.values():
             log.add("doubtful", " or ".join(str(path.relative_to(store.folder)) for path in paths))
         if len(missing) == len(self.dataset):

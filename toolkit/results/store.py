@@ -7,10 +7,9 @@ import os
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +72,17 @@ class ResultStore:
                 doubtful[video] = [found[0].regions for found in fitting]
         return Found(runs, doubtful, self._foreign(runs, doubtful))
 
-    def has_binary(self, video: str) -> bool:
-        """Return whether there is a result in the binary format of the VOT toolkit."""
-        path = self.files(video).regions
-        return any(path.parent.glob(f"{escape(video)}_*.bin"))
+    def binaries(self, videos: Iterable[str]) -> set[str]:
+        """Return the videos with a result in the binary format of the VOT toolkit."""
+        paths = {video: self.files(video).regions for video in videos}
+        there = {folder: _names(folder) for folder in {path.parent for path in paths.values()}}
+        binary = {
+            (folder, name.rpartition("_")[0])
+            for folder, names in there.items()
+            for name in names
+            if name.endswith(".bin")
+        }
+        return {video for video, path in paths.items() if (path.parent, video) in binary}
 
     def write(self, video: str, trajectory: Trajectory, repetition: int = 1) -> None:
         """Write a run; see `toolkit.results.formats.Layout.write`."""
@@ -154,15 +160,19 @@ class ResultStore:
                     return path.name[1:].removesuffix(".lock")
         return ""
 
-    def _find(self, place: Layout, video: str) -> list[ResultFiles]:
+    def _find(
+        self, place: Layout, video: str, there: Collection[str] | None = None
+    ) -> list[ResultFiles]:
+        """Find the repetitions of a video, among the names ``there`` in their folder if given."""
         first = place.files(self.folder, video)
         if place.files(self.folder, video, 2) == first:
             return [first] if first.regions.exists() else []
-        prefix, _, suffix = first.regions.name.rpartition("001")
-        pattern = f"{escape(prefix)}[0-9][0-9][0-9]{escape(suffix)}"
-        names = sorted(path.name for path in first.regions.parent.glob(pattern))
-        numbers = [int(name[len(prefix) :][:3]) for name in names]
-        return [place.files(self.folder, video, number) for number in numbers]
+        before, _, after = first.regions.name.rpartition("001")
+        names = _names(first.regions.parent) if there is None else there
+        middles = (name[len(before) : len(name) - len(after)] for name in names)
+        runs = {text for text in middles if len(text) == 3 and text.isascii() and text.isdigit()}
+        found = sorted(int(text) for text in runs if f"{before}{text}{after}" in names)
+        return [place.files(self.folder, video, number) for number in found]
 
     def _elsewhere(
         self, runs: Mapping[str, Sequence[ResultFiles]]
@@ -171,14 +181,15 @@ class ResultStore:
         taken = {files.regions for found in runs.values() for files in found}
         for place in LAYOUTS[self.layout].places():
             base, pattern = self._listed(place)
-            entries: dict[str, str] = {}  # the first one by name, of several repetitions
+            entries: dict[str, list[str]] = defaultdict(list)  # repetitions by name
             for entry in sorted(os.listdir(base)) if base.is_dir() else ():
                 if match := re.fullmatch(pattern, entry, re.IGNORECASE):
-                    entries.setdefault(match[1], entry)
-            for name, entry in entries.items():
-                found = self._find(place, name)
-                if not found and entry.lower().endswith(".txt"):  # .TXT
-                    found = [ResultFiles(base / entry)]
+                    entries[match[1]].append(entry)
+            for name, there in entries.items():
+                inside = place.files(self.folder, name).regions.parent != base
+                found = self._find(place, name, None if inside else there)
+                if not found and there[0].lower().endswith(".txt"):  # .TXT
+                    found = [ResultFiles(base / there[0])]
                 if found and found[0].regions not in taken:
                     yield name, found
 
@@ -200,6 +211,13 @@ class ResultStore:
         known |= {f"{path.stem}_time.txt" for path in paths}  # of pytracking
         there = os.listdir(base) if base.is_dir() else []
         return sorted(name for name in there if name not in known and not name.startswith("."))
+
+
+def _names(folder: Path) -> frozenset[str]:
+    """Return the names in a folder; none without it."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return frozenset(os.listdir(folder))
+    return frozenset()
 
 
 def _remove(path: Path) -> None:
