@@ -13,8 +13,8 @@ def folders(tmp_path_factory):
     def folder_of(system):
         if system not in made:
             folder = tmp_path_factory.mktemp("exported")
-            made[system] = folder / "exported"
-            main([*written(folder, SYSTEMS[system]), "--output", str(made[system])])
+            main([*written(folder, SYSTEMS[system]), "--output", str(folder / "exported")])
+            made[system] = folder / "exported"  # only now: a failure is told to all who ask
         return made[system]
 
     return folder_of
