@@ -14,6 +14,7 @@ from toolkit.evaluation.tables import (
     metric_table,
     places_of,
 )
+from toolkit.io.names import width_of
 
 NAN = float("nan")
 
@@ -150,3 +151,10 @@ def test_places_follow_the_direction_of_the_metric():
 
 def test_the_metric_that_ranks_is_always_shown(evaluation):
     assert evaluation.ranked_metrics == ["success", "precision"]
+
+
+def test_wide_characters_take_two_columns():
+    table = metric_table({"追踪器": {"success": 0.5}, "e\u0301": {"success": 0.4}}, ["success"])
+    assert table.splitlines()[3:5] == ["|   追踪器   |  0.500  |", "|     e\u0301      |  0.400  |"]
+    assert width_of("\uff21\uff22") == 4
+    assert metric_table({"目" * 8: {"success": 0.5}}, ["success"]).startswith("-" * 30 + "\n")

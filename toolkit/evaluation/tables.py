@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from toolkit.evaluation.metrics import METRICS, Column, Comparison, Metric, Scores, plain
-from toolkit.io.names import printable
+from toolkit.io.names import printable, width_of
 
 RED, NORMAL = "\x1b[31m", "\x1b[0m"
 VIDEO_TABLE_LIMIT = 9  # trackers that fit side by side, as in PySOT
@@ -43,7 +43,7 @@ class Cell(NamedTuple):
 
     def centered(self, width: int) -> str:
         """Text in a column."""
-        text = f"{printable(self.text):^{width}}"
+        text = _centered(self.text, width)
         return f"{RED}{text}{NORMAL}" if self.red else text
 
 
@@ -55,8 +55,8 @@ def format_table(
     Each header line is of (text, column width); the first sets the length of the rules, the last
     the columns of the rows.
     """
-    head = [_line(f"{printable(text):^{width}}" for text, width in header) for header in headers]
-    rule = "-" * len(head[0])
+    head = [_line(_centered(text, width) for text, width in header) for header in headers]
+    rule = "-" * width_of(head[0])
     widths = [width for _, width in headers[-1]]
     lines = [part for line in head for part in (rule, line)]
     body = [_line(cell.centered(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
@@ -94,7 +94,7 @@ def metric_table(
         [Cell(name), *(Cell(f"{values.get(c.key, 0.0):.{c.digits}f}") for c in columns)]
         for name, values in scores.items()
     ]
-    width = max([first[1], *(len(name) + 2 for name in scores)])
+    width = max([first[1], *(width_of(name) + 2 for name in scores)])
     header = [(first[0], width), *((c.label, max(len(c.label) + 2, 7)) for c in columns)]
     return format_table([header], rows)
 
@@ -126,7 +126,7 @@ def one_pass_table(scores: Mapping[str, Values], metrics: Sequence[str], top: in
     What is not given prints as 0.000, as in PySOT; other ``metrics`` get columns of their own.
     """
     best = sorted(scores, key=lambda name: scores[name]["success"], reverse=True)[:top]
-    width = max([12, *(len(name) + 2 for name in scores)])
+    width = max([12, *(width_of(name) + 2 for name in scores)])
     columns = list(dict.fromkeys([*_ONE_PASS, *metrics]))
     return metric_table({name: scores[name] for name in best}, columns, ("Tracker name", width))
 
@@ -151,7 +151,7 @@ def comparison_table(a: str, b: str, comparisons: Mapping[str, Comparison]) -> s
 
 def _fitted_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose columns are as wide as what they hold."""
-    widths = [max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)]
+    widths = [max(map(width_of, column)) + 2 for column in zip(header, *rows, strict=True)]
     heads = list(zip(header, widths, strict=True))
     return format_table([heads], [list(map(Cell, row)) for row in rows])
 
@@ -166,6 +166,13 @@ def _video_cell(values: Values | None, metric: str, column: Column, color: bool)
         return Cell("-")
     value = float(values[metric])
     return Cell(f"{value:.3f}", color and (value < column.low or value > column.high))
+
+
+def _centered(text: str, width: int) -> str:
+    """Text in the middle of some columns of a terminal, the odd one behind it."""
+    text = printable(text)
+    missing = max(0, width - width_of(text))
+    return " " * (missing // 2) + text + " " * (missing - missing // 2)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -40,6 +40,14 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def width_of(text: str) -> int:
+    """Return the columns that a text takes on a terminal: two for wide characters, as Chinese."""
+    if text.isascii():
+        return len(text)
+    shown = [c for c in text if not unicodedata.combining(c)]
+    return len(shown) + sum(unicodedata.east_asian_width(c) in "WF" for c in shown)
+
+
 def _shortened(text: str, longest: int) -> str:
     """Cut a text that is too long and mark it with a fingerprint of the whole."""
     data = text.encode()
