@@ -136,13 +136,35 @@ def test_infinite_thresholds_leave_a_gap(tmp_path):
     save_figure(figure, tmp_path / "f1.png")
 
 
-def test_a_legend_never_hides_a_line():
+def test_legends_stand_within_axes_of_one_size():
     x = np.linspace(0, 1, 20)
     free = draw_curves({"a": (x, x)}, {"a": 1.0}, "t", ("x", "y"), "lower right")
-    assert free.axes[0].get_legend() is not None
-    hidden = draw_curves({"a": (x, x * 0)}, {"a": 1.0}, "t", ("x", "y"), "lower right")
-    assert hidden.axes[0].get_legend() is None
-    assert entries(hidden) == ["[1.000] a"]
+    busy = draw_curves({"a": (x, x * 0)}, {"a": 1.0}, "t", ("x", "y"), "lower right")
+    legends = [figure.axes[0].get_legend() for figure in (free, busy)]
+    assert [legend._loc for legend in legends] == [4, 0]  # at the lower right, and at the best
+    assert free.get_size_inches().tolist() == busy.get_size_inches().tolist()
+    radar = draw_radar({"a": dict.fromkeys("xyz", 0.5)}, "t")
+    assert entries(radar) == ["[nan] a"]
+    assert radar.get_size_inches().tolist() == [7.2, 5.4]  # as wide and high
+
+
+@pytest.mark.parametrize("names", [[f"t{i}" for i in range(11)], ["name" * 12]])
+def test_legends_that_are_too_large_stand_beside_the_axes(names):
+    x = np.linspace(0, 1, 20)
+    figures = [
+        draw_curves(dict.fromkeys(names, (x, x * k)), dict.fromkeys(names, 0.5), "t", ("x", "y"))
+        for k in (0, 1)
+    ]
+    assert [figure.axes[0].get_legend() for figure in figures] == [None, None]
+    assert len({tuple(figure.get_size_inches()) for figure in figures}) == 1
+
+
+def test_matplotlib_says_nothing_of_fonts(tmp_path, caplog, recwarn):
+    figure = plots.new_figure(False)
+    figure.add_subplot().set_title("目标", family="No Such Font", weight="bold")
+    plots.save_figure(figure, tmp_path / "a.png")
+    assert not [record for record in caplog.records if "matplotlib" in record.name]
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
 def test_any_number_of_trackers_can_be_drawn(tmp_path):

@@ -9,8 +9,8 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,8 @@ COLOR = (
 )
 LINE_STYLE = ("-", "--", ":", "-", "--", ":", "-", "--", ":", "-")
 MARKER_STYLE = ("o", "v", "<", "*", "D", "X", "P", "s", "^", "p")
-LEGEND_ROWS = 24
+LEGEND_ROWS = 24  # of a legend beside the axes
+LEGEND_INSIDE, LEGEND_WIDTH = 10, 40  # entries, and characters of one, of a legend within them
 LEAST_AXES = 3  # of a polar plot: a polygon needs as many
 SENSITIVITY = 30  # frames, the S of the robustness axis of VOT's reports
 
@@ -161,7 +162,7 @@ def draw_f1(
     ``result`` is what `F1Benchmark.eval` returns. The line and legend entry of ``bold_name`` are
     heavier. (PySOT calls it ``Ours``.) With ``show`` a window opens, as in PySOT.
     """
-    figure = new_figure(show, (6.4, 5.6))
+    figure = new_figure(show)
     axes = figure.add_subplot()
     _draw_iso_lines(axes)
     means = {
@@ -223,7 +224,7 @@ def draw_radar(
     if len(tags) < LEAST_AXES:
         raise ValueError(f"a polar plot needs scores of {LEAST_AXES} tags, there are {len(tags)}")
     values = np.array([[of.get(tag, np.nan) for tag in tags] for of in scores.values()])
-    figure = new_figure(window, (7.6, 6.4))
+    figure = new_figure(window, (7.2, 5.4))
     axes = figure.add_subplot(projection="polar")
     angles = np.linspace(0, 2 * np.pi, len(tags), endpoint=False)
     _set_polar_axes(axes, angles, values, [(names or {}).get(tag, tag) for tag in tags])
@@ -236,8 +237,8 @@ def draw_radar(
         line = (np.append(angles, angles[0]), np.append(row, row[0]))
         marker = MARKER_STYLE[i % len(MARKER_STYLE)]
         _draw_line(axes, line, wholes[name], name, i, marker=marker, markersize=4)
-    axes.set_title(plain_text(title), weight="bold", pad=44)
-    add_legend(axes, "outside")
+    axes.set_title(plain_text(title), weight="bold", pad=34)
+    add_legend(axes, "below")
     return figure
 
 
@@ -338,7 +339,7 @@ def draw_rank(
     axes.set_xlim(len(ranked) + 0.6, 0.4)
     axes.set_xticks(range(1, len(ranked) + 1, max(1, -(-len(ranked) // 12))))
     axes.margins(y=0.15)
-    _finish(axes, title, ("Rank", label), "outside")
+    _finish(axes, title, ("Rank", label), "best")
     return figure
 
 
@@ -369,7 +370,7 @@ def draw_accuracy_robustness(
     else:
         x_label = f"Robustness: exp(-S · failures / frames), S = {sensitivity:g}"
     labels = (x_label, "Accuracy: mean overlap")
-    _finish(axes, f"Accuracy and robustness on {name}", labels, "outside")
+    _finish(axes, f"Accuracy and robustness on {name}", labels, "best")
     return figure
 
 
@@ -428,15 +429,28 @@ def drawn(figure: "Figure", kind: str, **options: Any) -> bytes:
     """Draw a figure as png, pdf or svg; equal figures give equal bytes, without a date."""
     from matplotlib import rc_context
 
-    _add_fonts(figure)
     data = io.BytesIO()  # not a file: Pillow misses a full disk
     date = {"svg": "Date", "pdf": "CreationDate"}.get(kind.lower())
     metadata = {date: None} if date else None
     # without the salt, names in SVG files are random
-    with rc_context({"svg.hashsalt": "pysot"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # one for each character that no font has
-        figure.savefig(data, format=kind, bbox_inches="tight", metadata=metadata, **options)
+    with rc_context({"svg.hashsalt": "pysot"}), _quiet_fonts():
+        _add_fonts(figure)
+        figure.savefig(data, format=kind, metadata=metadata, **options)
     return data.getvalue()
+
+
+@contextmanager
+def _quiet_fonts() -> Iterator[None]:
+    """Keep what matplotlib says of fonts and characters off the screen; see `_fonts_for`."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)  # a line for each weight or family that is not there
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # one for each character that no font has
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _add_fonts(figure: "Figure") -> None:
@@ -493,20 +507,36 @@ def plain_text(text: str) -> str:
 
 
 def add_legend(axes: "Axes", location: str, bold_name: str | None = None) -> None:
-    """Add a legend of entries ``[score] name``: in a corner, or beside the axes to hide no line.
+    """Add a legend of entries ``[score] name``.
 
-    ``location`` is the corner as matplotlib names it, or ``"outside"``.
+    Where ``LEGEND_INSIDE`` entries at most are short enough it stands within the figure: at
+    ``location``, a corner of the axes as matplotlib names it, or ``"best"``, or where it hides
+    less; or ``"below"`` the axes. Else it stands beside them, in a wider figure. So plots of the
+    same trackers have the same size.
     """
     handles, labels = axes.get_legend_handles_labels()
     labels = list(map(printable, labels))
-    if location != "outside" and not _covers(axes, location, labels):
-        legend = axes.legend(handles, labels, loc=location, fontsize=9, framealpha=0.9)
+    if location == "below" and _fits(labels):
+        columns = min(len(labels), max(1, 80 // max(map(len, labels), default=1)))
+        place = "outside lower center"
+        legend = axes.figure.legend(
+            handles, labels, loc=place, ncols=columns, fontsize=9, frameon=False
+        )
+    elif _fits(labels):
+        free = location != "best" and not _covers(axes, location, labels)
+        place = location if free else "best"
+        legend = axes.legend(handles, labels, loc=place, fontsize=9, framealpha=0.7)
     else:
         legend = _legend_beside(axes, handles, labels)
     for text in legend.get_texts():
         text.set_parse_math(False)
         if bold_name and text.get_text().endswith(f"] {printable(bold_name)}"):
             text.set_weight("bold")
+
+
+def _fits(labels: Sequence[str]) -> bool:
+    """Return whether a legend leaves most of the axes free."""
+    return len(labels) <= LEGEND_INSIDE and max(map(len, labels), default=0) <= LEGEND_WIDTH
 
 
 def _covers(axes: "Axes", location: str, labels: list[str]) -> bool:
