@@ -173,6 +173,8 @@ def leave_out_times() -> None:
     for path in OUT.rglob("*.zip"):
         (path.with_suffix(".names.txt")).write_text("\n".join(zipfile.ZipFile(path).namelist()))
         path.unlink()
+    for path in OUT.rglob(".runs"):
+        shutil.rmtree(path)
     (OUT / "demo.mp4").unlink()  # shows frames per second
 
 

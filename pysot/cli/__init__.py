@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -158,6 +159,21 @@ def stop_requests(hangup: bool = False) -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+#: Files of a clone that have other names than their commands.
+_FILES = {"check": "make_dataset_json", "submit": "make_submission"}
+
+
+def command_line(command: str, *words: object) -> str:
+    """Return what to type to run another command, as this one was started."""
+    words = [shlex.quote(str(word)) for word in words]
+    script = Path(sys.argv[0])
+    if script.suffix == ".py" and script.parent.name == "tools":
+        start = f"python {script.with_name(_FILES.get(command, command))}.py"
+    else:
+        start = f"pysot {command}"
+    return " ".join([start, *words])
 
 
 def _usage() -> str:

@@ -29,8 +29,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pysot.cli import Parser, build_executor, find_dataset_root, find_tracker, progress_bar
+from pysot.cli import (
+    Parser,
+    build_executor,
+    command_line,
+    find_dataset_root,
+    find_tracker,
+    progress_bar,
+)
 from pysot.core import RunFailed
+from pysot.tracker.conditions import conditions_of
 from pysot.tracker.foreign import ForeignSpec
 from pysot.tracker.tracker_builder import TrackerSpec
 from pysot.utils.bbox import initial_rect
@@ -48,8 +56,11 @@ from toolkit.protocols.runner import (
     run_elsewhere,
     run_video,
 )
+from toolkit.results.runs import Conditions, note_video, read_runs
 from toolkit.results.store import ResultStore
 from toolkit.visualization.overlay import drawn_frames, play, write_video
+
+logger = logging.getLogger("test")
 
 STATIC = "static"
 
@@ -92,15 +103,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = _read_spec(args)
     videos = load_videos(find_dataset_root(args.dataset, args.dataset_root), args.dataset)
     numbered = _select_videos(videos, args.video, args.dataset)
-    job = _make_job(args, spec)
+    tracker = (spec or StaticTracker)()  # one that cannot be built fails here, once
+    job = _make_job(args, spec, tracker)
+    conditions = _conditions(args, spec, tracker)
     pending = (v for v in numbered.values() if args.overwrite or not job.is_finished(v))
     require_images(args.dataset, list(pending))
     vis_dir, show = _picture_places(args, job.store.folder.name)
     record = {"tracker": STATIC} if spec is None else spec.record()
     with build_executor(args) as executor:
         job.store.record(record, list(videos), args.overwrite)
-        results = _run(job, numbered, executor, vis_dir, show)
+        if not args.overwrite:
+            _warn_of_other_conditions(job.store.folder, list(videos), conditions)
+        results = _run(job, numbered, executor, vis_dir, show, conditions)
     _summarize(job, results, vis_dir)
+    _print_speed_and_next_step(args, job, [video.name for video in numbered.values()])
+    _raise_failures(results)
 
 
 def _read_spec(args: argparse.Namespace) -> TrackerSpec | ForeignSpec | None:
@@ -114,18 +131,42 @@ def _read_spec(args: argparse.Namespace) -> TrackerSpec | ForeignSpec | None:
     return ForeignSpec.read(args.tracker) if args.tracker else None
 
 
-def _make_job(args: argparse.Namespace, spec: TrackerSpec | ForeignSpec | None) -> Job:
-    """Decide how the videos are run; a tracker that cannot be built fails here, once."""
+def _make_job(
+    args: argparse.Namespace, spec: TrackerSpec | ForeignSpec | None, tracker: Any
+) -> Job:
+    """Decide how the videos are run; ``tracker`` is one that the spec built."""
     benchmark = find_benchmark(args.dataset)
     build: Callable[[], Any] = spec or StaticTracker
-    repetitions = allowed_repetitions(build(), args.repetitions, benchmark.repetitions)
+    repetitions = allowed_repetitions(tracker, args.repetitions, benchmark.repetitions)
     if repetitions < (args.repetitions or 1):
         print("this tracker is deterministic: it runs once over each video", file=sys.stderr)
     options = ProtocolOptions(initial_rect)
     if isinstance(spec, TrackerSpec):
         options = replace(options, mask_threshold=spec.cfg.TRACK.MASK_THERSHOLD)
     store = ResultStore(args.output / args.dataset / _tracker_name(args), benchmark.layout)
-    return Job(build, benchmark.protocol, store, options, repetitions, args.overwrite)
+    timed = spec is not None
+    return Job(build, benchmark.protocol, store, options, repetitions, args.overwrite, timed)
+
+
+def _conditions(
+    args: argparse.Namespace, spec: TrackerSpec | ForeignSpec | None, tracker: Any
+) -> Conditions:
+    """Describe the run for the page of scores."""
+    named = args.model or args.tracker or STATIC
+    if isinstance(spec, TrackerSpec) and not args.model:
+        named = " ".join(map(str, filter(None, (args.config, args.snapshot.name))))
+    settings = " ".join([named, *args.opts])
+    conditions = conditions_of(tracker, settings, args.workers)
+    if spec is None:
+        return replace(conditions, device="")
+    return conditions if args.executor == "local" else replace(conditions, device=args.executor)
+
+
+def _warn_of_other_conditions(folder: Path, videos: list[str], conditions: Conditions) -> None:
+    for run in read_runs(folder, videos):
+        if differences := conditions.differences(run.conditions):
+            text = "%s: %d finished videos were run otherwise (now %s): their speed is told apart"
+            logger.warning(text, folder, run.videos, "; ".join(differences))
 
 
 def _tracker_name(args: argparse.Namespace) -> str:
@@ -157,7 +198,12 @@ def _picture_places(args: argparse.Namespace, tracker: str) -> tuple[Path | None
 
 
 def _run(
-    job: Job, videos: dict[int, Video], executor: Executor, vis_dir: Path | None, show: bool
+    job: Job,
+    videos: dict[int, Video],
+    executor: Executor,
+    vis_dir: Path | None,
+    show: bool,
+    conditions: Conditions,
 ) -> list[JobResult]:
     """Run the tracker over videos by number, with a line per run as in PySOT, or an error.
 
@@ -170,6 +216,9 @@ def _run(
             for number, result in _results(job, todo, executor, vis_dir):
                 results[number] = result
                 _report(bar, number, videos[number], result)
+                if result.lines and not result.error:
+                    name, seconds = result.name, result.seconds
+                    note_video(job.store.folder, name, conditions, result.frames, seconds)
                 if show and not (result.error or result.locked):
                     play(result.name, drawn_frames(videos[number], job.store))
             locked = {n: video for n, video in todo.items() if results[n].locked}
@@ -228,5 +277,24 @@ def _summarize(job: Job, results: Sequence[JobResult], vis_dir: Path | None) -> 
     print(f"results: {job.store.folder}", file=sys.stderr)
     if vis_dir:
         print(f"videos: {vis_dir}", file=sys.stderr)
+
+
+def _print_speed_and_next_step(args: argparse.Namespace, job: Job, videos: Sequence[str]) -> None:
+    """Print the speed over the videos, for each way in which they were run, and what to type."""
+    folder = job.store.folder
+    for run in read_runs(folder, videos):
+        if run.fps is not None:
+            over = f"{run.frames} frames of {run.videos} video" + "s" * (run.videos > 1)
+            text = f"speed: {run.fps:.1f} frames per second in the tracker, over {over}, on"
+            print(text, run.conditions.device, file=sys.stderr)
+    server = find_benchmark(args.dataset).has_server
+    words = ["submit" if server else "eval", "-p", args.output, "-d", args.dataset]
+    words += ["-t", folder.name]
+    if args.dataset_root:
+        words += ["--dataset-root", args.dataset_root]
+    print(f"{'pack' if server else 'score'}: {command_line(*words)}", file=sys.stderr)
+
+
+def _raise_failures(results: Sequence[JobResult]) -> None:
     if failed := [result.name for result in results if result.error]:
         raise RunFailed(f"{len(failed)} of {len(results)} videos failed: {', '.join(failed)}")

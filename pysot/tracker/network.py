@@ -20,6 +20,11 @@ class Network(ABC):
     nested tuples, of a library that the network chooses.
     """
 
+    @property
+    def device(self) -> str:
+        """Name of the device on which the network runs, for people."""
+        return "cpu"
+
     def inference(self) -> AbstractContextManager:
         """Return what a tracker's methods run in."""
         return nullcontext()

@@ -23,6 +23,13 @@ class TorchNetwork(Network):
     def __init__(self, model: Any) -> None:
         self.model = model
 
+    @property
+    def device(self) -> str:
+        """See :meth:`Network.device`."""
+        device = self._device()
+        name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+        return f"{device}{name}"
+
     def inference(self) -> AbstractContextManager:
         """See :meth:`Network.inference`."""
         return torch.inference_mode()
@@ -61,6 +68,8 @@ class TorchNetwork(Network):
 
     def images(self, crops: NDArray) -> Tensor:
         """Move crops to the model's device, (B, 3, S, S) float32."""
+        return torch.from_numpy(crops).to(self._device()).permute(0, 3, 1, 2).float()
+
+    def _device(self) -> torch.device:
         first = next(iter(getattr(self.model, "parameters", tuple)()), None)
-        device = torch.device("cpu") if first is None else first.device
-        return torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float()
+        return torch.device("cpu") if first is None else first.device

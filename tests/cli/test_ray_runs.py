@@ -81,7 +81,8 @@ def arguments(plugin, tiny_config, tiny_snapshot, tmp_path, draw_frame):
 
 
 def contents(folder):
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    paths = (path for path in folder.rglob("*") if ".runs" not in path.parts)
+    files = [path for path in paths if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

@@ -63,7 +63,8 @@ def fails(arguments, capsys, code):
 
 
 def files(folder):
-    return sorted(p.name for p in folder.iterdir())
+    """Names of what is in a folder, but for the notes on runs."""
+    return sorted(p.name for p in folder.iterdir() if p.name != ".runs")
 
 
 def contents(folder):
@@ -508,3 +509,62 @@ def test_what_another_process_left_is_done_in_the_end(arguments, folder, capsys,
         tool.main(arguments)
     assert files(folder) == [".run.json", "A.txt", "B.txt", "C.txt"]
     assert [LINE.fullmatch(x)[2] for x in capsys.readouterr().out.splitlines()] == ["A", "C", "B"]
+
+
+# ------------------------------------------------------------------------ speed and the next step
+
+
+def noted(folder):
+    return {p.stem: json.loads(p.read_text()) for p in (folder / ".runs").iterdir()}
+
+
+def test_a_run_ends_with_its_speed_and_the_line_to_score_it(arguments, folder, capsys, otb_set):
+    tool.main(arguments)
+    *_, speed, line = capsys.readouterr().err.splitlines()
+    text = r"speed: \d+\.\d frames per second in the tracker, over 15 frames of 3 videos, on"
+    assert re.fullmatch(text + r" cpu \(.+\)", speed)
+    expected = f"eval -p {folder.parents[1]} -d Tiny -t tiny --dataset-root {otb_set}"
+    assert line == f"score: pysot {expected}"
+    runs = noted(folder)
+    assert (list(sorted(runs)), runs["A"]["frames"]) == (["A", "B", "C"], 5)
+    assert runs["A"]["device"].startswith("cpu (") and runs["A"]["seconds"] > 0
+    assert runs["A"]["settings"].endswith("config.yaml tiny.pth")
+    assert re.match(r"pysot \d.*, PyTorch \d", runs["A"]["version"])
+    assert contents(folder).keys() == {"A.txt", "B.txt", "C.txt"}
+
+
+def test_a_static_box_has_no_speed(otb_set, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["tools/test.py"])
+    where = ["--dataset", "Tiny", "--dataset-root", str(otb_set), "--results", str(tmp_path)]
+    tool.main([*where, "--static", "--video", "B"])
+    out, err = capsys.readouterr()
+    assert out == "(  2) Video: B\n"
+    assert "speed: " not in err
+    assert f"score: python tools/eval.py -p {tmp_path} -d Tiny -t static" in err
+    run = noted(tmp_path / "Tiny" / "static")["B"]
+    assert (run["device"], run["settings"], run["seconds"]) == ("", "static", 0)
+
+
+def test_a_run_that_goes_on_otherwise_is_a_warning(arguments, folder, caplog, capsys, monkeypatch):
+    tool.main([*arguments, "--video", "A"])
+    monkeypatch.setattr("pysot.tracker.conditions._processor", lambda: "Another")
+    tool.main([*arguments, "--video", "B"])
+    (message,) = caplog.messages
+    assert "1 finished videos were run otherwise (now device 'cpu (Another)', not 'cpu (" in message
+    caplog.clear()
+    capsys.readouterr()
+    tool.main(arguments)
+    speeds = [x for x in capsys.readouterr().err.splitlines() if x.startswith("speed: ")]
+    assert ["over 5 frames of 1 video, on" in x for x in speeds] == [True, False]
+    assert speeds[1].endswith("over 10 frames of 2 videos, on cpu (Another)")
+    caplog.clear()
+    tool.main([*arguments, "--overwrite"])
+    assert caplog.messages == []
+    assert {run["device"] for run in noted(folder).values()} == {"cpu (Another)"}
+
+
+def test_results_of_a_server_are_to_be_packed(otb_set, tmp_path, capsys):
+    shutil.copy(otb_set / "Tiny.json", otb_set / "TrackingNet.json")
+    where = ["--dataset", "TrackingNet", "--dataset-root", str(otb_set)]
+    tool.main([*where, "--results", str(tmp_path), "--static", "--video", "A"])
+    assert f"pack: pysot submit -p {tmp_path} -d TrackingNet -t static" in capsys.readouterr().err

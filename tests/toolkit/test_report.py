@@ -23,6 +23,7 @@ from toolkit.report.filmstrips import (
     longest_loss,
     window,
 )
+from toolkit.results.runs import Conditions, note_video
 
 NAN = float("nan")
 NAMES = ["OTB100", "VOT2018", "VOT2018-LT", "GOT-10k", "DAVIS2016"]
@@ -116,10 +117,32 @@ def test_values_intervals_and_the_best_are_shown(scored_set, no_plots):
     assert {"first", "second"} == set(marks)
 
 
+def test_the_page_says_how_results_were_made(scored_set, no_plots):
+    evaluation = scored_set("OTB100")
+    folder = evaluation.store(GOOD).folder
+    here, there = (
+        Conditions("cpu <x>", "good LR 1", "pysot 1"),
+        Conditions("cuda:0", "a", "pysot 1"),
+    )
+    note_video(folder, "A", here, 23, 2.3)
+    note_video(folder, "B", here, 23, 2.3)
+    note_video(folder, "C<i>", there, 23, 0.23)
+    note_video(folder, "no video", there, 23, 0.23)
+    head, *rows = page_of(evaluation).rows["runs"]
+    assert head[:5] == ["Tracker", "fps", "Frames", "Videos", "Device"]
+    assert [row[:7] for row in rows[:2]] == [
+        [GOOD, "10.0", "46", "2", "cpu <x>", "good LR 1", "pysot 1"],
+        [GOOD, "100.0", "23", "1", "cuda:0", "a", "pysot 1"],
+    ]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", rows[0][7])
+    assert rows[2:] == [[BAD, *["\u2013"] * 7]]  # old results tell nothing
+
+
 def test_headings_can_be_used_and_read(scored_set, no_plots):
     page = page_of(scored_set("VOT2018"))
     heads = [attrs for tag, attrs in page.tags if tag == "th" and attrs["scope"] == "col"]
-    assert {attrs["aria-sort"] for attrs in heads} == {"none"}
+    assert {attrs.get("aria-sort") for attrs in heads} == {"none", None}  # None: the table of runs
+    heads = [attrs for attrs in heads if "aria-sort" in attrs]
     buttons = [attrs for tag, attrs in page.tags if tag == "button" and "data-key" in attrs]
     assert len(buttons) == len(heads)
     first = {attrs["data-key"]: attrs["data-first"] for attrs in buttons}

@@ -33,6 +33,7 @@ class Benchmark:
     eao_window: tuple[int, int] | None = None  # frames, both included, of the expected overlap
     tags: tuple[str, ...] = ()  # per frame, in the order of tables and plots
     num_videos: int = 0  # in the whole set; 0 if nobody says
+    has_server: bool = False  # that scores the results, as only first frames have boxes
     folder: str | None = None  # data set whose frames it shares; None if it has its own
     # Videos carry a list ``absent`` of which only frames with value 1 (target present) are scored;
     # the others still count in the denominator, as in PySOT.
@@ -113,8 +114,8 @@ BENCHMARKS: Table[Benchmark] = Table(
         "VisDrone-SOT": replace(OPE, num_videos=35),
         "UAVDT-SOT": replace(OPE, num_videos=50),
         "DTB70": replace(OPE, num_videos=70),
-        "TrackingNet": replace(NORM, num_videos=511),
-        "GOT-10k": replace(GOT10K, num_videos=180),
+        "TrackingNet": replace(NORM, num_videos=511, has_server=True),
+        "GOT-10k": replace(GOT10K, num_videos=180, has_server=True),
         "GOT-10k_val": replace(GOT10K, num_videos=180, folder="GOT-10k", validation=True),
         "VOT2016": replace(VOT, num_videos=60, eao_window=(108, 371)),
         "VOT2017": replace(VOT, num_videos=60, eao_window=(100, 356)),
@@ -123,7 +124,7 @@ BENCHMARKS: Table[Benchmark] = Table(
         "VOT2018-LT": replace(LONG_TERM, num_videos=35),
         "DAVIS2016": replace(DAVIS, num_videos=20),
         "DAVIS2017": replace(DAVIS, num_videos=30),
-        "YouTube-VOS": DAVIS,
+        "YouTube-VOS": replace(DAVIS, has_server=True),
         "Synthetic": NORM,
         "SyntheticMasks": replace(DAVIS, folder="Synthetic"),
     },

@@ -31,6 +31,7 @@ class Job:
     options: ProtocolOptions = field(default_factory=ProtocolOptions)
     repetitions: int = 1  # runs over each video
     overwrite: bool = False  # whether finished videos are run again
+    timed: bool = True  # whether there is a tracker whose speed says something
 
     @property
     def restarts(self) -> bool:
@@ -64,6 +65,8 @@ class JobResult:
     lines: tuple[str, ...] = ()  # what PySOT's tools print, one per repetition that was run
     skipped: bool = False  # whether all results were there
     lost: int = 0  # failures in all repetitions, those of earlier runs included
+    frames: int = 0  # that were tracked now, in all repetitions
+    seconds: float = 0.0  # in the tracker; 0 without one
     error: str = ""  # first line of the message
     locked: bool = False  # whether another process is running it
 
@@ -82,11 +85,15 @@ def allowed_repetitions(tracker: Tracker, asked: int | None, most: int) -> int:
     return 1 if getattr(tracker, "deterministic", True) else asked
 
 
-def timing_line(video: str, trajectory: Trajectory, restarts: bool) -> str:
-    """Return the line that PySOT's tools print for a run; with failures if it restarts."""
+def timing_line(video: str, trajectory: Trajectory, restarts: bool, timed: bool = True) -> str:
+    """Return the line that PySOT's tools print for a run; with failures if it restarts.
+
+    A run that is not ``timed`` has neither time nor speed.
+    """
     width, lost = (4, f" Lost: {trajectory.lost:d}") if restarts else (5, "")
     seconds = f"{sum(trajectory.seconds):{width}.1f}"
-    return f"Video: {video:12s} Time: {seconds}s Speed: {trajectory.fps:3.1f}fps{lost}"
+    speed = f" Time: {seconds}s Speed: {trajectory.fps:3.1f}fps" if timed else ""
+    return f"Video: {video:12s}{speed}{lost}".rstrip()
 
 
 def run_video(job: Job, video: Video) -> JobResult:
@@ -150,7 +157,7 @@ def _returned(trajectories: Iterable[Trajectory], error: str) -> Iterator[Trajec
 
 def _keep(job: Job, video: Video, numbers: Iterable[int], runs: Iterator[Trajectory]) -> JobResult:
     """Write a run for each number of a repetition; an error becomes part of the result."""
-    lines, store = [], job.store
+    lines, store, frames, seconds = [], job.store, 0, 0.0
     try:
         if job.overwrite:
             store.remove(video.name)
@@ -158,9 +165,11 @@ def _keep(job: Job, video: Video, numbers: Iterable[int], runs: Iterator[Traject
             store.discard(video.name, number)
             trajectory = next(runs)
             store.write(video.name, trajectory, number)
-            lines.append(timing_line(video.name, trajectory, job.restarts))
+            lines.append(timing_line(video.name, trajectory, job.restarts, job.timed))
+            frames += len(trajectory) - 1
+            seconds += sum(trajectory.seconds) if job.timed else 0.0
         lost = sum(store.count_lost(video.name, n) for n in job.numbers()) if job.restarts else 0
-        return JobResult(video.name, tuple(lines), not lines, lost)
+        return JobResult(video.name, tuple(lines), not lines, lost, frames, seconds)
     except FAILURES as error:
         return JobResult(video.name, tuple(lines), error=first_line(error))
 

@@ -21,6 +21,7 @@ from toolkit.io.names import printable
 from toolkit.io.packages import load_package
 from toolkit.report.figures import Plot, attribute_plots, main_plots
 from toolkit.report.filmstrips import encoded, filmstrips, frame_overlaps
+from toolkit.results.runs import read_runs
 from toolkit.visualization.plots import bgr_color, drawn
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def _content(evaluation: Evaluation, trackers: Sequence[str]) -> dict[str, Any]:
         "num_frames": sum(map(len, dataset)),
         "incomplete": evaluation.incomplete,
         "metrics": metrics,
-        "trackers": _tracker_rows(scores, metrics),
+        "trackers": _tracker_rows(evaluation, scores, metrics),
         "attributes": _attribute_table(evaluation, by_attribute, metrics),
         "videos": _video_table(evaluation, by_video, metrics),
         "strips": filmstrips(evaluation, trackers, overlaps),
@@ -131,7 +132,9 @@ def _metrics(evaluation: Evaluation, scores: Trackers) -> list[Metric]:
     return [METRICS[metric] for metric in dict.fromkeys([*first, *there])]
 
 
-def _tracker_rows(scores: Trackers, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+def _tracker_rows(
+    evaluation: Evaluation, scores: Trackers, metrics: Sequence[Metric]
+) -> list[dict[str, Any]]:
     columns = []
     for metric in metrics:
         cells = _cells([of.metrics[metric.key] for of in scores.values()], metric, ("second",))
@@ -140,9 +143,31 @@ def _tracker_rows(scores: Trackers, metrics: Sequence[Metric]) -> list[dict[str,
         columns.append([c._replace(interval=of) for c, of in zip(cells, known, strict=True)])
     rows = zip(scores.items(), zip(*columns, strict=True), strict=True)
     return [
-        {"index": i, "name": name, "color": _color(i), "cells": cells, "problems": of.problems}
+        {
+            "index": i,
+            "name": name,
+            "color": _color(i),
+            "cells": cells,
+            "problems": of.problems,
+            "runs": _run_rows(evaluation, name),
+        }
         for i, ((name, of), cells) in enumerate(rows)
     ]
+
+
+def _run_rows(evaluation: Evaluation, tracker: str) -> list[list[str]]:
+    """Texts of how a tracker was run, empty where that is not known; at least one row."""
+    runs = read_runs(evaluation.store(tracker).folder, evaluation.dataset.videos)
+    return [
+        [
+            "" if run.fps is None else f"{run.fps:.1f}",
+            f"{run.frames:,}",
+            str(run.videos),
+            *(run.conditions.device, run.conditions.settings, run.conditions.version),
+            run.date.replace("T", " ")[:16],
+        ]
+        for run in runs
+    ] or [[""] * 7]
 
 
 def _cells(values: Sequence[float], metric: Metric, marks: Sequence[str] = ()) -> list[_Cell]:

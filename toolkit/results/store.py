@@ -16,6 +16,7 @@ from typing import Any
 from toolkit.datasets.benchmarks import Benchmark
 from toolkit.io.files import acquire, atomic_write
 from toolkit.results.formats import LAYOUTS, Layout, ResultFiles
+from toolkit.results.runs import forget_video
 from toolkit.results.trajectory import Code, Trajectory
 
 _RECORD = ".run.json"
@@ -115,7 +116,8 @@ class ResultStore:
         _remove(self.files(video, repetition).regions)
 
     def remove(self, video: str) -> None:
-        """Delete all results of a video."""
+        """Delete all results of a video, and what was noted of its run."""
+        forget_video(self.folder, video)
         for files in self.find(video):
             for path in files.all():
                 _remove(path)
