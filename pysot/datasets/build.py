@@ -315,14 +315,23 @@ def _begin_worker(worker: int) -> None:
     """Prepare a loader's process.
 
     Ctrl-C, and the SIGTERM of many job schedulers, reach every process of a run. The main one
-    saves its work first: a worker that ended with an error would raise in the middle of a step.
+    saves its work first, and then ends its workers: by a SIGTERM of its own, if it must. A worker
+    that ended at the first one, in the middle of a batch that it sends, would leave the main
+    process waiting for the rest of it.
 
     OpenCV must not compete with the other workers for the cores. 0 runs everything in the calling
     thread. 1 would wait for ever: it stops OpenCV's own threads, and in a forked worker those of
     the parent do not exist.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    came: list[int] = []
+
+    def end_at_second(number: int, _: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, end_at_second)
     cv2.setNumThreads(0)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import platform
 import random
@@ -23,6 +24,7 @@ from pysot.cli import run
 from pysot.cli.train import main
 from pysot.core import RunFailed
 from pysot.core.config import load_config
+from pysot.datasets.build import _begin_worker
 from pysot.datasets.dataset import PairDataset
 from pysot.engine import build, checkpoint
 from pysot.engine.distributed import ProcessGroup
@@ -185,6 +187,25 @@ def test_a_signal_stops_after_the_step(crops, whole, tmp_path, ranks, number, co
     assert json.loads(lines[-1])["event"] == "checkpoint"
     assert run_ranks(job, ranks) == [0] * ranks
     assert_same_end(whole(ranks), final(tmp_path))
+
+
+def _worker(pipe):
+    _begin_worker(0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    pipe.send(bytes(1 << 20))  # more than a pipe holds
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(9)
+
+
+def test_a_loader_worker_sends_its_batch_after_the_signal_of_a_scheduler():
+    """Else the main process, which got the signal, too, would wait for the rest for ever."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_worker, args=(theirs,))
+    process.start()
+    assert ours.poll(20) and len(ours.recv()) == 1 << 20
+    process.join(20)
+    assert process.exitcode == 0  # at the second one: the main process ends it
 
 
 def fails(job):
