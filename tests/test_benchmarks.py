@@ -1,4 +1,4 @@
-"""Every script of ``benchmarks/`` still loads and explains itself; what it measures is not tested."""
+"""Every script of ``benchmarks/`` loads and explains itself; what it measures is not tested."""
 
 import runpy
 import sys

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from pysot.utils.anchor import Grid, anchor_shapes, training_anchors
 
 logger = logging.getLogger(__name__)
 
+_LAST_SECONDS = 2.0  # of a worker after the signal to end
 _PROBES = 50  # tracks of a set that are looked at for masks
 _CROP_PROBES = 1000  # boxes of a set whose crops are looked for
 
@@ -315,23 +317,15 @@ def _begin_worker(worker: int) -> None:
     """Prepare a loader's process.
 
     Ctrl-C, and the SIGTERM of many job schedulers, reach every process of a run. The main one
-    saves its work first, and then ends its workers: by a SIGTERM of its own, if it must. A worker
-    that ended at the first one, in the middle of a batch that it sends, would leave the main
-    process waiting for the rest of it.
+    saves its work first, and may wait for a batch meanwhile: a worker that ended in the middle of
+    sending one would leave it waiting for ever, so workers go on for a little.
 
     OpenCV must not compete with the other workers for the cores. 0 runs everything in the calling
     thread. 1 would wait for ever: it stops OpenCV's own threads, and in a forked worker those of
     the parent do not exist.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    came: list[int] = []
-
-    def end_at_second(number: int, _: object) -> None:
-        came.append(number)
-        if len(came) > 1:
-            os._exit(0)
-
-    signal.signal(signal.SIGTERM, end_at_second)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_LAST_SECONDS, os._exit, [0]).start())
     cv2.setNumThreads(0)
 
 
