@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, InitVar, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,7 @@ class Trainer:
         }
         if ema_decay:
             self.average = AveragedModel(
-                self.model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
+                self.model, multi_avg_fn=partial(_average, ema_decay), use_buffers=True
             )
             self.components["ema"] = self.average
         self._network = self.model
@@ -578,3 +579,13 @@ def _tensors(batch: dict[str, Any]) -> Iterator[Tensor]:
     for value in batch.values():
         some = value if isinstance(value, tuple) else (value,)
         yield from (one for one in some if isinstance(one, Tensor))
+
+
+def _average(decay: float, averaged: list[Tensor], latest: list[Tensor], steps: Tensor) -> None:
+    """Move averages towards the latest values, faster in the first steps.
+
+    Else the first values would weigh ``decay ** steps``, of which running variances that begin as 1
+    are still full after thousands of steps where true ones are small.
+    """
+    first = (1 + float(steps)) / (10 + float(steps))
+    get_ema_multi_avg_fn(min(decay, first))(averaged, latest, steps)

@@ -144,8 +144,17 @@ def test_an_average_of_the_weights_follows_them():
     for value in (0.25, 0.5):
         trainer.step([{"x": torch.full((2, 1), value)}])
     average = trainer.average.module.rpn_head.weight.item()
-    assert average == pytest.approx(0.9 * 0.75 + 0.1 * 0.25)  # begins with the first step's
+    assert average == pytest.approx((2 * 0.75 + 9 * 0.25) / 11)  # begins with the first step's
     assert trainer.model.rpn_head.weight.item() == pytest.approx(0.25)
+
+
+def test_an_average_forgets_the_first_steps():
+    trainer = start(ema_decay=0.999)
+    trainer.step([{"x": torch.full((2, 1), 100.0)}])
+    for _ in range(60):
+        trainer.model.rpn_head.weight.data.fill_(0.5)
+        trainer.average.update_parameters(trainer.model)
+    assert trainer.average.module.rpn_head.weight.item() == pytest.approx(0.5, abs=1e-3)
 
 
 def test_lower_precision_holds_for_the_forward_pass():
