@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ from toolkit.io.files import acquire
 
 MapsOf = Callable[[str, Tensor], Sequence[Tensor]]
 Say = Callable[[str], None]
+_WAIT_SECONDS = 1.0  # between looks at another process's lock
 _SAY_SECONDS = 30  # between lines on progress where there is no terminal
 _FORMAT = 2  # one more whenever equal settings would make other features
 
@@ -65,7 +66,7 @@ def cache_features(
 
     Raises:
         ValueError: If there are no fixed views, the backbone is never frozen, the disk has too
-            little space, or another process is computing the same cache.
+            little space.
         OSError: If the cache cannot be written.
     """
     plan, batches = trainer.plan, loader.batch_sampler
@@ -178,37 +179,57 @@ def _complete(
     poll: Poll,
     say: Say,
 ) -> None:
+    """Write what a store lacks, after any other process that does; see :func:`cache_features`."""
+    told = False
+    while True:
+        with acquire(store.folder / ".lock") as free:
+            if free:
+                _compute(cfg, dataset, layout, store, maps_of, poll, say)
+                return
+        if not told:
+            say(f"{store.folder}: waiting for another process that computes it")
+            told = True
+        poll()
+        sleep(_WAIT_SECONDS)
+
+
+def _compute(
+    cfg: Config,
+    dataset: PairDataset,
+    layout: Layout,
+    store: RowStore,
+    maps_of: MapsOf,
+    poll: Poll,
+    say: Say,
+) -> None:
     """Write what a store lacks; see :func:`cache_features`."""
-    with acquire(store.folder / ".lock") as free:
-        if not free:
-            raise ValueError(f"--cache-features: another process is computing {store.folder}")
-        if other := store.open():
-            say(f"{store.folder} is a cache of something else ({other}): all is computed anew")
-        inputs = []
-        for block in layout.blocks:
-            inputs.append(layout.inputs(block))
+    if other := store.open():
+        say(f"{store.folder} is a cache of something else ({other}): all is computed anew")
+    inputs = []
+    for block in layout.blocks:
+        inputs.append(layout.inputs(block))
+        poll()
+    missing = {block: inputs[block] for block in store.missing(inputs)}
+    _describe(layout, store, missing, say)
+    if not missing:
+        return
+    store.begin()
+    todo = sum(layout.views_in(layout.blocks[block]) for block in missing)
+    total = sum(map(layout.views_in, layout.blocks))
+    with tqdm(total=total, initial=total - todo, desc="features",
+              unit="view", dynamic_ncols=True, disable=None) as bar:  # fmt: skip
+        said = monotonic()
+
+        def on_views(number: int) -> None:
+            nonlocal todo, said
+            bar.update(number)
+            todo -= number
+            if bar.disable and monotonic() > said + _SAY_SECONDS:
+                said = monotonic()
+                say(f"features of {total - todo} of {total} views")
             poll()
-        missing = {block: inputs[block] for block in store.missing(inputs)}
-        _describe(layout, store, missing, say)
-        if not missing:
-            return
-        store.begin()
-        todo = sum(layout.views_in(layout.blocks[block]) for block in missing)
-        total = sum(map(layout.views_in, layout.blocks))
-        with tqdm(total=total, initial=total - todo, desc="features",
-                  unit="view", dynamic_ncols=True, disable=None) as bar:  # fmt: skip
-            said = monotonic()
 
-            def on_views(number: int) -> None:
-                nonlocal todo, said
-                bar.update(number)
-                todo -= number
-                if bar.disable and monotonic() > said + _SAY_SECONDS:
-                    said = monotonic()
-                    say(f"features of {total - todo} of {total} views")
-                poll()
-
-            fill(dataset, layout, store, maps_of, missing, loader_workers(cfg), on_views)
+        fill(dataset, layout, store, maps_of, missing, loader_workers(cfg), on_views)
 
 
 def _describe(layout: Layout, store: RowStore, missing: dict[int, str], say: Say) -> None:

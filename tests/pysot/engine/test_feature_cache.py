@@ -4,6 +4,8 @@ import json
 import os
 import resource
 import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from pysot.datasets.dataset import PairDataset
 from pysot.engine import build, cache_builder, feature_cache
 from pysot.engine.distributed import ProcessGroup
 from pysot.engine.trainer import batches_on
+from toolkit.io.files import acquire
 
 VIEWS = ("DATASET.VIEWS.TEMPLATE", "1", "DATASET.VIEWS.SEARCH", "1")
 CHANGES = ("DATASET.SEARCH.BLUR", "0.2", "DATASET.GRAY", "0.3")
@@ -247,6 +250,22 @@ def test_without_fixed_views_or_a_frozen_backbone_it_is_refused(folder):
         cached(folder, "DATASET.VIEWS.SEARCH", "0")
     with pytest.raises(ValueError, match=r"never frozen, BACKBONE\.TRAIN_EPOCH is 0"):
         cached(folder, "BACKBONE.TRAIN_EPOCH", "0")
+
+
+def test_of_two_runs_one_waits_for_the_other(folder, viewed, monkeypatch):
+    cached(folder)
+    monkeypatch.setattr(cache_builder, "_WAIT_SECONDS", 0.01)
+    ours, said, waits = only(folder), [], threading.Event()
+    held = acquire(ours / ".lock")
+    assert held.__enter__()
+    monkeypatch.setattr(cache_builder, "sleep", lambda _: waits.set() or time.sleep(0.01))
+    run = threading.Thread(target=cached, args=(folder,), kwargs={"said": said})
+    run.start()
+    assert waits.wait(20)
+    held.__exit__(None, None, None)
+    run.join(20)
+    assert said[0] == f"{ours}: waiting for another process that computes it"
+    assert said[-1].endswith(", complete")
 
 
 def test_a_run_whose_backbone_learns_already_needs_none(folder):
