@@ -258,11 +258,21 @@ def default_config() -> Config:
 
 
 def find_config(path: str | Path) -> Path:
-    """Return a path as it is, or of the configuration if it is a name in ``experiments``."""
+    """Return a path as it is, or of the configuration if it is a name in ``experiments``.
+
+    Raises:
+        FileNotFoundError: If it looks like a name, but is none; with near names.
+    """
     path = Path(path)
-    named = EXPERIMENTS / path / "config.yaml"
-    is_name = path.name == str(path) and not path.is_file()
-    return named if is_name and named.is_file() else path
+    if path.name != str(path) or path.is_file():
+        return path
+    if (named := EXPERIMENTS / path / "config.yaml").is_file():
+        return named
+    if not path.suffix:
+        names = sorted(file.parent.name for file in EXPERIMENTS.glob("*/config.yaml"))
+        near = ", ".join(difflib.get_close_matches(path.name, names, n=3, cutoff=0) or names[:3])
+        raise FileNotFoundError(f"configuration file not found: {path}; near names are {near}")
+    return path
 
 
 def load_config(path: str | Path, opts: Sequence[Any] = ()) -> Config:
@@ -337,9 +347,12 @@ def describe_keys(section: Any = None, name: str = "") -> Iterator[str]:
 def resolve_path(path: str | Path) -> Path:
     """Find a path of a YAML file below the repository, else below the current directory.
 
-    Applies to ``BACKBONE.PRETRAINED``, ``DATASET.*.ROOT`` and ``DATASET.*.ANNO``.
+    An installed package has no repository. Applies to ``BACKBONE.PRETRAINED``, ``DATASET.*.ROOT``
+    and ``DATASET.*.ANNO``.
     """
     path = Path(path)
+    if EXPERIMENTS.parent != REPOSITORY:
+        return path.absolute()
     below_root = REPOSITORY / path  # an absolute path stays as it is
     return path.absolute() if not below_root.exists() and path.exists() else below_root
 

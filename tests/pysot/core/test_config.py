@@ -322,6 +322,9 @@ def test_relative_paths_start_at_the_repository_else_at_the_current_folder(tmp_p
     (tmp_path / "only_here").mkdir()
     monkeypatch.chdir(tmp_path)
     assert resolve_path("only_here") == tmp_path / "only_here"
+    installed = tmp_path / "site-packages" / "pysot" / "experiments"
+    monkeypatch.setattr(configuration, "EXPERIMENTS", installed)
+    assert resolve_path("experiments") == tmp_path / "experiments"
 
 
 def test_names_of_experiments_stand_for_their_files(tmp_path, monkeypatch):
@@ -331,5 +334,6 @@ def test_names_of_experiments_stand_for_their_files(tmp_path, monkeypatch):
     assert named == load_config(ROOT / "experiments" / "siamrpn_alex_tiny" / "config.yaml")
     (tmp_path / "siamfc_alex").write_text("TRACK: {LR: 0.123}")
     assert load_config("siamfc_alex").TRACK.LR == 0.123
-    with pytest.raises(FileNotFoundError, match="not found: siamrpn"):
-        load_config("siamrpn")
+    near = r"not found: siamrpn_alex_tinny; near names are siamrpn_alex_tiny, .*, "
+    with pytest.raises(FileNotFoundError, match=near):
+        load_config("siamrpn_alex_tinny")
