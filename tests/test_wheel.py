@@ -8,6 +8,7 @@ requirements.txt); the environment of an extra has it, and all that the wheel ne
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -66,6 +67,7 @@ COMMANDS = [
     "pysot models",
     "pysot models siamrpn_r50_l234_dwxcorr",
     "pysot models siamrpn_lite0",
+    "pysot doctor",
     CONVERT,
     "pysot convert tiny.safetensors half.safetensors --fp16",
     "pysot models half.safetensors",
@@ -76,6 +78,12 @@ COMMANDS = [
     f"pysot demo {TRACKER} --video {{data}}/A/img --init-rect 20,15,24,18 --output a.mp4",
     "pysot demo --video {data}/A/img --init-rect 20,15,24,18 --output shipped.mp4",
     "python -m pysot check --dataset Tiny --root {data}",
+    "python -c 'import torch; from pysot.core.config import load_config;"
+    " from pysot.models.model_builder import build_model;"
+    ' weights = build_model(load_config("siamrpn_alex_dwxcorr")).state_dict();'
+    ' torch.save(weights, "named.pth")\'',
+    "pysot demo --config siamrpn_alex_dwxcorr --snapshot named.pth --video {data}/A/img"
+    " --init-rect 20,15,24,18 --output named.mp4",
     "python -c 'from pysot.core.config import load_config; load_config(\"siammask_r50_l3\")'",
 ]
 
@@ -163,6 +171,13 @@ def test_the_wheel_alone_gives_working_commands(base, names, tmp_path):
     assert first.read_bytes() == second.read_bytes()
     with pytest.raises(AssertionError, match=r"get the file from .* and put it at .*cache/models"):
         run("pysot models siamrpn_alex_dwxcorr --download", tmp_path, base)
+
+
+@pytest.mark.extras
+def test_a_typed_program_passes_a_strict_check(base, tmp_path):
+    shutil.copy(ROOT / "tests" / "typed_program.py", tmp_path)
+    run("python -m pip install mypy", tmp_path, base)
+    run("python -m mypy --strict typed_program.py", tmp_path, base)
 
 
 @pytest.mark.extras

