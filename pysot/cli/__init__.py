@@ -165,8 +165,12 @@ def stop_requests(hangup: bool = False) -> Iterator[StopRequest]:
 _FILES = {"check": "make_dataset_json", "submit": "make_submission"}
 
 
-def command_line(command: str, *words: object) -> str:
-    """Return what to type to run another command, as this one was started."""
+def command_line(command: str, *words: object, root: Path | None = None) -> str:
+    """Return what to type to run another command, as this one was started.
+
+    ``root`` is the folder of the data set, if it was named.
+    """
+    words = (*words, "--dataset-root", root) if root else words
     words = [shlex.quote(str(word)) for word in words]
     script = Path(sys.argv[0])
     if script.suffix == ".py" and script.parent.name == "tools":

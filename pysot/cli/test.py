@@ -288,11 +288,9 @@ def _print_speed_and_next_step(args: argparse.Namespace, job: Job, videos: Seque
             text = f"speed: {run.fps:.1f} frames per second in the tracker, over {over}, on"
             print(text, run.conditions.device, file=sys.stderr)
     server = find_benchmark(args.dataset).has_server
-    words = ["submit" if server else "eval", "-p", args.output, "-d", args.dataset]
-    words += ["-t", folder.name]
-    if args.dataset_root:
-        words += ["--dataset-root", args.dataset_root]
-    print(f"{'pack' if server else 'score'}: {command_line(*words)}", file=sys.stderr)
+    command, words = "submit" if server else "eval", ("-p", args.output, "-d", args.dataset)
+    line = command_line(command, *words, "-t", folder.name, root=args.dataset_root)
+    print(f"{'pack' if server else 'score'}: {line}", file=sys.stderr)
 
 
 def _raise_failures(results: Sequence[JobResult]) -> None:
