@@ -48,16 +48,6 @@ def test_a_label_stands_above_the_box(frame):
     assert not changed(frame)[:20].any()
 
 
-def test_score_and_speed_are_written_into_the_corner(frame):
-    assert overlay.draw_status(frame, score=0.93, fps=41.6) is frame
-    assert changed(frame)[:30].any()
-
-
-def test_without_score_and_speed_nothing_is_written(frame):
-    assert not changed(overlay.draw_status(frame)).any()
-    assert not changed(overlay.draw_status(frame, score=NAN)).any()
-
-
 def test_a_mask_tints_its_pixels_only(frame):
     mask = np.zeros((60, 80))
     mask[5:10, 5:10] = 1

@@ -38,6 +38,7 @@ _PLATE = (24, 24, 24)
 _PLATE_WEIGHT = 0.72
 _LOST = (90, 110, 255)
 _TINT = 0.4  # share of the color in a mask: more than PySOT's, to be seen on leaves and skies
+_LEAST_LABELED = 96  # pixels of the short side; labels would cover what is smaller
 _CURVE = 120  # frames that the curve of scores shows
 
 
@@ -155,17 +156,22 @@ def draw_result(
         if target.mask is not None:
             _draw_mask(image, target.mask, color, line)
         if style.search and target.search is not None:
-            draw_box(image, target.search, tuple(value * 2 // 3 for value in color), 1)
+            draw_box(image, target.search, _dimmed(color), max(1, line // 3))
         if style.trail:
             _draw_trail(image, list(past.centers.get(number, ()))[-style.trail :], color, line)
         region = target.box if target.polygon is None else target.polygon
         (_draw_dashed if target.lost else draw_box)(image, region, color, line)
-    for number, target in result.targets.items():  # above all lines
+    labeled = result.targets.items() if min(image.shape[:2]) >= _LEAST_LABELED else ()
+    for number, target in labeled:  # above all lines
         name = f"{number}" if len(result.targets) > 1 else ""
         _label(image, name, target, PALETTE[number % len(PALETTE)])
     if style.curve:
         _draw_curve(image, past.scores)
     return draw_plate(image, status, (0, 0)) if status else image
+
+
+def _dimmed(color: tuple[int, int, int]) -> tuple[int, ...]:
+    return tuple(value * 2 // 3 for value in color)
 
 
 def line_width(image: NDArray) -> int:
@@ -199,16 +205,12 @@ def draw_plate(
     w, h = width + 2 * pad, height + base + pad
     x = int(np.clip(position[0], 0, max(0, image.shape[1] - w)))
     y = int(np.clip(position[1] - h * above, 0, max(0, image.shape[0] - h)))
-    _darken(image[y : y + h, x : x + w])
+    plate = image[y : y + h, x : x + w]
+    plate[:] = _tinted(plate, _PLATE, _PLATE_WEIGHT)
     cv2.putText(
         image, text, (x + pad, y + pad // 2 + height), font, scale, color, thick, cv2.LINE_AA
     )
     return image
-
-
-def _darken(part: NDArray) -> None:
-    dark = (1 - _PLATE_WEIGHT) * part + _PLATE_WEIGHT * np.array(_PLATE)
-    part[:] = np.rint(dark).astype(np.uint8)
 
 
 def _label(image: NDArray, name: str, target: Any, color: tuple[int, int, int]) -> None:
@@ -267,7 +269,7 @@ def _draw_curve(image: NDArray, scores: Mapping[int, Sequence[float]]) -> None:
     height, width = round(0.2 * image.shape[0]), round(0.36 * image.shape[1])
     top = image.shape[0] - height
     panel = image[top:, :width]
-    _darken(panel)
+    panel[:] = _tinted(panel, _PLATE, _PLATE_WEIGHT)
     pad = max(2, height // 12)
     for number, past in scores.items():
         values = np.array(past, np.float64)
@@ -277,14 +279,6 @@ def _draw_curve(image: NDArray, scores: Mapping[int, Sequence[float]]) -> None:
         color = PALETTE[number % len(PALETTE)]
         cv2.polylines(panel, [points], False, color, max(1, line_width(image) // 2), cv2.LINE_AA)
     draw_plate(image, "score", (0, top), above=True)
-
-
-def draw_status(image: NDArray, score: float | None = None, fps: float | None = None) -> NDArray:
-    """Write the score (0 to 1) and the speed of the tracker in the upper left corner."""
-    known = score is not None and np.isfinite(score)
-    parts = [f"score {score:.2f}" if known else "", "" if fps is None else f"{fps:.0f} fps"]
-    text = "  ".join(filter(None, parts))
-    return draw_plate(image, text, (0, 0)) if text else image
 
 
 def blend_mask(
@@ -301,9 +295,12 @@ def blend_mask(
     if mask.shape != image.shape[:2]:
         raise ValueError(f"a mask of shape {mask.shape} does not fit a frame {image.shape[:2]}")
     inside = mask.astype(bool)
-    tinted = (1 - weight) * image[inside] + weight * np.array(color)
-    image[inside] = np.rint(tinted).astype(np.uint8)
+    image[inside] = _tinted(image[inside], color, weight)
     return image
+
+
+def _tinted(pixels: NDArray, color: tuple[int, int, int], weight: float) -> NDArray:
+    return np.rint((1 - weight) * pixels + weight * np.array(color)).astype(np.uint8)
 
 
 def drawn_frames(video: Video, store: ResultStore) -> Iterator[NDArray]:
