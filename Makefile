@@ -7,6 +7,9 @@ READY := $(VENV)/.ready
 CLIP := FastMotion1
 RECT := 61,52,50,32
 OUT := demo_output
+# objects of the sample clips, in their first frames
+HEAD := --init-rect 325,340,85,120
+DRIVER := --init-rect 62,16,52,84 --init-rect 86,103,40,16
 TINY := siamrpn_alex_tiny
 # docs/weights.md says what DATA holds
 MODEL := siamrpn_lite0
@@ -42,8 +45,8 @@ track = $(PY) -m pysot demo --video sample:$(1) --output $(OUT)/$(1).mp4 --gif $
 	--json $(OUT)/$(1).json $(2)
 
 demo: $(READY)
-	$(call track,bigbuckbunny,--init-rect 325,340,85,120 --trail 30)
-	$(call track,carphone,--init-rect 62,16,52,84 --init-rect 86,103,40,16)
+	$(call track,bigbuckbunny,$(HEAD) --trail 30)
+	$(call track,carphone,$(DRIVER))
 	$(PY) tools/make_synthetic.py --only test
 	$(PY) -m pysot test --dataset Synthetic --model siamrpn_lite0 --workers 2
 	$(PY) -m pysot test --dataset Synthetic --static
