@@ -47,3 +47,8 @@ def on_page_markdown(markdown: str, page: Any, **others: Any) -> str:
         return text
 
     return LINK.sub(replace, markdown)
+
+
+def on_page_content(html: str, **others: Any) -> str:
+    """Show the roles of docstrings, such as ``:func:`track```, as plain names."""
+    return re.sub(r":(?:class|func|mod):(?=<code>)", "", html).replace("::</p>", ":</p>")
