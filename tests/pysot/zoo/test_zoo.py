@@ -229,20 +229,20 @@ def named(*words):
 def test_a_name_stands_for_configuration_and_weights(packaged, tmp_path):
     weights = packaged.path
     assert find_tracker(named("--model", "tiny")) == (packaged.config_path, weights)
-    assert find_tracker(named("--model", "tiny", "--config", "c")) == (Path("c"), weights)
-    assert find_tracker(named("--config", "c", "--snapshot", "a.pth"))[0] == Path("c")
+    assert find_tracker(named("--model", "tiny", "--config", "c.yaml")) == (Path("c.yaml"), weights)
+    assert find_tracker(named("--config", "c.yaml", "--snapshot", "a.pth"))[0] == Path("c.yaml")
     known = find_tracker(named("--config", "siamfc_alex", "--snapshot", "a.pth"))[0]
     assert known.is_file() and known.parent.name == "siamfc_alex"
     assert find_tracker(named("--snapshot", "a.pth"), "default.yaml")[0] == Path("default.yaml")
     assert find_tracker(named("--snapshot", "a.safetensors"))[0] == Path("a.safetensors")
     assert find_tracker(named("--snapshot", str(tmp_path)), "default.yaml") == (None, tmp_path)
-    for words in ([], ["--config", "c"], ["--snapshot", "a.pth"]):
+    for words in ([], ["--config", "c.yaml"], ["--snapshot", "a.pth"]):
         with pytest.raises(ValueError, match="needs --config and --snapshot, or --model"):
             find_tracker(named(*words))
     assert find_tracker(named(), model="tiny") == (packaged.config_path, weights)
-    given = named("--config", "c", "--snapshot", "a.pth")
+    given = named("--config", "c.yaml", "--snapshot", "a.pth")
     assert find_tracker(given, model="tiny")[1] == Path("a.pth")
-    for words in (["--config", "c"], ["--snapshot", "a.pth"]):
+    for words in (["--config", "c.yaml"], ["--snapshot", "a.pth"]):
         with pytest.raises(ValueError, match="needs --config and --snapshot, or --model"):
             find_tracker(named(*words), model="tiny")
     with pytest.raises(ValueError, match="leave out --snapshot"):
