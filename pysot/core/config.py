@@ -62,6 +62,7 @@ class Config(_YacsNode):
         ``ValueError`` if it is missing or unusable.
         """
         path = find_config(cfg_filename)
+        _check_name(path)
         values = card_config(path) if path.suffix == ".safetensors" else read_yaml(path)
         self._merge(values, source=str(path), folder=path.parent)
 
@@ -258,21 +259,19 @@ def default_config() -> Config:
 
 
 def find_config(path: str | Path) -> Path:
-    """Return a path as it is, or of the configuration if it is a name in ``experiments``.
-
-    Raises:
-        FileNotFoundError: If it looks like a name, but is none; with near names.
-    """
+    """Return a path as it is, or of the configuration if it is a name in ``experiments``."""
     path = Path(path)
-    if path.name != str(path) or path.is_file():
-        return path
-    if (named := EXPERIMENTS / path / "config.yaml").is_file():
-        return named
-    if not path.suffix:
+    named = EXPERIMENTS / path / "config.yaml"
+    is_name = path.name == str(path) and not path.is_file()
+    return named if is_name and named.is_file() else path
+
+
+def _check_name(path: Path) -> None:
+    """Raise ``FileNotFoundError`` with near names if a path looks like a name and is none."""
+    if path.name == str(path) and not path.suffix and not path.exists():
         names = sorted(file.parent.name for file in EXPERIMENTS.glob("*/config.yaml"))
-        near = ", ".join(difflib.get_close_matches(path.name, names, n=3, cutoff=0) or names[:3])
+        near = ", ".join(difflib.get_close_matches(path.name, names, n=3, cutoff=0))
         raise FileNotFoundError(f"configuration file not found: {path}; near names are {near}")
-    return path
 
 
 def load_config(path: str | Path, opts: Sequence[Any] = ()) -> Config:
