@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 from pathlib import Path
 
@@ -122,6 +123,15 @@ def wheel(tmp_path_factory):
     build = "python -m pip wheel --no-build-isolation --no-deps -w {folder} {folder}/*.tar.gz"
     run(build, folder, Path(sys.executable), folder=folder)
     return next(folder.glob("*.whl"))
+
+
+@pytest.mark.extras
+def test_the_source_distribution_is_complete(wheel):
+    (path,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        there = {name.partition("/")[2] for name in archive.getnames()}
+    known = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    assert sorted({*known} - there) == []
 
 
 @pytest.fixture(scope="session")
