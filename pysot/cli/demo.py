@@ -268,8 +268,7 @@ class _View:
 
     def _drawn(self) -> NDArray:
         result = self.session.result
-        speed = "" if math.isnan(self.pace) else f"{1 / max(self.pace, 1e-9):.0f} fps"
-        status = _KEYS if self.paused else _status(result.index, speed)
+        status = _KEYS if self.paused else _status(result.index, 1 / max(self.pace, 1e-9))
         return draw_result(result.image.copy(), result, self.style, self.history, status)
 
     def _obey(self, window: Window) -> bool:
@@ -331,9 +330,10 @@ def _view(
     return _View(session, window, sinks, style, stop)
 
 
-def _status(index: int, speed: str) -> str:
-    """Return what stands in the corner of a frame."""
-    return "  ".join(filter(None, (f"#{index}", speed)))
+def _status(index: int, fps: float) -> str:
+    """Return what stands in the corner of a frame; NaN fps of the first one are left out."""
+    digits = 0 if fps >= 10 else 1
+    return f"#{index}" if math.isnan(fps) else f"#{index}  {fps:.{digits}f} fps"
 
 
 def _follow(
