@@ -141,7 +141,7 @@ def test_legends_stand_within_axes_of_one_size():
     free = draw_curves({"a": (x, x)}, {"a": 1.0}, "t", ("x", "y"), "lower right")
     busy = draw_curves({"a": (x, x * 0)}, {"a": 1.0}, "t", ("x", "y"), "lower right")
     legends = [figure.axes[0].get_legend() for figure in (free, busy)]
-    assert [legend._loc for legend in legends] == [4, 0]  # at the lower right, and at the best
+    assert [legend._loc for legend in legends] == [4, 1]  # at the lower and the upper right
     assert free.get_size_inches().tolist() == busy.get_size_inches().tolist()
     radar = draw_radar({"a": dict.fromkeys("xyz", 0.5)}, "t")
     assert entries(radar) == ["[nan] a"]

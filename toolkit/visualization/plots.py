@@ -50,6 +50,7 @@ COLOR = (
 LINE_STYLE = ("-", "--", ":", "-", "--", ":", "-", "--", ":", "-")
 MARKER_STYLE = ("o", "v", "<", "*", "D", "X", "P", "s", "^", "p")
 LEGEND_ROWS = 24  # of a legend beside the axes
+_CORNERS = ("lower right", "upper right", "upper left", "lower left")
 LEGEND_INSIDE, LEGEND_WIDTH = 10, 40  # entries, and characters of one, of a legend within them
 LEAST_AXES = 3  # of a polar plot: a polygon needs as many
 SENSITIVITY = 30  # frames, the S of the robustness axis of VOT's reports
@@ -510,9 +511,9 @@ def add_legend(axes: "Axes", location: str, bold_name: str | None = None) -> Non
     """Add a legend of entries ``[score] name``.
 
     Where ``LEGEND_INSIDE`` entries at most are short enough it stands within the figure: at
-    ``location``, a corner of the axes as matplotlib names it, or ``"best"``, or where it hides
-    less; or ``"below"`` the axes. Else it stands beside them, in a wider figure. So plots of the
-    same trackers have the same size.
+    ``location``, a corner of the axes as matplotlib names it, or, if it would hide a line there or
+    that is ``"best"``, where it hides least; or ``"below"`` the axes. Else it stands beside them,
+    in a wider figure. So plots of the same trackers have the same size.
     """
     handles, labels = axes.get_legend_handles_labels()
     labels = list(map(printable, labels))
@@ -523,8 +524,9 @@ def add_legend(axes: "Axes", location: str, bold_name: str | None = None) -> Non
             handles, labels, loc=place, ncols=columns, fontsize=9, frameon=False
         )
     elif _fits(labels):
-        free = location != "best" and not _covers(axes, location, labels)
-        place = location if free else "best"
+        corners = [corner for corner in (location, *_CORNERS) if corner != "best"]
+        free = (corner for corner in corners if not _covers(axes, corner, labels))
+        place = next(free, "best")
         legend = axes.legend(handles, labels, loc=place, fontsize=9, framealpha=0.7)
     else:
         legend = _legend_beside(axes, handles, labels)
@@ -544,7 +546,7 @@ def _covers(axes: "Axes", location: str, labels: list[str]) -> bool:
     width = 0.14 + 0.0155 * max(map(len, labels), default=0)
     height = 0.04 + 0.053 * len(labels)
     to_axes = (axes.transData - axes.transAxes).transform
-    for line in axes.get_lines():
+    for line in (line for line in axes.get_lines() if not line.get_label().startswith("_")):
         points = np.asarray(line.get_xydata(), np.float64)
         x, y = to_axes(points[np.isfinite(points).all(axis=1)]).T
         x = 1 - x if "right" in location else x
