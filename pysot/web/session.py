@@ -271,7 +271,7 @@ class TrackingSession:
             self._present()
 
     def _go(self, steps: float) -> None:
-        self._steps = steps
+        self._steps, self._due = steps, monotonic()
 
     def _end(self) -> None:
         self._over = True
