@@ -17,7 +17,7 @@ _App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
 _REFUSED = "This page needs its token: open the whole address that the server printed.\n"
-_FOREIGN = "This page is for browsers on its own machine.\n"
+_FOREIGN = "This page is for browsers on its own machine; with a --token, others may come.\n"
 
 
 def is_loopback(host: str) -> bool:

@@ -103,7 +103,8 @@ class Visitor:
         self._tracker = tracker
         self._offer: Offer | None = None
         self._runs = itertools.count()
-        self._opening = threading.Lock()
+        self._lock = threading.RLock()
+        self._gone = False
 
     def touch(self) -> None:
         """Note that the visitor does something."""
@@ -113,12 +114,14 @@ class Visitor:
         """Return whether nothing was done for so long, and no clip is being tracked."""
         session = self.session
         busy = session and session.status.state == State.PLAYING and not session.live
-        return not busy and not self.uploading and monotonic() - self.used > seconds
+        return not busy and monotonic() - self.used > seconds
 
     def open(self, offer: Offer) -> None:
         """Begin a session, in place of the one there is, whose files are removed."""
-        with self._opening:
-            self.close()
+        with self._lock:
+            if self._gone:
+                return
+            self._close()
             folder = self.folder / f"run{next(self._runs)}"
             folder.mkdir()
             self._offer = offer
@@ -129,8 +132,14 @@ class Visitor:
         if self._offer:
             self.open(self._offer)
 
-    def close(self) -> None:
-        """End the session, if there is one, and remove what it made."""
+    def leave(self) -> None:
+        """End the session, and remove all files; nothing can be opened any more."""
+        with self._lock:
+            self._gone = True
+            self._close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _close(self) -> None:
         if self.session:
             self.session.close()
             shutil.rmtree(self.session.video_path.parent, ignore_errors=True)
@@ -191,6 +200,7 @@ class Upload:
 
     def write(self, data: bytes) -> None:
         """Append what has arrived; ``UploadRefused`` if it is too much, or no video."""
+        self._visitor.touch()
         self._size += len(data)
         if self._size > self._most:
             raise UploadRefused(f"{self._label} is too large: at most {self._most / 1e6:g} MB")
@@ -262,8 +272,7 @@ class Visitors:
         with self._lock:
             visitor = self._visitors.pop(key, None)
         if visitor:
-            visitor.close()
-            shutil.rmtree(visitor.folder, ignore_errors=True)
+            visitor.leave()
 
     def leave_idle(self) -> None:
         """Let those leave who were idle for too long."""

@@ -75,7 +75,7 @@ def test_sessions_do_not_mix(visitors, clip):
 
 
 def test_the_idle_leave_and_those_who_track_stay(visitors, clip, monkeypatch):
-    first, second, third = visitors.enter(), visitors.enter(), None
+    first, second = visitors.enter(), visitors.enter()
     second.open(Offer("two", str(clip)))
     until(lambda: second.session.view)
     visitors.leave_idle()
@@ -88,7 +88,7 @@ def test_the_idle_leave_and_those_who_track_stay(visitors, clip, monkeypatch):
     assert visitors.find(first.key) is None and visitors.find(second.key) is second
     second.session.live = True  # nobody may watch a camera that never ends
     visitors.leave_idle()
-    assert visitors.find(second.key) is None and third is None
+    assert visitors.find(second.key) is None
 
 
 def test_beginning_again_removes_what_was_made(visitors, clip):
@@ -155,11 +155,21 @@ def test_a_file_that_is_too_large_is_refused(visitors, clip):
 
 def test_one_file_at_a_time(visitors):
     visitor = visitors.enter()
-    with Upload(visitor, "a", 10):
-        with pytest.raises(UploadRefused, match="on its way"):
-            Upload(visitor, "b", 10)
-        assert not visitor.idle(-1)
-    assert visitor.idle(-1)
+    with Upload(visitor, "a", 10), pytest.raises(UploadRefused, match="on its way"):
+        Upload(visitor, "b", 10)
+    with Upload(visitor, "b", 10):
+        pass
+
+
+def test_who_left_opens_nothing_more(visitors, clip):
+    visitor = visitors.enter()
+    with Upload(visitor, "late.mp4", 10**6) as upload:
+        upload.write(clip.read_bytes())
+        visitors.leave(visitor.key)
+        with pytest.raises(UploadRefused):
+            upload.open()
+    visitor.open(Offer("clip", str(clip)))
+    assert visitor.session is None and not visitor.folder.exists()
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])
