@@ -49,6 +49,13 @@ def check_web_options(parser: Parser, args: argparse.Namespace) -> None:
         parser.error(f"{option} has no effect with --web" if args.web else f"{option} needs --web")
 
 
+def _tracker_name(args: argparse.Namespace) -> str:
+    if args.model or not (args.config or args.snapshot):
+        return args.model or DEFAULT
+    path = Path(args.config or args.snapshot)
+    return path.parent.name if path.stem == "config" else path.stem  # NAME/config.yaml
+
+
 def serve_page(args: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C or SIGTERM."""
     from pysot.tracker.api import MultiTracker
@@ -60,7 +67,7 @@ def serve_page(args: argparse.Namespace) -> None:
     texts = [*args.offer, *([args.video_name] if args.video_name else [])]
     clips = clips_in(args.clips) if args.clips else []
     settings = WebSettings(
-        tracker_name=args.model or (Path(args.config).stem if args.config else DEFAULT),
+        tracker_name=_tracker_name(args),
         offers=[*clips, *map(Offer.parse, texts), *samples],
         host=args.host,
         port=args.port,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +11,7 @@ from nicegui import run, ui
 
 from pysot.tracker.session import TargetResult
 from pysot.web.server import WebSettings
-from pysot.web.session import State, Status
+from pysot.web.session import State, Status, TrackingSession
 from pysot.web.visitors import Offer, Visitor, Visitors
 from toolkit.visualization.overlay import PALETTE
 
@@ -125,8 +125,10 @@ class _Page:
         self._bar = ui.linear_progress(0.0, show_value=False).props('aria-label="Progress"')
         with ui.element("div").classes("controls"):
             self._play = ui.button("Start", on_click=self._on_play).props("unelevated no-caps")
-            self._step = self._control("Step", "skip_next", self._on_step)
-            self._finish = self._control("Finish", "stop", self._on_finish)
+            self._step = self._control("Step", "skip_next", lambda: self._ask(TrackingSession.step))
+            self._finish = self._control(
+                "Finish", "stop", lambda: self._ask(TrackingSession.finish)
+            )
             self._again = self._control("Start over", "replay", self._on_again)
             self._fast = ui.switch("Full speed", on_change=self._on_fast)
             self._progress = ui.label().classes("progress")
@@ -205,7 +207,7 @@ class _Page:
         self._finish.enabled = state in (State.PLAYING, State.PAUSED)
         self._again.enabled = status is not None
         self._fast.enabled = state in _PLAY
-        if status is None or state == State.OPENING:
+        if status is None or status.frame < 0:
             self._progress.text, self._bar.value = "", 0.0
             return
         total, done = status.num_frames, status.frame + 1
@@ -240,78 +242,60 @@ class _Page:
 
     # ------------------------------------------------------------------------------ what is done
 
+    def _ask(self, what: Callable[[TrackingSession], None]) -> None:
+        """Ask the session for something, if there is one; the visitor is not idle, then."""
+        self._visitor.touch()
+        if session := self._visitor.session:
+            what(session)
+
     def _on_key(self, event: Any) -> None:
         if event.action.keydown and event.key.space:
             self._on_play()
 
     def _on_play(self) -> None:
-        self._visitor.touch()
         self._redrawing = None
-        if session := self._visitor.session:
-            playing = session.status.state == State.PLAYING
-            (session.pause if playing else session.play)()
-
-    def _on_step(self) -> None:
-        self._visitor.touch()
-        if session := self._visitor.session:
-            session.step()
-
-    def _on_finish(self) -> None:
-        self._visitor.touch()
-        if session := self._visitor.session:
-            session.finish()
+        self._ask(_toggle)
 
     async def _on_again(self) -> None:
-        self._visitor.touch()
-        await run.io_bound(self._visitor.reopen)
-        self._begin()
+        await self._open(self._visitor.reopen)
 
     async def _on_offer(self, event: Any) -> None:
-        await self._open(self._settings.offers[int(event.value)])
+        await self._open(self._visitor.open, self._settings.offers[int(event.value)])
 
-    async def _open(self, offer: Offer) -> None:
+    async def _open(self, how: Callable[..., None], *what: Offer) -> None:
         self._visitor.touch()
-        await run.io_bound(self._visitor.open, offer)
+        session = self._visitor.session
+        if session and session.view:
+            number = session.view.number
+            ui.run_javascript(f"document.querySelector('tracking-view').clear({number})")
+        await run.io_bound(how, *what)
         self._begin()
 
     def _begin(self) -> None:
         self._redrawing = None
         self._upload_error = self._upload_note = ""
-        if session := self._visitor.session:
-            session.full_speed = self._fast.value
+        self._on_fast()
 
     def _on_fast(self) -> None:
-        self._visitor.touch()
-        if session := self._visitor.session:
-            session.full_speed = self._fast.value
+        self._ask(lambda session: setattr(session, "full_speed", self._fast.value))
 
     def _on_draw(self) -> None:
-        self._visitor.touch()
-        if (session := self._visitor.session) and session.status.state == State.PLAYING:
-            session.pause()
+        self._ask(TrackingSession.pause)
 
     def _on_box(self, event: Any) -> None:
-        self._visitor.touch()
-        session = self._visitor.session
-        if session is None:
-            return
-        box = event.args["detail"]
-        if self._redrawing is None:
-            session.add(box)
-        else:
-            session.redraw(self._redrawing, box)
+        number, box = self._redrawing, event.args["detail"]
         self._redrawing = None
+        if number is None:
+            self._ask(lambda session: session.add(box))
+        else:
+            self._ask(lambda session: session.redraw(number, box))
 
     def _on_redraw(self, number: int) -> None:
-        self._visitor.touch()
         self._redrawing = None if self._redrawing == number else number
-        if session := self._visitor.session:
-            session.pause()
+        self._ask(TrackingSession.pause)
 
     def _on_drop(self, number: int) -> None:
-        self._visitor.touch()
-        if session := self._visitor.session:
-            session.drop(number)
+        self._ask(lambda session: session.drop(number))
 
     def _on_upload(self, event: Any) -> None:
         self._visitor.touch()
@@ -325,11 +309,18 @@ class _Page:
             self._upload_note = f"Uploading: {detail['percent']} %"
 
 
+def _toggle(session: TrackingSession) -> None:
+    if session.status.state == State.PLAYING:
+        session.pause()
+    else:
+        session.play()
+
+
 class _Row:
     """A target in the list."""
 
     def __init__(self, number: int, on_redraw: Any, on_drop: Any) -> None:
-        name = f"Object {number}"
+        self._name = name = f"Object {number}"
         blue, green, red = PALETTE[number % len(PALETTE)]
         self.element = ui.element("div").classes("target").props("role=listitem")
         with self.element:
@@ -337,12 +328,13 @@ class _Row:
             ui.label(name).classes("label")
             self._score = ui.label().classes("score")
             self._redraw = ui.button("Redraw", on_click=lambda: on_redraw(number))
-            self._redraw.props(f'dense flat no-caps aria-label="Redraw {name}"')
+            self._redraw.props("dense flat no-caps")
             self._drop = ui.button(icon="close", on_click=lambda: on_drop(number))
             self._drop.props(f'dense flat round aria-label="Remove {name}"')
 
     def update(self, target: TargetResult, redrawing: bool, enabled: bool) -> None:
         known = not math.isnan(target.score)
         self._score.text = "lost" if target.lost else f"{target.score:.2f}" if known else ""
-        self._redraw.text = "Cancel" if redrawing else "Redraw"
+        self._redraw.text = text = "Cancel" if redrawing else "Redraw"
+        self._redraw.props(f'aria-label="{text} {self._name}"')
         self._redraw.enabled = self._drop.enabled = enabled

@@ -21,7 +21,7 @@ from toolkit.io.packages import load_package
 
 logger = logging.getLogger(__name__)
 
-STATIC = Path(__file__).parent / "static"
+_STATIC = Path(__file__).parent / "static"
 
 _FRAME_SECONDS = 5.0  # that a request for a frame waits for one
 _LOOK_SECONDS = 0.01
@@ -109,7 +109,7 @@ def _build_app(visitors: Visitors, settings: WebSettings) -> Any:
     web = FastAPI(openapi_url=None)
     _Routes(visitors, settings.most_bytes).add_to(web)
     add_page(visitors, settings)
-    app.add_static_files("/static", STATIC)
+    app.add_static_files("/static", _STATIC, max_cache_age=0)  # they may be updated
     app.timer(_IDLE_LOOK_SECONDS, lambda: run.io_bound(visitors.leave_idle))
     ui.run_with(
         web, title="pysot", reconnect_timeout=_RECONNECT_SECONDS, show_welcome_message=False

@@ -73,8 +73,8 @@ class Status:
     state: State = State.OPENING
     message: str = ""
     """What went wrong, in one line; empty if nothing did."""
-    frame: int = 0
-    """Number of the current frame, from 0."""
+    frame: int = -1
+    """Number of the current frame, from 0; -1 before there is one."""
     num_frames: int | None = 0
     """As `FrameSource.num_frames`."""
     fps: float = 0.0

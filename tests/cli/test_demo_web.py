@@ -1,11 +1,11 @@
 """The command line of ``pysot demo --web``; the page itself is in tests/pysot/web."""
 
 import socket
-from pathlib import Path
 
 import pytest
 
 from pysot.cli import demo as tool
+from pysot.cli import demo_web
 from pysot.web import server
 from pysot.web.visitors import Offer
 from toolkit.io.packages import PackageMissing
@@ -74,7 +74,7 @@ def test_the_page_gets_what_the_operator_allows(
     clip = Offer("a.mp4", str(tmp_path / "clips" / "a.mp4"))
     stream = Offer("door", "rtsp://u:p@host/")
     assert set(settings.offers) >= {clip, stream, Offer("camera 0", "0")}
-    assert settings.tracker_name == Path(tiny_config).stem
+    assert settings.tracker_name == tiny_config.parent.name
     assert (settings.host, settings.port, settings.token) == ("127.0.0.1", 8080, None)
     assert settings.most_bytes == 3_000_000 and settings.most_visitors == 7
     assert settings.idle_seconds == 30
@@ -116,3 +116,17 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(server, "load_package", missing)
     with pytest.raises(ValueError, match="the page needs nicegui"):
         server.serve(server.WebSettings("any"), lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ([], "siamrpn_lite0"),
+        (["--model", "siamfc_lite0"], "siamfc_lite0"),
+        (["--config", "siamrpn_alex_dwxcorr", "--snapshot", "m.pth"], "siamrpn_alex_dwxcorr"),
+        (["--config", "a/siamese/config.yaml", "--snapshot", "m.pth"], "siamese"),
+        (["--snapshot", "exported"], "exported"),
+    ],
+)
+def test_the_page_names_its_tracker(options, name):
+    assert demo_web._tracker_name(tool.parse_args(["--web", *options])) == name

@@ -32,12 +32,12 @@ class TrackingView extends HTMLElement {
 
   // One request at a time, answered as soon as there is a newer frame: a slow line skips frames.
   async pull() {
-    let seen = 0;
+    this.seen = 0;
     while (this.isConnected) {
       try {
-        const answer = await fetch(`frame/${this.key}?after=${seen}`, { cache: "no-store" });
+        const answer = await fetch(`frame/${this.key}?after=${this.seen}`, { cache: "no-store" });
         if (answer.status === 200) {
-          seen = Number(answer.headers.get("X-Frame"));
+          this.seen = Number(answer.headers.get("X-Frame"));
           this.size = answer.headers.get("X-Size").split("x").map(Number);
           this.image = await createImageBitmap(await answer.blob());
           this.style.setProperty("--ratio", this.image.width / this.image.height);
@@ -48,6 +48,13 @@ class TrackingView extends HTMLElement {
         await new Promise((done) => setTimeout(done, 1000));
       }
     }
+  }
+
+  // Forget the pictures up to a number: another video is being opened.
+  clear(number) {
+    if (this.seen > number) return;
+    this.image = null;
+    this.toggleAttribute("filled", false);
   }
 
   // The canvas has the pixels of the screen, so that lines are sharp on small frames, too.
@@ -142,9 +149,8 @@ class TrackingView extends HTMLElement {
       if (this.from) this.finish();
       else this.begin(cross, cross);
     } else if (event.key === "Escape") this.show(null, null);
-    else return;
+    else if (event.key !== " ") return; // which the page takes, but must not scroll by
     event.preventDefault();
-    event.stopPropagation();
   }
 
   // Let a file be chosen, and send it.

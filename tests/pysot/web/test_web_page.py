@@ -101,8 +101,9 @@ def visit(chromium, server):
 
     def open_page(size="desktop", url=server.url):
         width, height = SIZES[size]
+        phone = size == "phone"
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, has_touch=size == "phone"
+            viewport={"width": width, "height": height}, has_touch=phone, is_mobile=phone
         )
         contexts.append(context)
         page = context.new_page()
