@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import Enum, auto
 from pathlib import Path
 from time import monotonic
 
@@ -41,14 +41,16 @@ _view_numbers = itertools.count(1)
 
 
 class State(Enum):
-    """What a session is doing; the value is what the visitor reads."""
+    """What a session is doing."""
 
-    OPENING = "Opening"
-    READY = "Ready"
-    PLAYING = "Tracking"
-    PAUSED = "Paused"
-    ENDED = "Finished"
-    FAILED = "Failed"
+    OPENING = auto()
+    READY = auto()
+    """The first frame is there."""
+    PLAYING = auto()
+    PAUSED = auto()
+    ENDED = auto()
+    """The files are there."""
+    FAILED = auto()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,7 @@ class TrackingSession:
 
     It waits on the first frame for boxes. Methods return at once: what they ask for is done between
     two frames, or not at all once the session has ended. A frame joins the results when the next
-    one is taken, so that they hold its corrections. The files are there when the state is ENDED.
+    one is taken, so that they hold its corrections.
 
     Args:
         source: As for `open_source`.
@@ -186,7 +188,8 @@ class TrackingSession:
         if not isinstance(error, FAILURES):
             logger.error("%s", self.label, exc_info=error)
             return "an error of the program; the log of the server says more"
-        return printable(first_line(error).replace(str(self._source), self.label))
+        text, source = first_line(error), str(self._source)
+        return printable(text if source.isdecimal() else text.replace(source, self.label))
 
     def _follow(self, source: FrameSource) -> BaseException | None:
         """Track until the end; return what ended it too early, if anything."""

@@ -216,6 +216,16 @@ def test_a_source_that_does_not_open_keeps_its_path_to_itself(start, tmp_path):
     assert "secret" not in session.status.message
 
 
+def test_the_number_of_a_camera_is_no_secret(start, monkeypatch):
+    def fail(source):
+        raise OSError("cannot open camera 0, 1000 x 20")
+
+    monkeypatch.setattr(module, "open_source", fail)
+    session = start("0", label="camera 0")
+    reach(session, State.FAILED)
+    assert session.status.message == "cannot open camera 0, 1000 x 20"
+
+
 def test_an_error_of_the_program_ends_the_session(start, caplog):
     class Broken(Mover):
         def track(self, image):
