@@ -14,6 +14,7 @@ TINY := siamrpn_alex_tiny
 # docs/weights.md says what DATA holds
 MODEL := siamrpn_lite0
 DATA := data
+SEED := 1
 CROPS := training_dataset
 PHOTOS = $(abspath $(DATA)/imagenet_320)
 SETS := more_video uav raccoon stills
@@ -72,7 +73,7 @@ demo-train: $(READY)
 	@echo "video: $(OUT)/trained.mp4   plots: $(OUT)/plots   scores: $(OUT)/scores.json"
 
 weights: $(SETS:%=$(CROPS)/%/train.json)
-	$(PY) tools/train.py --cfg $(MODEL) --cache-features --resume auto \
+	$(PY) tools/train.py --cfg $(MODEL) --seed $(SEED) --resume auto --cache-features=snapshot/features \
 		DATASET.COMPOSITES.BACKGROUNDS "[$(PHOTOS), $(PHOTOS), $(PHOTOS), MORE]"
 	$(PY) -m pysot convert $$(ls -v snapshot/$(MODEL)/ema_e*.pth | tail -n 1) \
 		snapshot/$(MODEL)/$(MODEL).safetensors --config $(MODEL) --fp16 \
