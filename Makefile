@@ -19,7 +19,7 @@ CROPS := training_dataset
 PHOTOS = $(abspath $(DATA)/imagenet_320)
 SETS := more_video uav raccoon stills
 
-.PHONY: help setup demo demo-train weights test lint clean
+.PHONY: help setup demo demo-clips demo-benchmark demo-train weights test lint clean
 
 help:
 	@echo "make demo        track two clips and drawn videos, write videos, plots and a page of scores"
@@ -46,13 +46,7 @@ track = $(PY) -m pysot demo --video sample:$(1) --output $(OUT)/$(1).mp4 --gif $
 	--json $(OUT)/$(1).json $(2)
 
 demo: $(READY)
-	$(call track,bigbuckbunny,$(HEAD) --trail 30)
-	$(call track,carphone,$(DRIVER))
-	$(PY) tools/make_synthetic.py --only test
-	$(PY) -m pysot test --dataset Synthetic --model siamrpn_lite0 --workers 2
-	$(PY) -m pysot test --dataset Synthetic --static
-	$(PY) -m pysot eval -p results -d Synthetic --json $(OUT)/scores.json --plot $(OUT)/plots \
-		--report $(OUT)/page
+	OMP_NUM_THREADS=1 $(MAKE) -j 2 demo-clips demo-benchmark
 	@echo
 	@echo "Look at $(OUT)/bigbuckbunny.mp4, carphone.mp4, their .gif and .json files, plots/, and"
 	@echo "$(OUT)/page/index.html. (Big Buck Bunny: (c) 2008 Blender Foundation, CC BY 3.0)"
@@ -60,6 +54,17 @@ demo: $(READY)
 	@echo "Next, track a video of yours: $(VENV)/bin/pysot demo --video YOUR.mp4"
 	@echo "in a browser:                 $(VENV)/bin/pysot demo --web    (pip install nicegui)"
 	@echo "or train a tracker:           make demo-train"
+
+demo-clips: $(READY)
+	$(call track,bigbuckbunny,$(HEAD) --trail 30)
+	$(call track,carphone,$(DRIVER))
+
+demo-benchmark: $(READY)
+	$(PY) tools/make_synthetic.py --only test
+	$(PY) -m pysot test --dataset Synthetic --model siamrpn_lite0
+	$(PY) -m pysot test --dataset Synthetic --static
+	$(PY) -m pysot eval -p results -d Synthetic --json $(OUT)/scores.json --plot $(OUT)/plots \
+		--report $(OUT)/page
 
 demo-train: $(READY)
 	$(PY) tools/make_synthetic.py

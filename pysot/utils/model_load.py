@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pysot.core.card import read_card
 from pysot.core.values import shown
 from toolkit.io.files import atomic_write, write_bytes
+from toolkit.io.names import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,7 @@ def read_checkpoint(path: str | Path) -> Any:
     except PermissionError:
         raise
     except Exception as error:  # torch checks little: a damaged file raises almost anything
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(f"{path} is damaged or no checkpoint ({reason})") from error
+        raise ValueError(f"{path} is damaged or no checkpoint ({first_line(error)})") from error
 
 
 def _unpacked_size(path: Path) -> int:

@@ -209,7 +209,7 @@ CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}]\n" for n in rang
     ids=range(49),
 )
 def test_what_is_no_configuration_is_one_short_line_at_once(tmp_path, text, words):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError) as error:
         load_config(write(tmp_path, text))
     message = str(error.value)
@@ -217,7 +217,7 @@ def test_what_is_no_configuration_is_one_short_line_at_once(tmp_path, text, word
     assert "config.yaml" in message
     assert "\n" not in message
     assert len(message) < 2000
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_files_of_any_unicode_encoding_and_merge_keys_are_read(tmp_path):
