@@ -61,7 +61,7 @@ demo-clips: $(READY)
 
 demo-benchmark: $(READY)
 	$(PY) tools/make_synthetic.py --only test
-	$(PY) -m pysot test --dataset Synthetic --model siamrpn_lite0
+	$(PY) -m pysot test --dataset Synthetic --model siamrpn_lite0 --workers 2
 	$(PY) -m pysot test --dataset Synthetic --static
 	$(PY) -m pysot eval -p results -d Synthetic --json $(OUT)/scores.json --plot $(OUT)/plots \
 		--report $(OUT)/page
