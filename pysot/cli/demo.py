@@ -117,8 +117,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         serve_page(args)
         return
     config, snapshot = find_tracker(args, model=DEFAULT)
+    source = open_source(args.video_name) if args.video_name else None  # a wrong name comes first
     starts, display = _starts(args)
-    source = open_source(args.video_name or 0)
+    source = open_source(0) if source is None else source
     outputs = _outputs(args, source, display)
     # one thread: sharing the work of one target costs more than it saves
     model, cfg = load_network(config, snapshot, opts=args.opts, threads=1)

@@ -629,6 +629,10 @@ def missing_video(arguments, images):
     return replaced(arguments, "--video", "none.mp4"), r"no such video file, .*'none\.mp4'"
 
 
+def missing_video_and_box(arguments, images):
+    return without_rect(missing_video(arguments, images)[0]), r"no such video file, .*'none\.mp4'"
+
+
 def junk_video(arguments, images):
     (images.parent / "junk.mp4").write_bytes(b"junk" * 99)
     return replaced(arguments, "--video", images.parent / "junk.mp4"), r"cannot open .*junk\.mp4"
@@ -725,6 +729,7 @@ def unknown_key(arguments, images):
         damaged_snapshot,
         pickle_with_code,
         missing_video,
+        missing_video_and_box,
         junk_video,
         empty_folder,
         damaged_first_frame,
