@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic, sleep
@@ -179,57 +180,51 @@ def _complete(
     poll: Poll,
     say: Say,
 ) -> None:
-    """Write what a store lacks, after any other process that does; see :func:`cache_features`."""
+    """Write what a store lacks; see :func:`cache_features`."""
+    with _in_turn(store, poll, say):
+        if other := store.open():
+            say(f"{store.folder} is a cache of something else ({other}): all is computed anew")
+        inputs = []
+        for block in layout.blocks:
+            inputs.append(layout.inputs(block))
+            poll()
+        missing = {block: inputs[block] for block in store.missing(inputs)}
+        _describe(layout, store, missing, say)
+        if not missing:
+            return
+        store.begin()
+        todo = sum(layout.views_in(layout.blocks[block]) for block in missing)
+        total = sum(map(layout.views_in, layout.blocks))
+        with tqdm(total=total, initial=total - todo, desc="features",
+                  unit="view", dynamic_ncols=True, disable=None) as bar:  # fmt: skip
+            said = monotonic()
+
+            def on_views(number: int) -> None:
+                nonlocal todo, said
+                bar.update(number)
+                todo -= number
+                if bar.disable and monotonic() > said + _SAY_SECONDS:
+                    said = monotonic()
+                    say(f"features of {total - todo} of {total} views")
+                poll()
+
+            fill(dataset, layout, store, maps_of, missing, loader_workers(cfg), on_views)
+
+
+@contextmanager
+def _in_turn(store: RowStore, poll: Poll, say: Say) -> Iterator[None]:
+    """Lock a store, after any other process that computes it."""
     told = False
     while True:
         with acquire(store.folder / ".lock") as free:
             if free:
-                _compute(cfg, dataset, layout, store, maps_of, poll, say)
+                yield
                 return
         if not told:
             say(f"{store.folder}: waiting for another process that computes it")
             told = True
         poll()
         sleep(_WAIT_SECONDS)
-
-
-def _compute(
-    cfg: Config,
-    dataset: PairDataset,
-    layout: Layout,
-    store: RowStore,
-    maps_of: MapsOf,
-    poll: Poll,
-    say: Say,
-) -> None:
-    """Write what a store lacks; see :func:`cache_features`."""
-    if other := store.open():
-        say(f"{store.folder} is a cache of something else ({other}): all is computed anew")
-    inputs = []
-    for block in layout.blocks:
-        inputs.append(layout.inputs(block))
-        poll()
-    missing = {block: inputs[block] for block in store.missing(inputs)}
-    _describe(layout, store, missing, say)
-    if not missing:
-        return
-    store.begin()
-    todo = sum(layout.views_in(layout.blocks[block]) for block in missing)
-    total = sum(map(layout.views_in, layout.blocks))
-    with tqdm(total=total, initial=total - todo, desc="features",
-              unit="view", dynamic_ncols=True, disable=None) as bar:  # fmt: skip
-        said = monotonic()
-
-        def on_views(number: int) -> None:
-            nonlocal todo, said
-            bar.update(number)
-            todo -= number
-            if bar.disable and monotonic() > said + _SAY_SECONDS:
-                said = monotonic()
-                say(f"features of {total - todo} of {total} views")
-            poll()
-
-        fill(dataset, layout, store, maps_of, missing, loader_workers(cfg), on_views)
 
 
 def _describe(layout: Layout, store: RowStore, missing: dict[int, str], say: Say) -> None:
