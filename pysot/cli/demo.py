@@ -44,7 +44,7 @@ from pysot.cli import (
 from pysot.cli.demo_web import add_web_options, check_web_options, serve_page
 from pysot.core import RunFailed, StopRequest
 from pysot.tracker.api import MultiTracker
-from pysot.tracker.session import FrameResult, Session
+from pysot.tracker.session import FrameResult, Session, smoothed
 from pysot.tracker.tracker_builder import build_tracker, load_network
 from pysot.zoo import DEFAULT
 from toolkit.io.first_boxes import FirstBox, read_first_boxes
@@ -55,7 +55,6 @@ from toolkit.protocols.runner import FAILURES
 from toolkit.results.tracks import Tracks
 from toolkit.visualization.overlay import History, Style, draw_result
 
-_SPEED_MEMORY = 0.9  # share of the past in the speed on screen, so that it can be read
 _TRAIL = 30  # frames, of the key
 _KEYS = "space go on, n step, a add, 0-9 choose, r redraw, d drop, t c s show more, q quit"
 
@@ -258,8 +257,7 @@ class _View:
         """Show the next frame; return whether the user goes on."""
         self.history.add(result)
         if result.index:  # the first frame is no measure
-            memory = 0.0 if math.isnan(self.pace) else _SPEED_MEMORY
-            self.pace = memory * (self.pace if memory else 0.0) + (1 - memory) * result.seconds
+            self.pace = smoothed(self.pace, result.seconds)
         image = self._drawn()
         for sink in self.sinks:
             sink.write(image, result.time)

@@ -24,6 +24,7 @@ from toolkit.io.video import DEFAULT_FPS, Frame, FrameSource, open_source
 #: Anything that gives frames: what `open_source` takes, or the frames, BGR uint8 (H, W, 3).
 Source = str | os.PathLike | int | FrameSource | Iterable[NDArray]
 
+_PACE_MEMORY = 0.9  # share of the past, so that a speed on screen can be read
 _MASK_THRESHOLD = 0.3  # of trackers that state none
 _ROW = [
     *(("frame", np.int64), ("target", np.int64)),
@@ -228,6 +229,11 @@ class Session:
         result = self._latest()
         target = TargetResult(as_box(box).astype(np.float64))
         self.result = replace(result, targets={**result.targets, number: target})
+
+
+def smoothed(pace: float, seconds: float) -> float:
+    """Return the mean seconds of the last frames from that before, 0 or NaN at first."""
+    return _PACE_MEMORY * pace + (1 - _PACE_MEMORY) * seconds if pace > 0 else seconds
 
 
 def _search_window(tracker: Any) -> NDArray | None:

@@ -19,7 +19,7 @@ import cv2
 from numpy.typing import NDArray
 
 from pysot.tracker.api import MultiTracker
-from pysot.tracker.session import FrameResult, Session, TargetResult
+from pysot.tracker.session import FrameResult, Session, TargetResult, smoothed
 from toolkit.io.names import first_line, printable
 from toolkit.io.video import Frame, FrameSource, open_source
 from toolkit.io.video_writer import VideoSink, open_video_writer
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 _SMALLEST_BOX = 4.0  # pixels: less is a slip of the mouse
 _MOST_TARGETS = 10
 _MOST_PIXELS = 1 << 25  # of a frame: 8K; more is an attack on the memory
-_SPEED_MEMORY = 0.9  # share of the past in the speed on screen, so that it can be read
 _WIDEST_VIEW = 1280  # pixels of the pictures that are sent
 _JPEG_QUALITY = 80
 _CLOSING_SECONDS = 5.0
@@ -223,8 +222,7 @@ class TrackingSession:
         self._tracks.size = width, height
         result = self._session.step(frame)
         if result.targets:
-            memory = _SPEED_MEMORY if self._seconds else 0.0
-            self._seconds = memory * self._seconds + (1 - memory) * result.seconds
+            self._seconds = smoothed(self._seconds, result.seconds)
         self._present()
 
     @property
